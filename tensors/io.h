@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+ * Every call to the system that reads or writes files goes through one table, so that tests can make call k fail
+ * with ENOSPC, EROFS or EIO. Programs pass pmet_io_system(). Each entry behaves as the system call of its name:
+ * -1 (or MAP_FAILED) and errno on failure. */
+#ifndef PMET_TENSORS_IO_H
+#define PMET_TENSORS_IO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include "tensors/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pmet_io {
+    void *user; /* handed to each entry */
+    int (*open)(void *user, const char *path, int flags, unsigned mode);
+    ssize_t (*read)(void *user, int fd, void *buf, size_t n);
+    ssize_t (*write)(void *user, int fd, const void *buf, size_t n);
+    ssize_t (*copy_range)(void *user, int fd_in, int fd_out, size_t n); /* copy_file_range at both offsets */
+    int (*fsync)(void *user, int fd);
+    int (*close)(void *user, int fd);
+    int (*size)(void *user, int fd, uint64_t *n_bytes); /* fstat; fails with EISDIR/EINVAL if not a regular file */
+    void *(*map)(void *user, int fd, size_t n_bytes);   /* whole file, read-only, private */
+    int (*unmap)(void *user, void *p, size_t n_bytes);
+    int (*rename)(void *user, const char *from, const char *to);
+    int (*link)(void *user, const char *from, const char *to);
+    int (*mkdir)(void *user, const char *path, unsigned mode);
+    int (*unlink)(void *user, const char *path);
+    int (*rmdir)(void *user, const char *path);
+};
+
+const struct pmet_io *pmet_io_system(void);
+
+/* The whole file, NUL-terminated (the NUL is not counted), in *data, which free() releases. Refused above max_bytes.
+ * path "-" is standard input. */
+enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size_t max_bytes, char **data,
+                                size_t *n_bytes, struct pmet_error *err);
+
+/* "a/b" in a fresh string that free() releases. */
+enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct pmet_error *err);
+
+/* A file being written under a temporary name in the folder of `path`; it appears under `path` only at commit,
+ * after fsync of the file and of its folder. Writing is buffered. Exactly one of commit and discard ends it; a
+ * commit that fails has discarded (nothing is left behind). discard accepts NULL. */
+struct pmet_out;
+enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struct pmet_out **out,
+                               struct pmet_error *err);
+enum pmet_status pmet_out_write(struct pmet_out *out, const void *data, size_t n_bytes, struct pmet_error *err);
+enum pmet_status pmet_out_commit(struct pmet_out *out, struct pmet_error *err);
+void pmet_out_discard(struct pmet_out *out);
+
+/* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If `path` exists, begin
+ * refuses ("exists; give --force to replace it") unless `force`, in which case commit moves the old folder aside,
+ * renames, and removes the old one. Rules of commit and discard as above; discard removes the temporary folder with
+ * all that is in it. A path inside or equal to a folder being read is the caller's to refuse. */
+struct pmet_outdir;
+enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
+                                   struct pmet_outdir **dir, struct pmet_error *err);
+const char *pmet_outdir_path(const struct pmet_outdir *dir); /* where to write meanwhile */
+enum pmet_status pmet_outdir_commit(struct pmet_outdir *dir, struct pmet_error *err);
+void pmet_outdir_discard(struct pmet_outdir *dir);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ * How every function of the library reports a failure, and sizes that cannot overflow unnoticed. */
+#ifndef PMET_TENSORS_STATUS_H
+#define PMET_TENSORS_STATUS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "pmet.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define PMET_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
+#else
+#define PMET_PRINTF(fmt, args)
+#endif
+
+/* Records the first failure in *err (a later one leaves it as it is) and returns `status`. The message is made one
+ * line of printable UTF-8: control bytes, which names read from files may hold, become '?'. It should read
+ * "FILE: field or fact: what was found; what was expected". */
+enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, const char *fmt, ...)
+    PMET_PRINTF(3, 4);
+
+/* As pmet_fail with PMET_IO: "PATH: WHAT: strerror(errno)", `what` being a verb such as "open" or "write". */
+enum pmet_status pmet_fail_errno(struct pmet_error *err, const char *path, const char *what);
+
+/* As pmet_fail with PMET_MEMORY: "out of memory: WHAT needs N bytes". */
+enum pmet_status pmet_fail_memory(struct pmet_error *err, const char *what, size_t n_bytes);
+
+/* Leaves the calling function with the status of a call that failed. */
+#define PMET_TRY(call)                                                                                       \
+    do {                                                                                                     \
+        const enum pmet_status pmet_try_ = (call);                                                           \
+        if (pmet_try_ != PMET_OK)                                                                            \
+            return pmet_try_;                                                                                \
+    } while (0)
+
+/* The same for functions with something to free: sets their `status` and goes to their label `done`. */
+#define PMET_GO(call)                                                                                        \
+    do {                                                                                                     \
+        if ((status = (call)) != PMET_OK)                                                                    \
+            goto done;                                                                                       \
+    } while (0)
+
+/* *out = a * b (or a + b); false, with *out untouched, if that does not fit. */
+bool pmet_mul_size(size_t a, size_t b, size_t *out);
+bool pmet_add_size(size_t a, size_t b, size_t *out);
+
+/* Zeroed array of n elements of `size` bytes in *p (never NULL on success, even for n = 0); free() releases it. */
+enum pmet_status pmet_calloc(void *p, size_t n, size_t size, const char *what, struct pmet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
