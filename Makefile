@@ -1,0 +1,70 @@
+# pmet: build, test, install.  make help
+
+CC      ?= cc
+PREFIX  ?= /usr/local
+DESTDIR ?=
+REAL    ?= float
+SAN     ?=
+BLAS    ?= $(shell pkg-config --exists openblas 2>/dev/null && echo openblas || echo none)
+CFLAGS  ?= -O3 -march=native
+INSTALL ?= install
+
+VERSION  := $(shell sed -n 's/.*PMET_VERSION "\(.*\)"/\1/p' include/pmet.h)
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvla -Wdouble-promotion \
+            -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wundef -Werror
+B        := build/$(REAL)$(if $(SAN),-san)$(if $(filter none,$(BLAS)),-plain)
+PACKAGES := jansson libutf8proc $(filter openblas,$(BLAS))
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. $(WARNINGS) -ffp-contract=off -fopenmp -g -MMD -MP \
+              -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
+              $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) \
+              $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+              $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
+ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
+COMMA := ,
+
+LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/ops/*.c ref/model/*.c ref/edit/*.c ref/eval/*.c))
+CLI_SRC  := $(sort $(filter-out cli/main.c,$(wildcard cli/*.c)))
+TEST_SRC := $(sort $(wildcard tests/test_*.c))
+HELP_SRC := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
+BENCH_SRC := $(sort $(wildcard bench/bench_*.c))
+TESTS    := $(TEST_SRC:%.c=$(B)/%)
+obj       = $(patsubst %.c,$(B)/%.o,$(1))
+
+.DEFAULT_GOAL := all
+.PHONY: all
+all: $(B)/pmet ## the pmet command, in build/float/
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+$(B)/libpmet.a: $(call obj,$(LIB_SRC))
+	@rm -f $@
+	ar rcs $@ $^
+
+$(B)/pmet: $(B)/cli/main.o $(call obj,$(CLI_SRC)) $(B)/libpmet.a
+	$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+
+$(B)/tests/test_%: $(B)/tests/test_%.o $(call obj,$(HELP_SRC)) $(call obj,$(CLI_SRC)) $(B)/libpmet.a
+	$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+
+$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libpmet.a
+	$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+
+.PHONY: tests
+tests: $(B)/pmet $(TESTS)
+
+.PHONY: format
+format: ## clang-format over all sources
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+.PHONY: clean
+clean: ## removes build/
+	rm -rf build
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+.SECONDARY:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
