@@ -113,6 +113,9 @@ struct pmet_ops {
                                   struct pmet_heads v, const real *past_k, const real *past_v,
                                   const struct pmet_batch *batch, size_t n_head, size_t d_head, real *probs,
                                   struct pmet_error *err);
+    /* cache[idx[t], e*d_head + i] = x(t, e, i): keys or values put where a later pass finds them as its past. */
+    enum pmet_status (*store_heads)(const struct pmet_ops *op, real *cache, const size_t *idx, struct pmet_heads x,
+                                    size_t n_tok, size_t n_head, size_t d_head, struct pmet_error *err);
     /* Gradients to q, k, v of the row's own tokens (the past is constant), given g_out; p is computed again. */
     enum pmet_status (*attention_dx)(const struct pmet_ops *op, struct pmet_heads g_q, struct pmet_heads g_k,
                                      struct pmet_heads g_v, const real *g_out, struct pmet_heads q, struct pmet_heads k,
