@@ -9,8 +9,9 @@
 extern "C" {
 #endif
 
-/* Documents of all files, in order. JSON lines (a document in each "text") if a file's first byte that is not white space is '{', else
- * plain text with documents parted by blank lines. The files stay mapped: texts are found again by offset, not held. */
+/* Documents of all files, in order. JSON lines (a document in each "text") if a file's first byte that is not
+ * white space is '{', else plain text with documents parted by blank lines. The files stay mapped: texts are
+ * found again by offset, not held. */
 struct pmet_docs;
 enum pmet_status pmet_docs_open(const struct pmet_io *io, const char *const *paths, size_t n_path,
                                 struct pmet_docs **out, struct pmet_error *err);
@@ -18,7 +19,8 @@ void pmet_docs_close(struct pmet_docs *docs);
 size_t pmet_docs_count(const struct pmet_docs *docs);
 const char *pmet_docs_sha256(const struct pmet_docs *docs); /* of all files' bytes, in order */
 /* Text of document i in a string that free() releases. */
-enum pmet_status pmet_docs_get(const struct pmet_docs *docs, size_t i, char **text, size_t *n, struct pmet_error *err);
+enum pmet_status pmet_docs_get(const struct pmet_docs *docs, size_t i, char **text, size_t *n,
+                               struct pmet_error *err);
 
 /* order[0..n) = 0..n-1 shuffled as CPython's random.Random(seed).shuffle does (MT19937). */
 void pmet_shuffle(size_t *order, size_t n, uint32_t seed);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Facts to edit, read from CounterFact records, zsRE records or the plain form, as a JSON array or JSON lines.      SPEC §4.1 */
+ * Facts to edit, read from CounterFact records, zsRE records or the plain form, as a JSON array or JSON
+ * lines.      SPEC §4.1 */
 #ifndef PMET_REF_EDIT_FACTS_H
 #define PMET_REF_EDIT_FACTS_H
 
@@ -10,9 +11,9 @@ extern "C" {
 #endif
 
 struct pmet_fact {
-    char *prompt;  /* exactly one "{}" (more only where the published code takes them: refused by rows) */
+    char *prompt; /* exactly one "{}" (more only where the published code takes them: refused by rows) */
     char *subject;
-    char *target;  /* as in the file: the leading space is added by rows */
+    char *target;      /* as in the file: the leading space is added by rows */
     char *target_true; /* or NULL */
     int64_t case_id;   /* the record's, or its number */
     size_t record;     /* number in the file, from 0 */
@@ -36,8 +37,9 @@ struct pmet_facts {
     char sha256[65]; /* of the file's bytes */
 };
 
-enum pmet_status pmet_facts_load(const struct pmet_io *io, const char *path, struct pmet_facts_options options,
-                                 struct pmet_facts *out, struct pmet_error *err);
+enum pmet_status pmet_facts_load(const struct pmet_io *io, const char *path,
+                                 struct pmet_facts_options options, struct pmet_facts *out,
+                                 struct pmet_error *err);
 void pmet_facts_free(struct pmet_facts *facts);
 
 #ifdef __cplusplus

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Hyper-parameters of PMET, in the published JSON files' keys.      SPEC §5 (optimisation), §8 (spread and solve) */
+ * Hyper-parameters of PMET, in the published JSON files' keys.      SPEC §5 (optimisation), §8 (spread and
+ * solve) */
 #ifndef PMET_REF_EDIT_HPARAMS_H
 #define PMET_REF_EDIT_HPARAMS_H
 
@@ -20,22 +21,26 @@ struct pmet_hparams {
     double mom2_update_weight; /* lambda */
     size_t mom2_n_samples;     /* documents */
     char mom2_dtype[16], mom2_dataset[64];
-    size_t n_module;                 /* 1 or 2 */
-    char rewrite_module_tmps[2][96]; /* edited modules, in the order of editing, with one "{}" for the layer */
+    size_t n_module; /* 1 or 2 */
+    char rewrite_module_tmps[2]
+                            [96]; /* edited modules, in the order of editing, with one "{}" for the layer */
     char mlp_module_tmp[96], attn_module_tmp[96], layer_module_tmp[96], ln_f_module[96], lm_head_module[96];
     char sha256[65]; /* of the file's bytes; of the built-in text for defaults */
 };
 
-/* All published keys are mandatory; an unknown one is refused with the nearest known name. Values are checked: ranges,
- * layers strictly ascending, fact_token "subject_last" (others refused as unsupported), mom2_dtype float32 (or float64). */
+/* All published keys are mandatory; an unknown one is refused with the nearest known name. Values are
+ * checked: ranges, layers strictly ascending, fact_token "subject_last" (others refused as unsupported),
+ * mom2_dtype float32 (or float64). */
 enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path, struct pmet_hparams *out,
                                    struct pmet_error *err);
-/* Built-in defaults for models with the dimensions of GPT-J-6B or GPT-NeoX-20B; otherwise refused: the message asks for
+/* Built-in defaults for models with the dimensions of GPT-J-6B or GPT-NeoX-20B; otherwise refused: the
+ * message asks for
  * --hparams, and pmet_hparams_template gives what to start from. family: "gptj" or "gpt_neox". */
-enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t d_model, struct pmet_hparams *out,
-                                      struct pmet_error *err);
+enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t d_model,
+                                      struct pmet_hparams *out, struct pmet_error *err);
 /* A JSON text in the published keys for a model of n_layer layers; free() releases it. */
-enum pmet_status pmet_hparams_template(const char *family, size_t n_layer, char **out, struct pmet_error *err);
+enum pmet_status pmet_hparams_template(const char *family, size_t n_layer, char **out,
+                                       struct pmet_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ * The whole method: facts to edited matrices.      SPEC §8 */
+#ifndef PMET_REF_EDIT_PMET_EDIT_H
+#define PMET_REF_EDIT_PMET_EDIT_H
+
+#include "ref/edit/delta.h"
+#include "ref/edit/keys.h"
+#include "ref/edit/solve.h"
+#include "ref/edit/stats.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What an edit tells while it runs; all may be NULL. A nonzero return of progress stops with
+ * PMET_INTERRUPTED. */
+enum pmet_phase { PMET_PHASE_DELTA, PMET_PHASE_KEYS, PMET_PHASE_SOLVE };
+struct pmet_edit_watch {
+    void *user;
+    int (*progress)(void *user, enum pmet_phase phase, size_t done, size_t total);
+    pmet_delta_watch *delta; /* each pass; user is delta_user(user, fact) if given, else user */
+    /* a fact's optimisation has ended (p is still open) */
+    enum pmet_status (*fact)(void *user, size_t fact, struct pmet_delta *p,
+                             const struct pmet_delta_result *result, struct pmet_error *err);
+    /* a layer has been solved: K [n_fact, d_in], M and R before spreading [n_fact, d_model] in double, upd
+     * [d_model, d_in] */
+    enum pmet_status (*layer)(void *user, const char *module, size_t layer, const real *K, const real *M,
+                              const double *R, const double *upd, size_t n_fact, size_t d_model, size_t d_in,
+                              struct pmet_error *err);
+};
+
+struct pmet_edit_options {
+    const struct pmet_hparams *hparams;
+    const struct pmet_contexts *contexts;
+    enum pmet_solver solver;
+    double ridge;
+    bool strict;      /* refuse odd facts */
+    bool skip_failed; /* leave out facts whose optimisation meets NaN rather than fail */
+    size_t max_bytes; /* memory to spend on what may also be computed again */
+};
+
+struct pmet_fact_report {
+    bool applied, odd_lookup, odd_target;
+    struct pmet_delta_result result;
+    char failure[256]; /* why not applied */
+};
+
+/* One edited matrix: W + upd as reals [d_out, d_in] on the host. */
+struct pmet_edited {
+    char name[128]; /* without ".weight" */
+    enum pmet_module module;
+    size_t layer, d_out, d_in;
+    real *W;
+    double upd_norm, w_norm;
+    struct pmet_solve_report solve;
+};
+
+struct pmet_edit {
+    struct pmet_fact_report *fact; /* [n_fact] */
+    size_t n_fact, n_applied;
+    struct pmet_edited *edited;
+    size_t n_edited;
+    double s_delta, s_keys, s_solve; /* seconds */
+};
+
+/* Loads C of a module, [d_in, d_in] doubles, for the solver; free() releases it. */
+typedef enum pmet_status pmet_cov_source(void *user, const char *module_name, size_t d_in, double **out,
+                                         struct pmet_error *err);
+
+/* Checks that hparams fit the model: layers, v_loss_layer, module templates. */
+enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const struct pmet_model *model,
+                                    struct pmet_error *err);
+
+/* Optimises every fact, then edits layer by layer. The model's matrices are overlaid while it runs and
+ * restored before it returns. */
+enum pmet_status pmet_edit_run(struct pmet_model *model, const struct pmet_tokenizer *tk,
+                               const struct pmet_facts *facts, const struct pmet_edit_options *options,
+                               pmet_cov_source *cov, void *cov_user, const struct pmet_edit_watch *watch,
+                               struct pmet_edit *out, struct pmet_error *err);
+/* The second half alone, for given targets: Z [n_module][n_fact, d_model], z of module q being Z[q]. */
+enum pmet_status pmet_edit_spread(struct pmet_model *model, const struct pmet_fact_rows *key_rows,
+                                  size_t n_fact, const real *const *Z,
+                                  const struct pmet_edit_options *options, pmet_cov_source *cov,
+                                  void *cov_user, const struct pmet_edit_watch *watch, struct pmet_edit *out,
+                                  struct pmet_error *err);
+void pmet_edit_free(struct pmet_edit *edit);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ * Text from a model: each prompt continued alone with cached keys and values, greedily or by seeded top-k
+ * sampling.      SPEC §4.2 */
+#ifndef PMET_REF_EVAL_GENERATE_H
+#define PMET_REF_EVAL_GENERATE_H
+
+#include "ref/model/model.h"
+#include "tokenizer/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* splitmix64-seeded xoshiro256**: the generator of all sampling. */
+struct pmet_rng {
+    uint64_t s[4];
+};
+void pmet_rng_seed(struct pmet_rng *rng, uint64_t seed);
+uint64_t pmet_rng_next(struct pmet_rng *rng);
+double pmet_rng_uniform(struct pmet_rng *rng); /* [0, 1), 53 bits */
+
+struct pmet_generate_options {
+    size_t n_total; /* length of the whole row, prompt included, when it ends (there is no stop at eos, as
+                       published) */
+    size_t top_k;   /* 1: greedy */
+};
+
+/* Hears of each new token; NULL allowed. A nonzero return ends generation early, without error. */
+typedef int pmet_generate_watch(void *user, const int32_t *ids, size_t n);
+
+/* Appends tokens to ids until it holds n_total (nothing if it already does; refused past the model's n_ctx or
+ * if ids is empty). */
+enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *ids,
+                               const struct pmet_generate_options *options, struct pmet_rng *rng,
+                               pmet_generate_watch *watch, void *user, struct pmet_error *err);
+
+/* Published clean-up of generated text: decode with clean-up, NFKD, "\n\n" to " ", "<|endoftext|>" deleted.
+ */
+enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const struct pmet_ids *ids,
+                                     struct pmet_text *out, struct pmet_error *err);
+
+struct pmet_contexts;
+/* The five context templates: "The", "Therefore", "Because", "I", "You", ten tokens each, top-k 5, from the
+ * seed. */
+enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const struct pmet_tokenizer *tk,
+                                        uint64_t seed, struct pmet_contexts *out, struct pmet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
