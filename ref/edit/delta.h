@@ -52,11 +52,12 @@ void pmet_delta_close(struct pmet_delta *p); /* accepts NULL */
 /* Sets both deltas, host arrays [d_model] (NULL: zero). */
 enum pmet_status pmet_delta_set(struct pmet_delta *p, const real *delta_mlp, const real *delta_attn,
                                 struct pmet_error *err);
-/* One pass at the present deltas with NLL factor phi: the loss terms, and if `gradient` the total loss's
- * gradients, read by pmet_delta_get. The first pass after opening, at delta 0, fixes the distribution that
- * the KL term refers to. */
-enum pmet_status pmet_delta_pass(struct pmet_delta *p, double phi, bool gradient, struct pmet_losses *out,
-                                 struct pmet_error *err);
+/* One forward pass at the present deltas with NLL factor phi: the loss terms. The first pass after opening,
+ * at delta 0, fixes the distribution that the KL term refers to. NaN or infinity gives PMET_NUMERIC. */
+enum pmet_status pmet_delta_forward(struct pmet_delta *p, double phi, struct pmet_losses *out,
+                                    struct pmet_error *err);
+/* Gradients of the total loss of the last forward pass, read by pmet_delta_get. */
+enum pmet_status pmet_delta_backward(struct pmet_delta *p, struct pmet_error *err);
 
 enum pmet_delta_field {
     PMET_DELTA_MLP,
