@@ -73,8 +73,7 @@ static void sum_rows(const struct pmet_delta *p, double phi, struct pmet_losses 
 }
 
 /* v_weight_decay (|dm| / |m0|^2 + |da| / |a0|^2): norms over squared norms. */
-static enum pmet_status weight_decay(const struct pmet_delta *p, double norm[2], double *out,
-                                     struct pmet_error *err)
+static enum pmet_status weight_decay(struct pmet_delta *p, double *out, struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;
     *out = 0;
@@ -113,8 +112,7 @@ static enum pmet_status losses(struct pmet_delta *p, double phi, struct pmet_los
 }
 
 /* Gradient of NLL and KL terms at the hidden states after the last block. */
-static enum pmet_status head_gradient(struct pmet_delta *p, double phi, bool with_kl, real *g_x,
-                                      struct pmet_error *err)
+static enum pmet_status head_gradient(struct pmet_delta *p, real *g_x, struct pmet_error *err)
 {
     const struct pmet_config *c = &p->model->config;
     const struct pmet_ops *op = p->model->op;
