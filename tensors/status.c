@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensors/status.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Control bytes become '?': names come from files, and a message is one line whatever they hold. A UTF-8
+ * sequence that the buffer's end has cut is dropped. */
+static void make_printable(char *s)
+{
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char)s[i] < 0x20 || (unsigned char)s[i] == 0x7f)
+            s[i] = '?';
+    size_t start = n;
+    while (start > 0 && n - start < 3 && ((unsigned char)s[start - 1] & 0xc0) == 0x80)
+        start--;
+    if (start > 0 && (unsigned char)s[start - 1] >= 0xc0) {
+        const unsigned char lead = (unsigned char)s[start - 1];
+        const size_t want = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+        if (n - (start - 1) < want)
+            s[start - 1] = '\0';
+    }
+}
+
+enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, const char *fmt, ...)
+{
+    if (err->status != PMET_OK)
+        return status;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err->message, sizeof err->message, fmt, args);
+    va_end(args);
+    make_printable(err->message);
+    err->status = status;
+    return status;
+}
+
+enum pmet_status pmet_fail_errno(struct pmet_error *err, const char *path, const char *what)
+{
+    const int code = errno;
+    return pmet_fail(err, PMET_IO, "%s: %s: %s", path, what, strerror(code));
+}
+
+enum pmet_status pmet_fail_memory(struct pmet_error *err, const char *what, size_t n_bytes)
+{
+    return pmet_fail(err, PMET_MEMORY, "out of memory: %s needs %zu bytes", what, n_bytes);
+}
+
+bool pmet_mul_size(size_t a, size_t b, size_t *out)
+{
+    if (b != 0 && a > SIZE_MAX / b)
+        return false;
+    *out = a * b;
+    return true;
+}
+
+bool pmet_add_size(size_t a, size_t b, size_t *out)
+{
+    if (a > SIZE_MAX - b)
+        return false;
+    *out = a + b;
+    return true;
+}
+
+enum pmet_status pmet_calloc(void *p, size_t n, size_t size, const char *what, struct pmet_error *err)
+{
+    size_t n_bytes;
+    if (!pmet_mul_size(n, size, &n_bytes) || n_bytes > PTRDIFF_MAX)
+        return pmet_fail_memory(err, what, SIZE_MAX);
+    void *mem = calloc(n_bytes ? n_bytes : 1, 1);
+    if (!mem)
+        return pmet_fail_memory(err, what, n_bytes);
+    memcpy(p, &mem, sizeof mem);
+    return PMET_OK;
+}
