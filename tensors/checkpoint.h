@@ -13,8 +13,9 @@ extern "C" {
 
 struct pmet_checkpoint;
 
-/* Opens dir. Shards: names must be plain; each tensor of the weight_map must be in its shard and each tensor of a
- * shard must be mapped to it. A directory that has only pytorch_model.bin is refused with the way to convert it. */
+/* Opens dir. Shards: names must be plain; each tensor of the weight_map must be in its shard and each tensor
+ * of a shard must be mapped to it. A directory that has only pytorch_model.bin is refused with the way to
+ * convert it. */
 enum pmet_status pmet_checkpoint_open(const struct pmet_io *io, const char *dir, struct pmet_checkpoint **out,
                                       struct pmet_error *err);
 void pmet_checkpoint_close(struct pmet_checkpoint *ck); /* accepts NULL */
@@ -23,15 +24,19 @@ const char *pmet_checkpoint_dir(const struct pmet_checkpoint *ck);
 const json_t *pmet_checkpoint_config(const struct pmet_checkpoint *ck); /* the object of config.json */
 size_t pmet_checkpoint_count(const struct pmet_checkpoint *ck);
 const struct pmet_tensor *pmet_checkpoint_at(const struct pmet_checkpoint *ck, size_t i); /* shard by shard */
-const struct pmet_tensor *pmet_checkpoint_find(const struct pmet_checkpoint *ck, const char *name); /* or NULL */
-const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck, const struct pmet_tensor *t); /* path of its shard */
+const struct pmet_tensor *pmet_checkpoint_find(const struct pmet_checkpoint *ck,
+                                               const char *name); /* or NULL */
+const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck,
+                                    const struct pmet_tensor *t); /* path of its shard */
 size_t pmet_checkpoint_n_shard(const struct pmet_checkpoint *ck);
 const char *pmet_checkpoint_shard(const struct pmet_checkpoint *ck, size_t i); /* file name inside dir */
 
-/* SHA-256 in hex (64 digits and NUL) over config.json and the tokenizer's files with their names, every tensor's
- * name, dtype and shape (sorted by name), and 16 blocks of 4 KiB spread evenly over the data of each tensor (all of it if
- * shorter). Does not depend on the path, on file times or on how tensors are spread over shards. */
-enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, char hex[65], struct pmet_error *err);
+/* SHA-256 in hex (64 digits and NUL) over config.json and the tokenizer's files with their names, every
+ * tensor's name, dtype and shape (sorted by name), and 16 blocks of 4 KiB spread evenly over the data of each
+ * tensor (all of it if shorter). Does not depend on the path, on file times or on how tensors are spread over
+ * shards. */
+enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, char hex[65],
+                                             struct pmet_error *err);
 
 struct pmet_replacement {
     const char *name;      /* a tensor of the checkpoint */
@@ -39,15 +44,17 @@ struct pmet_replacement {
     const void *data;      /* n_elem elements of dtype, the shape being the original's */
 };
 
-/* Fills the existing, empty folder out_dir with a checkpoint like ck in which the named tensors are replaced. Only
- * shards that hold one are rewritten, with every other tensor's bytes and the shard's metadata unchanged; the rest
- * is copied (or hard-linked if `link`), and the index is brought up to date (total_size). All other regular files of the original
- * are copied, except other copies of the weights (*.bin and their index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth, *.ckpt, and
- * *.safetensors that are not part of ck), which would be the unedited model: `skipped(user, name)` hears of each.
- * Symbolic links are followed; folders are not copied and reported through skipped, too. Nothing is synced per file here beyond
- * what the writers do; pmet_outdir_commit ends it. */
-enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pmet_checkpoint *ck, const char *out_dir,
-                                       const struct pmet_replacement *replace, size_t n_replace, bool link,
+/* Fills the existing, empty folder out_dir with a checkpoint like ck in which the named tensors are replaced.
+ * Only shards that hold one are rewritten, with every other tensor's bytes and the shard's metadata
+ * unchanged; the rest is copied (or hard-linked if `link`), and the index is brought up to date (total_size).
+ * All other regular files of the original are copied, except other copies of the weights (*.bin and their
+ * index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth, *.ckpt, and
+ * *.safetensors that are not part of ck), which would be the unedited model: `skipped(user, name)` hears of
+ * each. Symbolic links are followed; folders are not copied and reported through skipped, too. Nothing is
+ * synced per file here beyond what the writers do; pmet_outdir_commit ends it. */
+enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                       const char *out_dir, const struct pmet_replacement *replace,
+                                       size_t n_replace, bool link,
                                        void (*skipped)(void *user, const char *name), void *user,
                                        struct pmet_error *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Every call to the system that reads or writes files goes through one table, so that tests can make call k fail
- * with ENOSPC, EROFS or EIO. Programs pass pmet_io_system(). Each entry behaves as the system call of its name:
- * -1 (or MAP_FAILED) and errno on failure. */
+ * Every call to the system that reads or writes files goes through one table, so that tests can make call k
+ * fail with ENOSPC, EROFS or EIO. Programs pass pmet_io_system(). Each entry behaves as the system call of
+ * its name: -1 (or MAP_FAILED) and errno on failure. */
 #ifndef PMET_TENSORS_IO_H
 #define PMET_TENSORS_IO_H
 
@@ -23,8 +23,9 @@ struct pmet_io {
     ssize_t (*copy_range)(void *user, int fd_in, int fd_out, size_t n); /* copy_file_range at both offsets */
     int (*fsync)(void *user, int fd);
     int (*close)(void *user, int fd);
-    int (*size)(void *user, int fd, uint64_t *n_bytes); /* fstat; fails with EISDIR/EINVAL if not a regular file */
-    void *(*map)(void *user, int fd, size_t n_bytes);   /* whole file, read-only, private */
+    int (*size)(void *user, int fd,
+                uint64_t *n_bytes); /* fstat; fails with EISDIR/EINVAL if not a regular file */
+    void *(*map)(void *user, int fd, size_t n_bytes); /* whole file, read-only, private */
     int (*unmap)(void *user, void *p, size_t n_bytes);
     int (*rename)(void *user, const char *from, const char *to);
     int (*link)(void *user, const char *from, const char *to);
@@ -35,28 +36,30 @@ struct pmet_io {
 
 const struct pmet_io *pmet_io_system(void);
 
-/* The whole file, NUL-terminated (the NUL is not counted), in *data, which free() releases. Refused above max_bytes.
- * path "-" is standard input. */
+/* The whole file, NUL-terminated (the NUL is not counted), in *data, which free() releases. Refused above
+ * max_bytes. path "-" is standard input. */
 enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size_t max_bytes, char **data,
                                 size_t *n_bytes, struct pmet_error *err);
 
 /* "a/b" in a fresh string that free() releases. */
 enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct pmet_error *err);
 
-/* A file being written under a temporary name in the folder of `path`; it appears under `path` only at commit,
- * after fsync of the file and of its folder. Writing is buffered. Exactly one of commit and discard ends it; a
- * commit that fails has discarded (nothing is left behind). discard accepts NULL. */
+/* A file being written under a temporary name in the folder of `path`; it appears under `path` only at
+ * commit, after fsync of the file and of its folder. Writing is buffered. Exactly one of commit and discard
+ * ends it; a commit that fails has discarded (nothing is left behind). discard accepts NULL. */
 struct pmet_out;
 enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struct pmet_out **out,
                                struct pmet_error *err);
-enum pmet_status pmet_out_write(struct pmet_out *out, const void *data, size_t n_bytes, struct pmet_error *err);
+enum pmet_status pmet_out_write(struct pmet_out *out, const void *data, size_t n_bytes,
+                                struct pmet_error *err);
 enum pmet_status pmet_out_commit(struct pmet_out *out, struct pmet_error *err);
 void pmet_out_discard(struct pmet_out *out);
 
-/* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If `path` exists, begin
- * refuses ("exists; give --force to replace it") unless `force`, in which case commit moves the old folder aside,
- * renames, and removes the old one. Rules of commit and discard as above; discard removes the temporary folder with
- * all that is in it. A path inside or equal to a folder being read is the caller's to refuse. */
+/* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If `path` exists,
+ * begin refuses ("exists; give --force to replace it") unless `force`, in which case commit moves the old
+ * folder aside, renames, and removes the old one. Rules of commit and discard as above; discard removes the
+ * temporary folder with all that is in it. A path inside or equal to a folder being read is the caller's to
+ * refuse. */
 struct pmet_outdir;
 enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
                                    struct pmet_outdir **dir, struct pmet_error *err);

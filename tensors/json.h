@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * JSON files through jansson, with what jansson leaves open closed: duplicate keys and NUL in strings are refused, depth is
- * limited, a number meant as an integer must be written as one. Messages carry file, line and column. */
+ * JSON files through jansson, with what jansson leaves open closed: duplicate keys and NUL in strings are
+ * refused, depth is limited, a number meant as an integer must be written as one. Messages carry file, line
+ * and column. */
 #ifndef PMET_TENSORS_JSON_H
 #define PMET_TENSORS_JSON_H
 
@@ -11,8 +12,8 @@
 extern "C" {
 #endif
 
-/* Parses n bytes as one JSON value; `path` and `line0` (lines before this text in its file) serve messages only.
- * The caller json_decref()s *out. */
+/* Parses n bytes as one JSON value; `path` and `line0` (lines before this text in its file) serve messages
+ * only. The caller json_decref()s *out. */
 enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, size_t line0, json_t **out,
                                  struct pmet_error *err);
 /* The file as one JSON value; refused above max_bytes. */
@@ -20,10 +21,14 @@ enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size
                                 struct pmet_error *err);
 
 /* Fields of an object: wrong type or absence is refused with "PATH: KEY: found X; expected Y". */
-enum pmet_status pmet_json_size(const json_t *obj, const char *path, const char *key, size_t *out, struct pmet_error *err);
-enum pmet_status pmet_json_number(const json_t *obj, const char *path, const char *key, double *out, struct pmet_error *err);
-enum pmet_status pmet_json_bool(const json_t *obj, const char *path, const char *key, bool *out, struct pmet_error *err);
-enum pmet_status pmet_json_string(const json_t *obj, const char *path, const char *key, const char **out, struct pmet_error *err);
+enum pmet_status pmet_json_size(const json_t *obj, const char *path, const char *key, size_t *out,
+                                struct pmet_error *err);
+enum pmet_status pmet_json_number(const json_t *obj, const char *path, const char *key, double *out,
+                                  struct pmet_error *err);
+enum pmet_status pmet_json_bool(const json_t *obj, const char *path, const char *key, bool *out,
+                                struct pmet_error *err);
+enum pmet_status pmet_json_string(const json_t *obj, const char *path, const char *key, const char **out,
+                                  struct pmet_error *err);
 /* What a JSON value is, for messages: "a string", "an array", "nothing" for NULL. */
 const char *pmet_json_kind(const json_t *value);
 

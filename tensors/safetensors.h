@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * safetensors files. Reading maps the file; every rule of the format is checked before anything is used, and what
- * breaks one is refused with the file, the byte or the tensor, what was found and what was expected. */
+ * safetensors files. Reading maps the file; every rule of the format is checked before anything is used, and
+ * what breaks one is refused with the file, the byte or the tensor, what was found and what was expected. */
 #ifndef PMET_TENSORS_SAFETENSORS_H
 #define PMET_TENSORS_SAFETENSORS_H
 
@@ -24,28 +24,32 @@ struct pmet_tensor {
 
 struct pmet_safetensors;
 
-enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *path, struct pmet_safetensors **out,
-                                       struct pmet_error *err);
+enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *path,
+                                       struct pmet_safetensors **out, struct pmet_error *err);
 void pmet_safetensors_close(struct pmet_safetensors *st); /* accepts NULL; tensors of st end with it */
 
 const char *pmet_safetensors_path(const struct pmet_safetensors *st);
 size_t pmet_safetensors_count(const struct pmet_safetensors *st);
-const struct pmet_tensor *pmet_safetensors_at(const struct pmet_safetensors *st, size_t i); /* by offset in the file */
-const struct pmet_tensor *pmet_safetensors_find(const struct pmet_safetensors *st, const char *name); /* or NULL */
+const struct pmet_tensor *pmet_safetensors_at(const struct pmet_safetensors *st,
+                                              size_t i); /* by offset in the file */
+const struct pmet_tensor *pmet_safetensors_find(const struct pmet_safetensors *st,
+                                                const char *name); /* or NULL */
 /* Value of a key of __metadata__, or NULL. */
 const char *pmet_safetensors_metadata(const struct pmet_safetensors *st, const char *key);
 size_t pmet_safetensors_n_metadata(const struct pmet_safetensors *st);
-void pmet_safetensors_metadata_at(const struct pmet_safetensors *st, size_t i, const char **key, const char **value);
+void pmet_safetensors_metadata_at(const struct pmet_safetensors *st, size_t i, const char **key,
+                                  const char **value);
 
 struct pmet_pair {
     const char *key, *value;
 };
 
-/* Writes the tensors, in the layout of the published writer (falling element size, then name; header padded with
- * spaces to a multiple of 8), atomically. Metadata may be empty; "format": "pt" is added if absent, since
- * transformers insists on it. data of each tensor holds n_bytes in its dtype. */
-enum pmet_status pmet_safetensors_write(const struct pmet_io *io, const char *path, const struct pmet_tensor *tensors,
-                                        size_t n_tensor, const struct pmet_pair *metadata, size_t n_metadata,
+/* Writes the tensors, in the layout of the published writer (falling element size, then name; header padded
+ * with spaces to a multiple of 8), atomically. Metadata may be empty; "format": "pt" is added if absent,
+ * since transformers insists on it. data of each tensor holds n_bytes in its dtype. */
+enum pmet_status pmet_safetensors_write(const struct pmet_io *io, const char *path,
+                                        const struct pmet_tensor *tensors, size_t n_tensor,
+                                        const struct pmet_pair *metadata, size_t n_metadata,
                                         struct pmet_error *err);
 
 #ifdef __cplusplus

@@ -17,9 +17,9 @@ extern "C" {
 #define PMET_PRINTF(fmt, args)
 #endif
 
-/* Records the first failure in *err (a later one leaves it as it is) and returns `status`. The message is made one
- * line of printable UTF-8: control bytes, which names read from files may hold, become '?'. It should read
- * "FILE: field or fact: what was found; what was expected". */
+/* Records the first failure in *err (a later one leaves it as it is) and returns `status`. The message is
+ * made one line of printable UTF-8: control bytes, which names read from files may hold, become '?'. It
+ * should read "FILE: field or fact: what was found; what was expected". */
 enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, const char *fmt, ...)
     PMET_PRINTF(3, 4);
 
@@ -48,7 +48,8 @@ enum pmet_status pmet_fail_memory(struct pmet_error *err, const char *what, size
 bool pmet_mul_size(size_t a, size_t b, size_t *out);
 bool pmet_add_size(size_t a, size_t b, size_t *out);
 
-/* Zeroed array of n elements of `size` bytes in *p (never NULL on success, even for n = 0); free() releases it. */
+/* Zeroed array of n elements of `size` bytes in *p (never NULL on success, even for n = 0); free() releases
+ * it. */
 enum pmet_status pmet_calloc(void *p, size_t n, size_t size, const char *what, struct pmet_error *err);
 
 #ifdef __cplusplus

@@ -7,9 +7,9 @@
  *     }
  *     TEST_MAIN(CASE(a_zero_edit_leaves_W_bit_equal))
  *
- * Each prints "ok   claim" with the worst error and the share of its tolerance that was used, "FAIL claim" with the place, or
- * "skip claim" with the reason. The last line is "N passed, N failed, N skipped"; the exit status is the verdict. A claim
- * that checks nothing fails. */
+ * Each prints "ok   claim" with the worst error and the share of its tolerance that was used, "FAIL claim"
+ * with the place, or "skip claim" with the reason. The last line is "N passed, N failed, N skipped"; the exit
+ * status is the verdict. A claim that checks nothing fails. */
 #ifndef PMET_TESTS_TEST_H
 #define PMET_TESTS_TEST_H
 
@@ -37,7 +37,7 @@ struct test_case {
 #define TEST(name) static void name(struct test *t)
 #define CASE(name)                                                                                           \
     {                                                                                                        \
-        #name, name                                                                                          \
+#name, name                                                                                          \
     }
 #define TEST_MAIN(...)                                                                                       \
     int main(int argc, char **argv)                                                                          \
@@ -55,12 +55,14 @@ struct test_case {
 
 bool test_check(struct test *t, bool ok, const char *file, int line, const char *what);
 bool test_str(struct test *t, const char *got, const char *expected, const char *file, int line);
-bool test_ok(struct test *t, enum pmet_status status, const struct pmet_error *err, const char *file, int line);
-bool test_close(struct test *t, const double *got, const double *expected, size_t n, double tol, const char *file,
-                int line);
+bool test_ok(struct test *t, enum pmet_status status, const struct pmet_error *err, const char *file,
+             int line);
+bool test_close(struct test *t, const double *got, const double *expected, size_t n, double tol,
+                const char *file, int line);
 void test_skip(struct test *t, const char *fmt, ...) PMET_PRINTF(2, 3);
 void test_fail(struct test *t, const char *fmt, ...) PMET_PRINTF(2, 3); /* a failure with its own words */
-int test_run(const struct test_case *cases, size_t n, int argc, char **argv); /* argv[1]: only claims containing it */
+int test_run(const struct test_case *cases, size_t n, int argc,
+             char **argv); /* argv[1]: only claims containing it */
 
 /* ||a-b||_2 / ||b||_2 (0 when both are zero; the plain norm of a when b is zero) */
 double test_rel_l2(const double *a, const double *b, size_t n);
@@ -73,9 +75,10 @@ uint64_t test_rng_next(struct test_rng *r);
 double test_rng_uniform(struct test_rng *r); /* [0, 1) */
 double test_rng_normal(struct test_rng *r);
 
-/* A fresh folder under build/ (TMPDIR respected), removed with its contents when the program ends. Paths are valid to the end. */
+/* A fresh folder under build/ (TMPDIR respected), removed with its contents when the program ends. test_path:
+ * the last 16 stay valid. */
 const char *test_tmpdir(void);
-const char *test_path(const char *fmt, ...) PMET_PRINTF(1, 2); /* formatted path below test_tmpdir() */
+const char *test_path(const char *fmt, ...) PMET_PRINTF(1, 2);      /* formatted path below test_tmpdir() */
 void test_write_file(const char *path, const void *data, size_t n); /* aborts the program on failure */
 /* Number of entries below a folder, recursively; to show that nothing was left behind. */
 size_t test_count_files(const char *dir);

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensors/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *pmet_json_kind(const json_t *value)
+{
+    if (!value)
+        return "nothing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "an array";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "an integer";
+    case JSON_REAL:
+        return "a number with a fraction or exponent";
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return "a boolean";
+    case JSON_NULL:
+        break;
+    }
+    return "null";
+}
+
+enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, size_t line0, json_t **out,
+                                 struct pmet_error *err)
+{
+    json_error_t e;
+    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (!value)
+        return pmet_fail(err, PMET_FORMAT, "%s: line %zu column %d: not JSON: %s", path,
+                         line0 + (size_t)e.line, e.column, e.text);
+    *out = value;
+    return PMET_OK;
+}
+
+enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size_t max_bytes, json_t **out,
+                                struct pmet_error *err)
+{
+    char *text;
+    size_t n;
+    PMET_TRY(pmet_read_file(io, path, max_bytes, &text, &n, err));
+    const enum pmet_status status = pmet_json_parse(text, n, path, 0, out, err);
+    free(text);
+    return status;
+}
+
+static enum pmet_status wrong_kind(const json_t *obj, const char *path, const char *key, const char *expected,
+                                   struct pmet_error *err)
+{
+    return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected %s", path, key,
+                     pmet_json_kind(json_object_get(obj, key)), expected);
+}
+
+enum pmet_status pmet_json_size(const json_t *obj, const char *path, const char *key, size_t *out,
+                                struct pmet_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    if (!json_is_integer(v))
+        return wrong_kind(obj, path, key, "an integer", err);
+    if (json_integer_value(v) < 0)
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %lld; expected 0 or more", path, key,
+                         (long long)json_integer_value(v));
+    *out = (size_t)json_integer_value(v);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_json_number(const json_t *obj, const char *path, const char *key, double *out,
+                                  struct pmet_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    if (!json_is_number(v))
+        return wrong_kind(obj, path, key, "a number", err);
+    *out = json_number_value(v);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_json_bool(const json_t *obj, const char *path, const char *key, bool *out,
+                                struct pmet_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    if (!json_is_boolean(v))
+        return wrong_kind(obj, path, key, "true or false", err);
+    *out = json_is_true(v);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_json_string(const json_t *obj, const char *path, const char *key, const char **out,
+                                  struct pmet_error *err)
+{
+    const json_t *v = json_object_get(obj, key);
+    if (!json_is_string(v))
+        return wrong_kind(obj, path, key, "a string", err);
+    *out = json_string_value(v);
+    return PMET_OK;
+}
