@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ * An edited copy of a checkpoint directory. */
+#include "tensors/checkpoint_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "tensors/folder.h"
+
+static const struct pmet_replacement *replacement_of(const struct pmet_replacement *r, size_t n,
+                                                     const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(r[i].name, name) == 0)
+            return &r[i];
+    return NULL;
+}
+
+static enum pmet_status write_shard(const struct pmet_io *io, const struct pmet_safetensors *st,
+                                    const char *path, const struct pmet_replacement *replace,
+                                    size_t n_replace, struct pmet_error *err)
+{
+    const size_t n = pmet_safetensors_count(st), n_meta = pmet_safetensors_n_metadata(st);
+    struct pmet_tensor *tensors = NULL;
+    struct pmet_pair *meta = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_calloc(&tensors, n, sizeof *tensors, path, err));
+    PMET_GO(pmet_calloc(&meta, n_meta, sizeof *meta, path, err));
+    for (size_t i = 0; i < n_meta; i++)
+        pmet_safetensors_metadata_at(st, i, &meta[i].key, &meta[i].value);
+    for (size_t i = 0; i < n; i++) {
+        tensors[i] = *pmet_safetensors_at(st, i);
+        const struct pmet_replacement *r = replacement_of(replace, n_replace, tensors[i].name);
+        if (r) {
+            tensors[i].dtype = r->dtype;
+            tensors[i].data = r->data;
+            tensors[i].n_bytes = tensors[i].n_elem * pmet_dtype_size(r->dtype);
+        }
+    }
+    status = pmet_safetensors_write(io, path, tensors, n, meta, n_meta, err);
+done:
+    free(tensors);
+    free(meta);
+    return status;
+}
+
+/* By copy_file_range where the file systems allow it, by reading and writing where not. */
+static enum pmet_status copy_file(const struct pmet_io *io, const char *from, const char *to,
+                                  struct pmet_error *err)
+{
+    static const size_t step = (size_t)1 << 26;
+    unsigned char buffer[65536];
+    enum pmet_status status = PMET_OK;
+    const int in = io->open(io->user, from, O_RDONLY, 0);
+    if (in < 0)
+        return pmet_fail_errno(err, from, "open");
+    const int out = io->open(io->user, to, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    if (out < 0) {
+        status = pmet_fail_errno(err, to, "create");
+        io->close(io->user, in);
+        return status;
+    }
+    ssize_t n;
+    while ((n = io->copy_range(io->user, in, out, step)) > 0)
+        continue;
+    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)) {
+        while ((n = io->read(io->user, in, buffer, sizeof buffer)) > 0)
+            for (ssize_t done = 0; done < n;) {
+                const ssize_t put = io->write(io->user, out, buffer + done, (size_t)(n - done));
+                if (put <= 0) {
+                    status = pmet_fail_errno(err, to, "write");
+                    goto close;
+                }
+                done += put;
+            }
+    }
+    if (n < 0)
+        status = pmet_fail_errno(err, to, "copy");
+    else if (io->fsync(io->user, out) != 0)
+        status = pmet_fail_errno(err, to, "sync");
+close:
+    if (io->close(io->user, out) != 0 && status == PMET_OK)
+        status = pmet_fail_errno(err, to, "close");
+    io->close(io->user, in);
+    return status;
+}
+
+/* Other copies of the weights: unedited, they would be taken for the model by some readers. */
+static bool is_weights(const char *name)
+{
+    static const char *const endings[] = {".bin",
+                                          ".bin.index.json",
+                                          ".h5",
+                                          ".h5.index.json",
+                                          ".msgpack",
+                                          ".msgpack.index.json",
+                                          ".gguf",
+                                          ".onnx",
+                                          ".pt",
+                                          ".pth",
+                                          ".ckpt",
+                                          ".safetensors",
+                                          ".safetensors.index.json"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        const size_t n = strlen(name), m = strlen(endings[i]);
+        if (n >= m && strcmp(name + n - m, endings[i]) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_shard(const struct pmet_checkpoint *ck, const char *name)
+{
+    for (size_t i = 0; i < ck->n_shard; i++)
+        if (strcmp(ck->shard[i].file, name) == 0)
+            return true;
+    return false;
+}
+
+static enum pmet_status write_shards(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                     const char *out_dir, const struct pmet_replacement *replace,
+                                     size_t n_replace, bool link, struct pmet_error *err)
+{
+    for (size_t i = 0; i < ck->n_shard; i++) {
+        char *to;
+        bool edited = false;
+        const char *from = pmet_safetensors_path(ck->shard[i].st);
+        for (size_t r = 0; r < n_replace; r++)
+            edited = edited || pmet_safetensors_find(ck->shard[i].st, replace[r].name);
+        PMET_TRY(pmet_path_join(out_dir, ck->shard[i].file, &to, err));
+        enum pmet_status status;
+        if (edited)
+            status = write_shard(io, ck->shard[i].st, to, replace, n_replace, err);
+        else if (link)
+            status = io->link(io->user, from, to) == 0 ? PMET_OK : pmet_fail_errno(err, to, "link");
+        else
+            status = copy_file(io, from, to, err);
+        free(to);
+        PMET_TRY(status);
+    }
+    return PMET_OK;
+}
+
+/* The index as it was, but for total_size, which other element types change. */
+static enum pmet_status write_index(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                    const char *out_dir, const struct pmet_replacement *replace,
+                                    size_t n_replace, struct pmet_error *err)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < ck->n_tensor; i++) {
+        const struct pmet_tensor *t = pmet_checkpoint_at(ck, i);
+        const struct pmet_replacement *r = replacement_of(replace, n_replace, t->name);
+        total += t->n_elem * pmet_dtype_size(r ? r->dtype : t->dtype);
+    }
+    json_t *index = json_deep_copy(ck->index), *meta = json_object_get(index, "metadata");
+    char *text = NULL, *path = NULL;
+    struct pmet_out *out = NULL;
+    enum pmet_status status = PMET_OK;
+    if (json_is_object(meta))
+        json_object_set_new(meta, "total_size", json_integer((json_int_t)total));
+    if (!index || !(text = json_dumps(index, JSON_INDENT(2)))) {
+        status = pmet_fail_memory(err, PMET_INDEX_FILE, 0);
+        goto done;
+    }
+    PMET_GO(pmet_path_join(out_dir, PMET_INDEX_FILE, &path, err));
+    PMET_GO(pmet_out_open(io, path, &out, err));
+    PMET_GO(pmet_out_write(out, text, strlen(text), err));
+    PMET_GO(pmet_out_write(out, "\n", 1, err));
+    status = pmet_out_commit(out, err);
+    out = NULL;
+done:
+    pmet_out_discard(out);
+    json_decref(index);
+    free(text);
+    free(path);
+    return status;
+}
+
+static enum pmet_status copy_rest(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                  const char *out_dir, void (*skipped)(void *, const char *), void *user,
+                                  struct pmet_error *err)
+{
+    char **names;
+    size_t n;
+    enum pmet_status status = PMET_OK;
+    PMET_TRY(pmet_list_folder(ck->dir, &names, &n, err));
+    for (size_t i = 0; status == PMET_OK && i < n; i++) {
+        char *from = NULL, *to = NULL;
+        struct stat st;
+        if (is_shard(ck, names[i]) || (ck->index && strcmp(names[i], PMET_INDEX_FILE) == 0))
+            continue;
+        status = pmet_path_join(ck->dir, names[i], &from, err);
+        if (status == PMET_OK)
+            status = pmet_path_join(out_dir, names[i], &to, err);
+        if (status == PMET_OK) {
+            if (stat(from, &st) != 0)
+                status = pmet_fail_errno(err, from, "stat");
+            else if (!S_ISREG(st.st_mode) || is_weights(names[i]))
+                skipped(user, names[i]);
+            else
+                status = copy_file(io, from, to, err);
+        }
+        free(from);
+        free(to);
+    }
+    pmet_free_names(names, n);
+    return status;
+}
+
+enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                       const char *out_dir, const struct pmet_replacement *replace,
+                                       size_t n_replace, bool link,
+                                       void (*skipped)(void *user, const char *name), void *user,
+                                       struct pmet_error *err)
+{
+    for (size_t i = 0; i < n_replace; i++)
+        if (!pmet_checkpoint_find(ck, replace[i].name))
+            return pmet_fail(err, PMET_INPUT, "%s: holds no tensor \"%s\" to replace", ck->dir,
+                             replace[i].name);
+    PMET_TRY(write_shards(io, ck, out_dir, replace, n_replace, link, err));
+    if (ck->index)
+        PMET_TRY(write_index(io, ck, out_dir, replace, n_replace, err));
+    return copy_rest(io, ck, out_dir, skipped, user, err);
+}
