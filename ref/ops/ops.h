@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * The operator table: everything the models and the method compute, they compute through it. ref/ops/ fills it in plain C, and
- * that is the definition; kernels/ will fill the same table for a GPU. The method never asks which one it runs on.
+ * The operator table: everything the models and the method compute, they compute through it. ref/ops/ fills
+ * it in plain C, and that is the definition; kernels/ will fill the same table for a GPU. The method never
+ * asks which one it runs on.
  *
- * Pointers marked (dev) come from alloc or weight_map and are only touched by entries of the table; all others are
- * host memory. Activations are row-major [n_tok, width]. Unless an entry says otherwise outputs are set, not added
- * to, and must not overlap inputs; any size may be 0. A row's result never depends on the other rows of its batch, and
- * the same inputs give the same bits for any number of threads. Shapes are the caller's to get right. */
+ * Pointers marked (dev) come from alloc or weight_map and are only touched by entries of the table; all
+ * others are host memory. Activations are row-major [n_tok, width]. Unless an entry says otherwise outputs
+ * are set, not added to, and must not overlap inputs; any size may be 0. A row's result never depends on the
+ * other rows of its batch, and the same inputs give the same bits for any number of threads. Shapes are the
+ * caller's to get right. */
 #ifndef PMET_REF_OPS_H
 #define PMET_REF_OPS_H
 
@@ -18,16 +20,17 @@
 extern "C" {
 #endif
 
-/* A linear layer's matrix [n_out, n_in] as in the file: y = x W^T. dtype F64, F32, F16 or BF16; data (dev) aligned. */
+/* A linear layer's matrix [n_out, n_in] as in the file: y = x W^T. dtype F64, F32, F16 or BF16; data (dev)
+ * aligned. */
 struct pmet_weight {
     const void *data;
     enum pmet_dtype dtype;
     size_t n_out, n_in;
 };
 
-/* Rows of tokens laid end to end. Row b owns tokens row_start[b] .. row_start[b+1]-1; its token t stands at position
- * n_past[b] + t - row_start[b], after n_past[b] positions whose keys and values are cached, in the cache's rows
- * past_start[b] .. past_start[b] + n_past[b] - 1. */
+/* Rows of tokens laid end to end. Row b owns tokens row_start[b] .. row_start[b+1]-1; its token t stands at
+ * position n_past[b] + t - row_start[b], after n_past[b] positions whose keys and values are cached, in the
+ * cache's rows past_start[b] .. past_start[b] + n_past[b] - 1. */
 struct pmet_batch {
     size_t n_row, n_tok;
     const size_t *row_start;  /* [n_row + 1], row_start[n_row] == n_tok */
@@ -35,7 +38,8 @@ struct pmet_batch {
     const size_t *past_start; /* [n_row] */
 };
 
-/* Vectors of heads inside wider rows: element i of head e of token t is data[t*row_stride + e*head_stride + i]. */
+/* Vectors of heads inside wider rows: element i of head e of token t is data[t*row_stride + e*head_stride +
+ * i]. */
 struct pmet_heads {
     real *data; /* (dev) */
     size_t row_stride, head_stride;
@@ -56,8 +60,9 @@ struct pmet_ops {
     void *state;
 
     /* ---- memory ---- */
-    enum pmet_status (*alloc)(const struct pmet_ops *op, size_t n_bytes, void *p /* void ** (dev) */,
-                              struct pmet_error *err); /* 64-byte aligned, contents undefined, n_bytes may be 0 */
+    enum pmet_status (*alloc)(
+        const struct pmet_ops *op, size_t n_bytes, void *p /* void ** (dev) */,
+        struct pmet_error *err); /* 64-byte aligned, contents undefined, n_bytes may be 0 */
     void (*release)(const struct pmet_ops *op, void *p); /* accepts NULL */
     enum pmet_status (*upload)(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
                                struct pmet_error *err);
@@ -66,84 +71,95 @@ struct pmet_ops {
     enum pmet_status (*copy)(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
                              struct pmet_error *err); /* dev to dev, no overlap */
     enum pmet_status (*zero)(const struct pmet_ops *op, void *dst, size_t n_bytes, struct pmet_error *err);
-    /* Makes n_bytes of read-only host memory (a mapped file) readable by the entries below; a CPU returns src. */
-    enum pmet_status (*weight_map)(const struct pmet_ops *op, const void *src, size_t n_bytes, const void **dev,
-                                   struct pmet_error *err);
+    /* Makes n_bytes of read-only host memory (a mapped file) readable by the entries below; a CPU returns
+     * src. */
+    enum pmet_status (*weight_map)(const struct pmet_ops *op, const void *src, size_t n_bytes,
+                                   const void **dev, struct pmet_error *err);
     void (*weight_unmap)(const struct pmet_ops *op, const void *dev);
 
     /* ---- rows ---- */
     /* y[t] = row ids[t] of w; ids in [0, w.n_out). */
-    enum pmet_status (*embed)(const struct pmet_ops *op, real *y, struct pmet_weight w, const int32_t *ids, size_t n_tok,
-                              struct pmet_error *err);
+    enum pmet_status (*embed)(const struct pmet_ops *op, real *y, struct pmet_weight w, const int32_t *ids,
+                              size_t n_tok, struct pmet_error *err);
     /* y[j] = x[idx[j]]. */
-    enum pmet_status (*gather)(const struct pmet_ops *op, real *y, const real *x, const size_t *idx, size_t n_idx,
-                               size_t width, struct pmet_error *err);
-    /* y[idx[j]] = x[j]; idx without repetition. */
-    enum pmet_status (*scatter)(const struct pmet_ops *op, real *y, const real *x, const size_t *idx, size_t n_idx,
-                                size_t width, struct pmet_error *err);
-    /* x[idx[j]] += delta[which[j]]: what the method adds at the lookup index; idx without repetition. */
-    enum pmet_status (*add_at)(const struct pmet_ops *op, real *x, const size_t *idx, const real *delta, const size_t *which,
+    enum pmet_status (*gather)(const struct pmet_ops *op, real *y, const real *x, const size_t *idx,
                                size_t n_idx, size_t width, struct pmet_error *err);
+    /* y[idx[j]] = x[j]; idx without repetition. */
+    enum pmet_status (*scatter)(const struct pmet_ops *op, real *y, const real *x, const size_t *idx,
+                                size_t n_idx, size_t width, struct pmet_error *err);
+    /* x[idx[j]] += delta[which[j]]: what the method adds at the lookup index; idx without repetition. */
+    enum pmet_status (*add_at)(const struct pmet_ops *op, real *x, const size_t *idx, const real *delta,
+                               const size_t *which, size_t n_idx, size_t width, struct pmet_error *err);
     /* g_delta[which[j]] += g_x[idx[j]], j ascending: the gradient of add_at. */
-    enum pmet_status (*add_at_grad)(const struct pmet_ops *op, real *g_delta, const real *g_x, const size_t *idx,
-                                    const size_t *which, size_t n_idx, size_t width, struct pmet_error *err);
+    enum pmet_status (*add_at_grad)(const struct pmet_ops *op, real *g_delta, const real *g_x,
+                                    const size_t *idx, const size_t *which, size_t n_idx, size_t width,
+                                    struct pmet_error *err);
 
     /* ---- blocks ---- */
     /* y = (x - mean) / sqrt(var + eps) * gain + bias, mean and biased var over d_model. */
-    enum pmet_status (*layernorm)(const struct pmet_ops *op, real *y, const real *x, const real *gain, const real *bias,
-                                  double eps, size_t n_tok, size_t d_model, struct pmet_error *err);
+    enum pmet_status (*layernorm)(const struct pmet_ops *op, real *y, const real *x, const real *gain,
+                                  const real *bias, double eps, size_t n_tok, size_t d_model,
+                                  struct pmet_error *err);
     /* g_x += its gradient, given g_y; x the input. */
     enum pmet_status (*layernorm_dx)(const struct pmet_ops *op, real *g_x, const real *g_y, const real *x,
-                                     const real *gain, double eps, size_t n_tok, size_t d_model, struct pmet_error *err);
+                                     const real *gain, double eps, size_t n_tok, size_t d_model,
+                                     struct pmet_error *err);
     /* y[t*y_stride + o] = sum_i x[t*n_in + i] W[o,i] + bias[o]; bias (dev) may be NULL. */
-    enum pmet_status (*matmul)(const struct pmet_ops *op, real *y, size_t y_stride, const real *x, struct pmet_weight w,
-                               const real *bias, size_t n_tok, struct pmet_error *err);
+    enum pmet_status (*matmul)(const struct pmet_ops *op, real *y, size_t y_stride, const real *x,
+                               struct pmet_weight w, const real *bias, size_t n_tok, struct pmet_error *err);
     /* g_x[t*n_in + i] = sum_o g_y[t*g_stride + o] W[o,i], added to g_x if `add`. */
     enum pmet_status (*matmul_dx)(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
                                   struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err);
     /* Rotates in place the first rotary_dim features of each head by position * base^(-2i/rotary_dim), i <
-     * rotary_dim/2; pairs (2i, 2i+1) or (i, i + rotary_dim/2). inverse: by the opposite angle, which is also the gradient. */
-    enum pmet_status (*rope)(const struct pmet_ops *op, struct pmet_heads x, enum pmet_rope style, bool inverse,
-                             double base, size_t rotary_dim, const struct pmet_batch *batch, size_t n_head,
-                             struct pmet_error *err);
-    /* out[t] (heads merged, [n_tok, n_head*d_head]) = sum_s p[t,s] v[s], p = softmax over s <= t of q[t].k[s]/sqrt(d_head);
-     * s runs over the row's cached past (past_k, past_v: [.., n_head*d_head], NULL if no row has a past), then its
-     * own tokens. probs, if not NULL: for each row in turn [n_head, n_tok of the row, n_past + n_tok of the row], 0 for s > t. */
-    enum pmet_status (*attention)(const struct pmet_ops *op, real *out, struct pmet_heads q, struct pmet_heads k,
-                                  struct pmet_heads v, const real *past_k, const real *past_v,
-                                  const struct pmet_batch *batch, size_t n_head, size_t d_head, real *probs,
-                                  struct pmet_error *err);
-    /* cache[idx[t], e*d_head + i] = x(t, e, i): keys or values put where a later pass finds them as its past. */
-    enum pmet_status (*store_heads)(const struct pmet_ops *op, real *cache, const size_t *idx, struct pmet_heads x,
-                                    size_t n_tok, size_t n_head, size_t d_head, struct pmet_error *err);
-    /* Gradients to q, k, v of the row's own tokens (the past is constant), given g_out; p is computed again. */
+     * rotary_dim/2; pairs (2i, 2i+1) or (i, i + rotary_dim/2). inverse: by the opposite angle, which is also
+     * the gradient. */
+    enum pmet_status (*rope)(const struct pmet_ops *op, struct pmet_heads x, enum pmet_rope style,
+                             bool inverse, double base, size_t rotary_dim, const struct pmet_batch *batch,
+                             size_t n_head, struct pmet_error *err);
+    /* out[t] (heads merged, [n_tok, n_head*d_head]) = sum_s p[t,s] v[s], p = softmax over s <= t of
+     * q[t].k[s]/sqrt(d_head); s runs over the row's cached past (past_k, past_v: [.., n_head*d_head], NULL if
+     * no row has a past), then its own tokens. probs, if not NULL: for each row in turn [n_head, n_tok of the
+     * row, n_past + n_tok of the row], 0 for s > t. */
+    enum pmet_status (*attention)(const struct pmet_ops *op, real *out, struct pmet_heads q,
+                                  struct pmet_heads k, struct pmet_heads v, const real *past_k,
+                                  const real *past_v, const struct pmet_batch *batch, size_t n_head,
+                                  size_t d_head, real *probs, struct pmet_error *err);
+    /* cache[idx[t], e*d_head + i] = x(t, e, i): keys or values put where a later pass finds them as its past.
+     */
+    enum pmet_status (*store_heads)(const struct pmet_ops *op, real *cache, const size_t *idx,
+                                    struct pmet_heads x, size_t n_tok, size_t n_head, size_t d_head,
+                                    struct pmet_error *err);
+    /* Gradients to q, k, v of the row's own tokens (the past is constant), given g_out; p is computed again.
+     */
     enum pmet_status (*attention_dx)(const struct pmet_ops *op, struct pmet_heads g_q, struct pmet_heads g_k,
-                                     struct pmet_heads g_v, const real *g_out, struct pmet_heads q, struct pmet_heads k,
-                                     struct pmet_heads v, const real *past_k, const real *past_v,
-                                     const struct pmet_batch *batch, size_t n_head, size_t d_head,
-                                     struct pmet_error *err);
+                                     struct pmet_heads g_v, const real *g_out, struct pmet_heads q,
+                                     struct pmet_heads k, struct pmet_heads v, const real *past_k,
+                                     const real *past_v, const struct pmet_batch *batch, size_t n_head,
+                                     size_t d_head, struct pmet_error *err);
     enum pmet_status (*act)(const struct pmet_ops *op, real *y, const real *x, enum pmet_act kind, size_t n,
                             struct pmet_error *err); /* y may be x */
-    enum pmet_status (*act_dx)(const struct pmet_ops *op, real *g_x, const real *g_y, const real *x, enum pmet_act kind,
-                               size_t n, struct pmet_error *err); /* g_x may be g_y */
+    enum pmet_status (*act_dx)(const struct pmet_ops *op, real *g_x, const real *g_y, const real *x,
+                               enum pmet_act kind, size_t n, struct pmet_error *err); /* g_x may be g_y */
     /* y = (a + m) + x, in this order; y may be any of them. */
-    enum pmet_status (*residual)(const struct pmet_ops *op, real *y, const real *a, const real *m, const real *x,
-                                 size_t n, struct pmet_error *err);
+    enum pmet_status (*residual)(const struct pmet_ops *op, real *y, const real *a, const real *m,
+                                 const real *x, size_t n, struct pmet_error *err);
     /* y = a + b; y may be either. */
     enum pmet_status (*add)(const struct pmet_ops *op, real *y, const real *a, const real *b, size_t n,
                             struct pmet_error *err);
 
     /* ---- losses; lp = log_softmax of a row of logits, over all n_vocab of them ---- */
-    /* For each row r: logp[r] = lp[labels[r]], best_logp[r] = max lp (the same arithmetic, so that they are equal when the label
-     * is the best), best[r] = first argmax. Results on the host; labels in [0, n_vocab). */
+    /* For each row r: logp[r] = lp[labels[r]], best_logp[r] = max lp (the same arithmetic, so that they are
+     * equal when the label is the best), best[r] = first argmax. Results on the host; labels in [0, n_vocab).
+     */
     enum pmet_status (*xent)(const struct pmet_ops *op, double *logp, double *best_logp, int32_t *best,
                              const real *logits, const int32_t *labels, size_t n, size_t n_vocab,
                              struct pmet_error *err);
     /* g_logits[r] = scale[r] (softmax - onehot(labels[r])): the gradient of -scale*logp. */
-    enum pmet_status (*xent_dx)(const struct pmet_ops *op, real *g_logits, const real *logits, const int32_t *labels,
-                                const double *scale, size_t n, size_t n_vocab, struct pmet_error *err);
-    enum pmet_status (*log_softmax)(const struct pmet_ops *op, real *lp, const real *logits, size_t n, size_t n_vocab,
-                                    struct pmet_error *err);
+    enum pmet_status (*xent_dx)(const struct pmet_ops *op, real *g_logits, const real *logits,
+                                const int32_t *labels, const double *scale, size_t n, size_t n_vocab,
+                                struct pmet_error *err);
+    enum pmet_status (*log_softmax)(const struct pmet_ops *op, real *lp, const real *logits, size_t n,
+                                    size_t n_vocab, struct pmet_error *err);
     /* kl[r] = sum_v exp(lp[v]) (lp[v] - lp0[which[r], v]), on the host. */
     enum pmet_status (*kl)(const struct pmet_ops *op, double *kl, const real *logits, const real *lp0,
                            const size_t *which, size_t n, size_t n_vocab, struct pmet_error *err);
@@ -160,24 +176,26 @@ struct pmet_ops {
                              struct pmet_error *err);
     enum pmet_status (*scale)(const struct pmet_ops *op, real *x, double s, size_t n, struct pmet_error *err);
     /* One Adam step k = 1, 2, ...: m, v the moments, beta 0.9, 0.999, eps 1e-8, torch's form. */
-    enum pmet_status (*adam)(const struct pmet_ops *op, real *p, const real *g, real *m, real *v, double lr, size_t k,
-                             size_t n, struct pmet_error *err);
+    enum pmet_status (*adam)(const struct pmet_ops *op, real *p, const real *g, real *m, real *v, double lr,
+                             size_t k, size_t n, struct pmet_error *err);
 
     /* ---- sums and solves ---- */
     /* The lower triangle of c [width, width] += x^T x, x [n, width]. */
     enum pmet_status (*gram)(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
                              struct pmet_error *err);
-    /* c[m,n] = beta c + alpha op(a) op(b), row-major doubles with row strides lda, ldb, ldc; op = transpose if ta/tb. */
-    enum pmet_status (*gemm64)(const struct pmet_ops *op, bool ta, bool tb, size_t m, size_t n, size_t k, double alpha,
-                               const double *a, size_t lda, const double *b, size_t ldb, double beta, double *c,
-                               size_t ldc, struct pmet_error *err);
-    /* a [n, n] (lower triangle read) becomes its Cholesky factor L (lower triangle; the strict upper is left alone).
-     * A pivot that is not > 0 gives PMET_NUMERIC with *pivot its index and *value it; the message is the caller's. */
+    /* c[m,n] = beta c + alpha op(a) op(b), row-major doubles with row strides lda, ldb, ldc; op = transpose
+     * if ta/tb. */
+    enum pmet_status (*gemm64)(const struct pmet_ops *op, bool ta, bool tb, size_t m, size_t n, size_t k,
+                               double alpha, const double *a, size_t lda, const double *b, size_t ldb,
+                               double beta, double *c, size_t ldc, struct pmet_error *err);
+    /* a [n, n] (lower triangle read) becomes its Cholesky factor L (lower triangle; the strict upper is left
+     * alone). A pivot that is not > 0 gives PMET_NUMERIC with *pivot its index and *value it; the message is
+     * the caller's. */
     enum pmet_status (*cholesky)(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err);
     /* b [n, n_rhs] (row stride n_rhs) becomes (L L^T)^-1 b. */
-    enum pmet_status (*cholesky_solve)(const struct pmet_ops *op, const double *l, double *b, size_t n, size_t n_rhs,
-                                       struct pmet_error *err);
+    enum pmet_status (*cholesky_solve)(const struct pmet_ops *op, const double *l, double *b, size_t n,
+                                       size_t n_rhs, struct pmet_error *err);
 };
 
 /* The plain-C table, on n_threads threads (0: all the machine has). */
