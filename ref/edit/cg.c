@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * Conjugate gradients for all right-hand sides at once, each with its own coefficients.      SPEC §8.3 */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ref/edit/solve.h"
+
+#define ENOUGH 1e-13
+
+struct cg {
+    const struct pmet_ops *op;
+    const double *cov, *keys;
+    double lambda, ridge;
+    size_t f, n;
+    double *r, *z, *p, *ap;     /* [f, n] */
+    double *small, *scale;      /* [n, n], [f]: 1 / diagonal of A */
+    double *rz, *pap, *rr, *bb; /* [n] */
+};
+
+/* ap = A p */
+static enum pmet_status apply(struct cg *s, struct pmet_error *err)
+{
+    const struct pmet_ops *op = s->op;
+    const size_t f = s->f, n = s->n;
+    PMET_TRY(op->gemm64(op, false, false, f, n, f, s->lambda, s->cov, f, s->p, n, 0, s->ap, n, err));
+    PMET_TRY(op->gemm64(op, true, false, n, n, f, 1, s->keys, n, s->p, n, 0, s->small, n, err));
+    PMET_TRY(op->gemm64(op, false, false, f, n, n, 1, s->keys, n, s->small, n, 1, s->ap, n, err));
+    for (size_t i = 0; s->ridge != 0 && i < f * n; i++)
+        s->ap[i] += s->ridge * s->p[i];
+    return PMET_OK;
+}
+
+/* out[j] = sum_i a[i,j] b[i,j] */
+static void dots(double *out, const double *a, const double *b, size_t f, size_t n)
+{
+    memset(out, 0, n * sizeof *out);
+    for (size_t i = 0; i < f; i++)
+        for (size_t j = 0; j < n; j++)
+            out[j] += a[i * n + j] * b[i * n + j];
+}
+
+static enum pmet_status start(struct cg *s, double *x, struct pmet_error *err)
+{
+    const size_t f = s->f, n = s->n;
+    double **const wide[] = {&s->r, &s->z, &s->p, &s->ap}, **const line[] = {&s->rz, &s->pap, &s->rr, &s->bb};
+    for (size_t i = 0; i < 4; i++) {
+        PMET_TRY(pmet_calloc(wide[i], f * n, sizeof(double), "conjugate gradients", err));
+        PMET_TRY(pmet_calloc(line[i], n, sizeof(double), "conjugate gradients", err));
+    }
+    PMET_TRY(pmet_calloc(&s->small, n * n, sizeof(double), "conjugate gradients", err));
+    PMET_TRY(pmet_calloc(&s->scale, f, sizeof(double), "conjugate gradients", err));
+    for (size_t i = 0; i < f; i++) {
+        double d = s->lambda * s->cov[i * f + i] + s->ridge;
+        for (size_t j = 0; j < n; j++)
+            d += s->keys[i * n + j] * s->keys[i * n + j];
+        if (!(d > 0))
+            return pmet_fail(err, PMET_NUMERIC,
+                             "lambda C + K K^T is not positive definite: diagonal element %zu of %zu is %g",
+                             i, f, d);
+        s->scale[i] = 1 / d;
+    }
+    memset(x, 0, f * n * sizeof *x);
+    memcpy(s->r, s->keys, f * n * sizeof *s->r);
+    for (size_t i = 0; i < f; i++)
+        for (size_t j = 0; j < n; j++)
+            s->p[i * n + j] = s->z[i * n + j] = s->scale[i] * s->r[i * n + j];
+    dots(s->bb, s->r, s->r, f, n);
+    dots(s->rz, s->r, s->z, f, n);
+    return PMET_OK;
+}
+
+/* One step of every column that has not converged; *busy says whether any is left. */
+static enum pmet_status step(struct cg *s, double *x, bool *busy, struct pmet_error *err)
+{
+    const size_t f = s->f, n = s->n;
+    PMET_TRY(apply(s, err));
+    dots(s->pap, s->p, s->ap, f, n);
+    for (size_t j = 0; j < n; j++) /* a column at rest has p = 0 */
+        s->pap[j] = s->pap[j] > 0 ? s->rz[j] / s->pap[j] : 0;
+    for (size_t i = 0; i < f; i++)
+        for (size_t j = 0; j < n; j++) {
+            x[i * n + j] += s->pap[j] * s->p[i * n + j];
+            s->r[i * n + j] -= s->pap[j] * s->ap[i * n + j];
+            s->z[i * n + j] = s->scale[i] * s->r[i * n + j];
+        }
+    dots(s->rr, s->r, s->r, f, n);
+    dots(s->pap, s->r, s->z, f, n);
+    *busy = false;
+    for (size_t j = 0; j < n; j++) {
+        const bool done = s->rr[j] <= ENOUGH * ENOUGH * s->bb[j];
+        const double beta = s->rz[j] > 0 ? s->pap[j] / s->rz[j] : 0;
+        *busy = *busy || !done;
+        for (size_t i = 0; i < f; i++)
+            s->p[i * n + j] = done ? 0 : s->z[i * n + j] + beta * s->p[i * n + j];
+        s->rz[j] = s->pap[j];
+    }
+    return PMET_OK;
+}
+
+enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
+                               const double *keys, size_t f, size_t n, double *x,
+                               struct pmet_solve_report *report, struct pmet_error *err)
+{
+    struct cg s = {.op = op, .cov = cov, .keys = keys, .lambda = lambda, .ridge = ridge, .f = f, .n = n};
+    const size_t most = 20 * f + 200;
+    bool busy = true;
+    enum pmet_status status;
+    PMET_GO(start(&s, x, err));
+    report->used = PMET_SOLVER_CG;
+    for (report->iterations = 0; busy; report->iterations++) {
+        if (report->iterations == most) {
+            status = pmet_fail(
+                err, PMET_NUMERIC,
+                "conjugate gradients: not within %g of the right-hand sides after %zu steps; use --solver "
+                "cholesky, or --ridge",
+                ENOUGH, most);
+            goto done;
+        }
+        PMET_GO(step(&s, x, &busy, err));
+    }
+done:
+    free(s.r);
+    free(s.z);
+    free(s.p);
+    free(s.ap);
+    free(s.small);
+    free(s.scale);
+    free(s.rz);
+    free(s.pap);
+    free(s.rr);
+    free(s.bb);
+    return status;
+}

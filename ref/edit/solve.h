@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ * The update of one matrix: upd = R K^T (lambda C + K K^T)^-1, in double.      SPEC §8.2, §8.3 */
+#ifndef PMET_REF_EDIT_SOLVE_H
+#define PMET_REF_EDIT_SOLVE_H
+
+#include "ref/ops/ops.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum pmet_solver {
+    PMET_SOLVER_AUTO, /* Cholesky where its second matrix fits, else conjugate gradients */
+    PMET_SOLVER_CHOLESKY,
+    PMET_SOLVER_CG,
+    PMET_SOLVER_FACTORED /* in reports: by a factor of C and Woodbury's identity */
+};
+const char *pmet_solver_name(enum pmet_solver solver);
+
+struct pmet_solve_report {
+    enum pmet_solver used;
+    size_t iterations; /* conjugate gradients: the most of any column */
+    double residual;   /* max over columns of |K - A X| / |K| */
+};
+
+/* A = lambda C + K K^T + ridge I,  upd [d, f] = R^T (A^-1 K)^T.
+ * cov [f, f] symmetric; keys [f, n] (a column a fact); resid [d, n]; host arrays of double. `auto` forms A if
+ * 8 f^2 bytes are no more than max_bytes. A that is not positive definite gives PMET_NUMERIC naming the
+ * pivot. resid = 0 gives upd = 0. */
+enum pmet_status pmet_solve_update(const struct pmet_ops *op, enum pmet_solver solver, size_t max_bytes,
+                                   const double *cov, double lambda, double ridge, const double *keys,
+                                   const double *resid, size_t f, size_t d, size_t n, double *upd,
+                                   struct pmet_solve_report *report, struct pmet_error *err);
+
+/* The same from C's own Cholesky factor L [f, f], which serves any lambda > 0 and any facts:
+ * A^-1 K = (lambda C)^-1 K (I + K^T (lambda C)^-1 K)^-1. C must be positive definite itself; no ridge. */
+enum pmet_status pmet_solve_factored(const struct pmet_ops *op, const double *factor, double lambda,
+                                     const double *keys, const double *resid, size_t f, size_t d, size_t n,
+                                     double *upd, struct pmet_error *err);
+
+/* X [f, n] = A^-1 K by conjugate gradients, A never formed: A p = lambda C p + K (K^T p) + ridge p, scaled by
+ * A's diagonal. Stops when every column's residual is at most 1e-13 of its right-hand side; more than 20 f +
+ * 200 steps give PMET_NUMERIC. */
+enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
+                               const double *keys, size_t f, size_t n, double *x,
+                               struct pmet_solve_report *report, struct pmet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
