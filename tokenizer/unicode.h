@@ -3,6 +3,7 @@
 #ifndef PMET_TOKENIZER_UNICODE_H
 #define PMET_TOKENIZER_UNICODE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "tokenizer/tokenizer.h"
 
@@ -15,11 +16,16 @@ enum pmet_char_class { PMET_CHAR_OTHER, PMET_CHAR_LETTER, PMET_CHAR_NUMBER, PMET
 /* Class of a code point in Unicode 14.0: \p{L}, \p{N}, the 25 White_Space points, or other. */
 enum pmet_char_class pmet_char_class(int32_t code_point);
 
-/* One code point at text[0..n): its length in bytes (1 to 4), *code_point set; 1 and *code_point = -1 if the byte
- * does not begin valid UTF-8 (overlong forms, surrogates and values past U+10FFFF are invalid). n > 0. */
+/* \w of the reference's patterns, for added tokens that must be single words. */
+bool pmet_is_word(int32_t code_point);
+
+/* One code point at text[0..n): its length in bytes (1 to 4), *code_point set; 1 and *code_point = -1 if the
+ * byte does not begin valid UTF-8 (overlong forms, surrogates and values past U+10FFFF are invalid). n > 0.
+ */
 size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point);
 
-/* Appends text normalised: NFC with the reference's old tables (SPEC §2), or NFKD. Invalid bytes pass through. */
+/* Appends text normalised: NFC with the reference's old tables (SPEC §2), or NFKD. Invalid bytes pass
+ * through. */
 enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 enum pmet_status pmet_nfkd(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 /* Appends n bytes. */

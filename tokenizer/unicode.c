@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: MIT
+ * Classes, UTF-8 and normalisation.      SPEC §2 */
+#include "tokenizer/unicode.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+#include "tokenizer/unicode_tables.h"
+
+#define IN(table, c) in_ranges(table, sizeof table / sizeof *table, c)
+
+static bool in_ranges(const struct range *r, size_t n, int32_t c)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        const size_t mid = (lo + hi) / 2;
+        if (c < r[mid].first)
+            hi = mid;
+        else if (c > r[mid].last)
+            lo = mid + 1;
+        else
+            return true;
+    }
+    return false;
+}
+
+static bool is_space(int32_t c)
+{
+    return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
+           (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f ||
+           c == 0x3000;
+}
+
+enum pmet_char_class pmet_char_class(int32_t c)
+{
+    if (c < 0)
+        return PMET_CHAR_OTHER;
+    if (is_space(c))
+        return PMET_CHAR_SPACE;
+    enum pmet_char_class found;
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+        found = PMET_CHAR_LETTER;
+        break;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+        found = PMET_CHAR_NUMBER;
+        break;
+    default:
+        return PMET_CHAR_OTHER;
+    }
+    return c >= newer_than_14[0].first && IN(newer_than_14, c) ? PMET_CHAR_OTHER : found;
+}
+
+bool pmet_is_word(int32_t c)
+{
+    if (c < 0)
+        return false;
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_PC:
+        return true;
+    default:
+        return pmet_char_class(c) == PMET_CHAR_LETTER || utf8proc_category(c) == UTF8PROC_CATEGORY_ND ||
+               utf8proc_category(c) == UTF8PROC_CATEGORY_NL || c == 0x200c || c == 0x200d;
+    }
+}
+
+size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point)
+{
+    const unsigned char *p = (const unsigned char *)text, b = p[0];
+    *code_point = -1;
+    if (b < 0x80) {
+        *code_point = b;
+        return 1;
+    }
+    const size_t len = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : 2;
+    if (b < 0xc2 || b > 0xf4 || n < len)
+        return 1;
+    int32_t c = b & (0x7f >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80)
+            return 1;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    if ((len == 3 && (c < 0x800 || (c >= 0xd800 && c <= 0xdfff))) ||
+        (len == 4 && (c < 0x10000 || c > 0x10ffff)))
+        return 1;
+    *code_point = c;
+    return len;
+}
+
+enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err)
+{
+    if (out->cap - out->n <= n) {
+        size_t cap = out->cap + out->cap / 2 + n + 64;
+        char *grown = realloc(out->data, cap);
+        if (!grown)
+            return pmet_fail_memory(err, "text", cap);
+        out->data = grown;
+        out->cap = cap;
+    }
+    if (n > 0)
+        memcpy(out->data + out->n, data, n);
+    out->n += n;
+    out->data[out->n] = '\0';
+    return PMET_OK;
+}
+
+static enum pmet_status append_point(struct pmet_text *out, int32_t c, struct pmet_error *err)
+{
+    utf8proc_uint8_t bytes[4];
+    const utf8proc_ssize_t n = utf8proc_encode_char(c, bytes);
+    return pmet_text_append(out, (const char *)bytes, (size_t)n, err);
+}
+
+/* Code points of one stretch, with their combining classes in the tables in force. */
+struct points {
+    int32_t *c;
+    size_t n, cap;
+    bool old_tables; /* Unicode 9.0 */
+};
+
+static int combining_class(const struct points *p, int32_t c)
+{
+    if (p->old_tables && IN(newer_than_9, c))
+        return 0;
+    return utf8proc_get_property(c)->combining_class;
+}
+
+static enum pmet_status push(struct points *p, const int32_t *c, size_t n, struct pmet_error *err)
+{
+    if (p->cap - p->n < n) {
+        const size_t cap = 2 * p->cap + n + 32;
+        int32_t *grown = realloc(p->c, cap * sizeof *grown);
+        if (!grown)
+            return pmet_fail_memory(err, "normalised text", cap * sizeof *grown);
+        p->c = grown;
+        p->cap = cap;
+    }
+    memcpy(p->c + p->n, c, n * sizeof *c);
+    p->n += n;
+    return PMET_OK;
+}
+
+static enum pmet_status decompose(struct points *p, int32_t c, bool compatibility, struct pmet_error *err)
+{
+    utf8proc_int32_t parts[32];
+    int boundary = 0;
+    const utf8proc_option_t options =
+        (utf8proc_option_t)(UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0));
+    if (p->old_tables && IN(newer_than_9, c))
+        return push(p, &c, 1, err);
+    const utf8proc_ssize_t n = utf8proc_decompose_char(c, parts, 32, options, &boundary);
+    return n < 0 || n > 32 ? push(p, &c, 1, err) : push(p, parts, (size_t)n, err);
+}
+
+/* Marks between starters sorted by combining class, stably. */
+static void reorder(struct points *p)
+{
+    for (size_t i = 1; i < p->n; i++) {
+        const int32_t c = p->c[i];
+        const int ccc = combining_class(p, c);
+        size_t j = i;
+        while (ccc != 0 && j > 0 && combining_class(p, p->c[j - 1]) > ccc) {
+            p->c[j] = p->c[j - 1];
+            j--;
+        }
+        p->c[j] = c;
+    }
+}
+
+/* The point that a followed by b composes to, or -1. */
+static int32_t composed(const struct points *p, int32_t a, int32_t b)
+{
+    utf8proc_int32_t pair[3] = {a, b, 0};
+    if (p->old_tables && (IN(newer_than_9, a) || IN(newer_than_9, b)))
+        return -1;
+    const utf8proc_ssize_t n =
+        utf8proc_normalize_utf32(pair, 2, (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+    if (n != 1 || (p->old_tables && IN(newer_than_9, pair[0])))
+        return -1;
+    return pair[0];
+}
+
+static void compose(struct points *p)
+{
+    size_t starter = SIZE_MAX, n = 0;
+    int last = 0; /* class of the last point kept after the starter; 0: none */
+    for (size_t i = 0; i < p->n; i++) {
+        const int ccc = combining_class(p, p->c[i]);
+        const bool adjacent = starter != SIZE_MAX && n == starter + 1;
+        if (starter != SIZE_MAX && (adjacent || (last != 0 && last < ccc))) {
+            const int32_t c = composed(p, p->c[starter], p->c[i]);
+            if (c >= 0) {
+                p->c[starter] = c;
+                continue;
+            }
+        }
+        if (ccc == 0)
+            starter = n;
+        last = ccc;
+        p->c[n++] = p->c[i];
+    }
+    p->n = n;
+}
+
+static enum pmet_status normalise_stretch(const char *text, size_t n, bool compose_it, struct points *p,
+                                          struct pmet_text *out, struct pmet_error *err)
+{
+    p->n = 0;
+    for (size_t i = 0; i < n;) {
+        int32_t c;
+        i += pmet_utf8_next(text + i, n - i, &c);
+        PMET_TRY(decompose(p, c, !compose_it, err));
+    }
+    reorder(p);
+    if (compose_it)
+        compose(p);
+    for (size_t i = 0; i < p->n; i++)
+        PMET_TRY(append_point(out, p->c[i], err));
+    return PMET_OK;
+}
+
+enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err)
+{
+    struct points p = {.old_tables = true};
+    enum pmet_status status = PMET_OK;
+    size_t copied = 0,
+           previous = 0; /* text before `copied` is out; `previous` is where the last point began */
+    for (size_t i = 0; i < n && status == PMET_OK;) {
+        int32_t c;
+        size_t len = pmet_utf8_next(text + i, n - i, &c);
+        if (c < nfc_attention[0].first || !IN(nfc_attention, c)) {
+            previous = i;
+            i += len;
+            continue;
+        }
+        /* from the point before (if it is one) to the next that stands alone */
+        size_t from = previous < i && previous >= copied ? previous : i, to = i;
+        int32_t before;
+        if (from < i && (pmet_utf8_next(text + from, n - from, &before), before < 0))
+            from = i;
+        while (to < n && (len = pmet_utf8_next(text + to, n - to, &c), c >= 0 && IN(nfc_attention, c)))
+            to += len;
+        status = pmet_text_append(out, text + copied, from - copied, err);
+        if (status == PMET_OK)
+            status = normalise_stretch(text + from, to - from, true, &p, out, err);
+        i = copied = previous = to;
+    }
+    if (status == PMET_OK)
+        status = pmet_text_append(out, text + copied, n - copied, err);
+    free(p.c);
+    return status;
+}
+
+enum pmet_status pmet_nfkd(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err)
+{
+    struct points p = {.old_tables = false};
+    enum pmet_status status = PMET_OK;
+    for (size_t i = 0; i < n && status == PMET_OK;) {
+        int32_t c = 0;
+        size_t to = i;
+        for (size_t len; to < n && (len = pmet_utf8_next(text + to, n - to, &c), c >= 0);)
+            to += len;
+        status = normalise_stretch(text + i, to - i, false, &p, out, err);
+        i = to;
+        if (status == PMET_OK && i < n) {
+            status = pmet_text_append(out, text + i, 1, err);
+            i++;
+        }
+    }
+    if (status == PMET_OK)
+        status = pmet_text_append(out, "", 0, err);
+    free(p.c);
+    return status;
+}
