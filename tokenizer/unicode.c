@@ -162,19 +162,34 @@ static enum pmet_status decompose(struct points *p, int32_t c, bool compatibilit
     return n < 0 || n > 32 ? push(p, &c, 1, err) : push(p, parts, (size_t)n, err);
 }
 
-/* Marks between starters sorted by combining class, stably. */
-static void reorder(struct points *p)
+/* Marks between starters sorted by combining class, stably: by counting, so that a long run of marks costs no
+ * more than its length. `sorted` has room for as many points. */
+static void sort_marks(const struct points *p, int32_t *c, size_t n, int32_t *sorted)
 {
-    for (size_t i = 1; i < p->n; i++) {
-        const int32_t c = p->c[i];
-        const int ccc = combining_class(p, c);
-        size_t j = i;
-        while (ccc != 0 && j > 0 && combining_class(p, p->c[j - 1]) > ccc) {
-            p->c[j] = p->c[j - 1];
-            j--;
-        }
-        p->c[j] = c;
+    size_t at[257] = {0};
+    for (size_t i = 0; i < n; i++)
+        at[combining_class(p, c[i]) + 1]++;
+    for (size_t k = 1; k < 257; k++)
+        at[k] += at[k - 1];
+    for (size_t i = 0; i < n; i++)
+        sorted[at[combining_class(p, c[i])]++] = c[i];
+    memcpy(c, sorted, n * sizeof *c);
+}
+
+static enum pmet_status reorder(struct points *p, struct pmet_error *err)
+{
+    int32_t *sorted;
+    PMET_TRY(pmet_calloc(&sorted, p->n, sizeof *sorted, "normalised text", err));
+    for (size_t i = 0; i < p->n;) {
+        size_t end = i;
+        while (end < p->n && combining_class(p, p->c[end]) != 0)
+            end++;
+        if (end - i > 1)
+            sort_marks(p, p->c + i, end - i, sorted);
+        i = end + 1;
     }
+    free(sorted);
+    return PMET_OK;
 }
 
 /* The point that a followed by b composes to, or -1. */
@@ -221,7 +236,7 @@ static enum pmet_status normalise_stretch(const char *text, size_t n, bool compo
         i += pmet_utf8_next(text + i, n - i, &c);
         PMET_TRY(decompose(p, c, !compose_it, err));
     }
-    reorder(p);
+    PMET_TRY(reorder(p, err));
     if (compose_it)
         compose(p);
     for (size_t i = 0; i < p->n; i++)

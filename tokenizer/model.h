@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the tokenizer share: the vocabulary, the merges and the added tokens. */
+#ifndef PMET_TOKENIZER_MODEL_H
+#define PMET_TOKENIZER_MODEL_H
+
+#include <jansson.h>
+#include "tokenizer/tokenizer.h"
+
+#define PMET_MAX_TOKENS 10000000
+
+struct pmet_token {
+    const char *bytes; /* what it decodes to; NULL: no such id */
+    size_t n;
+    bool added, special; /* an added token; one that skip_special leaves out */
+    bool whole; /* merging its bytes gives this one token, so that a word of these bytes needs no merging */
+};
+
+struct pmet_merge {
+    int32_t left, right; /* left -1: an empty slot */
+    int32_t rank, id;
+};
+
+struct pmet_added {
+    const char *text; /* searched in the raw or in the normalised text */
+    size_t n;
+    int32_t id;
+    bool single_word, lstrip, rstrip, normalized;
+};
+
+/* Added tokens to search for, longest first among those with the same first byte. */
+struct pmet_added_set {
+    struct pmet_added *token;
+    size_t n;
+    size_t first[257];        /* tokens that begin with byte b: first[b] .. first[b+1]-1 */
+    unsigned char pair[8192]; /* bit (b0 << 8 | b1): some token begins so; every b1 for one-byte tokens */
+};
+
+struct pmet_tokenizer {
+    char *strings; /* bytes of all tokens */
+    size_t n_strings, cap_strings;
+    size_t *token_at; /* [n_token] offsets into strings while it grows */
+    struct pmet_token *token;
+    size_t n_token; /* 1 + the highest id */
+    int32_t *slot;  /* open addressing, by bytes: id or -1 */
+    size_t n_slot;  /* a power of two */
+    struct pmet_merge *merge;
+    size_t n_merge_slot;  /* a power of two */
+    int32_t byte_id[256]; /* of the one-byte tokens, -1: none */
+    int32_t unk_id;       /* -1: unknown bytes are left out */
+    struct pmet_added_set raw, normal;
+    bool nfc, add_prefix_space, use_regex, ignore_merges;
+};
+
+uint64_t pmet_hash_bytes(const char *p, size_t n);
+/* Id of the vocabulary's token with these bytes, or -1. */
+int32_t pmet_token_of_bytes(const struct pmet_tokenizer *tk, const char *p, size_t n);
+/* The merge of two neighbours, or NULL. */
+const struct pmet_merge *pmet_merge_of(const struct pmet_tokenizer *tk, int32_t left, int32_t right);
+/* Appends the ids of one word, merging as ranked. */
+enum pmet_status pmet_bpe_word(const struct pmet_tokenizer *tk, const char *word, size_t n,
+                               struct pmet_ids *ids, struct pmet_error *err);
+enum pmet_status pmet_ids_reserve(struct pmet_ids *ids, size_t more, struct pmet_error *err);
+
+/* Bytes of a token written in the byte-level alphabet; false if a character lies outside it. out has room for
+ * n. */
+bool pmet_from_alphabet(const char *text, size_t n, char *out, size_t *n_out);
+
+/* A tokenizer in the making: load_json.c and load_files.c fill it, build.c ends it. */
+struct pmet_vocab_builder {
+    struct pmet_tokenizer *tk;
+    const char *path; /* for messages */
+    struct pmet_added *added;
+    size_t n_added, cap_added;
+    size_t n_merge;
+};
+enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vocab, const char *path,
+                                  struct pmet_error *err);
+enum pmet_status pmet_build_reserve_merges(struct pmet_vocab_builder *b, size_t n, struct pmet_error *err);
+/* One merge, its parts as written; `where` names it in messages. */
+enum pmet_status pmet_build_merge(struct pmet_vocab_builder *b, const char *left, size_t n_left,
+                                  const char *right, size_t n_right, const char *where,
+                                  struct pmet_error *err);
+enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *content, int32_t id,
+                                  struct pmet_added flags, bool special, struct pmet_error *err);
+enum pmet_status pmet_build_end(struct pmet_vocab_builder *b, struct pmet_error *err);
+
+enum pmet_status pmet_load_tokenizer_json(struct pmet_vocab_builder *b, const struct pmet_io *io,
+                                          const char *path, struct pmet_error *err);
+enum pmet_status pmet_load_vocab_merges(struct pmet_vocab_builder *b, const struct pmet_io *io,
+                                        const char *dir, struct pmet_error *err);
+
+#endif

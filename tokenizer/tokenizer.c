@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tokenizer/model.h"
+
+enum pmet_status pmet_tokenizer_open(const struct pmet_io *io, const char *dir, struct pmet_tokenizer **out,
+                                     struct pmet_error *err)
+{
+    struct pmet_vocab_builder b = {0};
+    char *path = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_calloc(&b.tk, 1, sizeof *b.tk, "the tokenizer", err));
+    b.tk->unk_id = -1;
+    PMET_GO(pmet_path_join(dir, "tokenizer.json", &path, err));
+    if (access(path, F_OK) == 0)
+        PMET_GO(pmet_load_tokenizer_json(&b, io, path, err));
+    else
+        PMET_GO(pmet_load_vocab_merges(&b, io, dir, err));
+    *out = b.tk;
+    b.tk = NULL;
+done:
+    for (size_t i = 0; i < b.n_added; i++)
+        free((char *)(uintptr_t)b.added[i].text);
+    free(b.added);
+    free(path);
+    pmet_tokenizer_close(b.tk);
+    return status;
+}
+
+static void free_set(struct pmet_added_set *set)
+{
+    for (size_t i = 0; i < set->n; i++)
+        free((char *)(uintptr_t)set->token[i].text);
+    free(set->token);
+}
+
+void pmet_tokenizer_close(struct pmet_tokenizer *tk)
+{
+    if (!tk)
+        return;
+    free_set(&tk->raw);
+    free_set(&tk->normal);
+    free(tk->strings);
+    free(tk->token_at);
+    free(tk->token);
+    free(tk->slot);
+    free(tk->merge);
+    free(tk);
+}
+
+size_t pmet_tokenizer_size(const struct pmet_tokenizer *tk)
+{
+    return tk->n_token;
+}
+
+int32_t pmet_tokenizer_id(const struct pmet_tokenizer *tk, const char *token)
+{
+    char *bytes;
+    size_t n = strlen(token), n_bytes;
+    struct pmet_error ignored = {PMET_OK, ""};
+    if (pmet_calloc(&bytes, n + 1, 1, "a token", &ignored) != PMET_OK)
+        return -1;
+    const bool mapped = pmet_from_alphabet(token, n, bytes, &n_bytes);
+    const char *want = mapped ? bytes : token;
+    n = mapped ? n_bytes : n;
+    int32_t id = pmet_token_of_bytes(tk, want, n);
+    for (size_t i = 0; id < 0 && i < tk->n_token; i++)
+        if (tk->token[i].added && tk->token[i].n == n && memcmp(tk->token[i].bytes, want, n) == 0)
+            id = (int32_t)i;
+    free(bytes);
+    return id;
+}
