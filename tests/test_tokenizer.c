@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT
+ * The tokenizer against the reference's ids and texts, and its round trip.      SPEC §2 */
+#include <jansson.h>
+#include "tests/test.h"
+#include "tokenizer/split.h"
+#include "tokenizer/unicode.h"
+
+static const char *const models[][2] = {{"golden/gptj-A/model", "golden/gptj-A"},
+                                        {"golden/gptj-C/model", "golden/gptj-C"},
+                                        {"golden/neox-A/model", "golden/neox-A"},
+                                        {"golden/neox-C/model", "golden/neox-C"},
+                                        {"golden/data/tokenizers/gpt2", "golden/tokenizer-gpt2"},
+                                        {"golden/data/tokenizers/gptj", "golden/tokenizer-gptj"},
+                                        {"golden/data/tokenizers/neox", "golden/tokenizer-neox"}};
+#define N_MODEL (sizeof models / sizeof *models)
+
+static struct pmet_tokenizer *open_tokenizer(struct test *t, const char *dir)
+{
+    struct pmet_tokenizer *tk = NULL;
+    struct pmet_error err = {PMET_OK, ""};
+    CHECK_OK(pmet_tokenizer_open(pmet_io_system(), dir, &tk, &err), &err);
+    return tk;
+}
+
+static json_t *load(struct test *t, const char *dir)
+{
+    char path[256];
+    json_error_t e;
+    snprintf(path, sizeof path, "%s/tokenizer_golden.json", dir);
+    json_t *root = json_load_file(path, JSON_ALLOW_NUL, &e);
+    if (!root)
+        test_fail(t, "%s: %s", path, e.text);
+    return root;
+}
+
+static bool same_ids(const struct pmet_ids *ids, const json_t *expected)
+{
+    if (ids->n != json_array_size(expected))
+        return false;
+    for (size_t i = 0; i < ids->n; i++)
+        if (ids->id[i] != json_integer_value(json_array_get(expected, i)))
+            return false;
+    return true;
+}
+
+static void check_decode(struct test *t, const struct pmet_tokenizer *tk, const json_t *ids, int flags,
+                         const json_t *expected)
+{
+    int32_t id[4096];
+    struct pmet_text text = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    for (size_t i = 0; i < json_array_size(ids); i++)
+        id[i] = (int32_t)json_integer_value(json_array_get(ids, i));
+    CHECK_OK(pmet_tokenizer_decode(tk, id, json_array_size(ids), flags, &text, &err), &err);
+    if (!CHECK(text.n == json_string_length(expected) &&
+               memcmp(text.data, json_string_value(expected), text.n) == 0))
+        test_fail(t, "flags %d: found \"%s\", expected \"%s\"", flags, text.data,
+                  json_string_value(expected));
+    free(text.data);
+}
+
+static void check_strings(struct test *t, const struct pmet_tokenizer *tk, const json_t *root)
+{
+    size_t i;
+    json_t *s;
+    json_array_foreach(json_object_get(root, "strings"), i, s)
+    {
+        const json_t *text = json_object_get(s, "text"), *ids = json_object_get(s, "ids");
+        const json_t *plain = json_object_get(s, "decode") ? json_object_get(s, "decode") : text;
+        const json_t *clean =
+            json_object_get(s, "decode_cleanup") ? json_object_get(s, "decode_cleanup") : plain;
+        struct pmet_ids got = {0};
+        struct pmet_error err = {PMET_OK, ""};
+        CHECK_OK(pmet_tokenizer_encode(tk, json_string_value(text), json_string_length(text), &got, &err),
+                 &err);
+        if (!CHECK(same_ids(&got, ids)))
+            test_fail(t, "string %zu: \"%s\"", i, json_string_value(text));
+        check_decode(t, tk, ids, 0, plain);
+        check_decode(t, tk, ids, PMET_DECODE_CLEANUP, clean);
+        if (json_object_get(s, "decode_skip_special"))
+            check_decode(t, tk, ids, PMET_DECODE_SKIP_SPECIAL, json_object_get(s, "decode_skip_special"));
+        free(got.id);
+    }
+}
+
+TEST(ids_and_texts_equal_the_reference)
+{
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct pmet_tokenizer *tk = open_tokenizer(t, models[m][0]);
+        json_t *root = load(t, models[m][1]), *item;
+        size_t i;
+        if (tk && root) {
+            CHECK(pmet_tokenizer_size(tk) ==
+                  (size_t)json_integer_value(json_object_get(root, "vocab_size_with_added")));
+            CHECK(pmet_tokenizer_id(tk, "<|endoftext|>") ==
+                  json_integer_value(json_object_get(root, "eos_token_id")));
+            CHECK(json_array_size(json_object_get(root, "strings")) == 697);
+            check_strings(t, tk, root);
+            json_array_foreach(json_object_get(root, "partial_utf8_decodes"), i, item)
+                check_decode(t, tk, json_object_get(item, "ids"), 0, json_object_get(item, "decode"));
+            json_array_foreach(json_object_get(root, "single_token_decodes"), i, item)
+            {
+                json_t *one = json_pack("[O]", json_array_get(item, 0));
+                check_decode(t, tk, one, 0, json_array_get(item, 1));
+                json_decref(one);
+            }
+        }
+        if (t->n_fail > 0)
+            test_fail(t, "with %s", models[m][0]);
+        json_decref(root);
+        pmet_tokenizer_close(tk);
+    }
+}
+
+/* The two ways to write a tokenizer of the GPT-2 kind give the same ids. */
+TEST(vocab_and_merges_give_the_ids_of_tokenizer_json)
+{
+    static const char *const files[] = {"vocab.json", "merges.txt", "added_tokens.json"};
+    static const char *const dirs[] = {"golden/gptj-A", "golden/gptj-C"};
+    for (size_t m = 0; m < 2; m++) {
+        const char *dir = test_path("files%zu", m);
+        char command[1024];
+        snprintf(command, sizeof command, "mkdir -p %s", dir);
+        CHECK(system(command) == 0);
+        for (size_t f = 0; f < 3; f++) {
+            snprintf(command, sizeof command, "cp %s/model/%s %s 2>/dev/null", dirs[m], files[f], dir);
+            CHECK(system(command) == 0 || f == 2);
+        }
+        struct pmet_tokenizer *tk = open_tokenizer(t, dir);
+        json_t *root = load(t, dirs[m]);
+        if (tk && root)
+            check_strings(t, tk, root);
+        json_decref(root);
+        pmet_tokenizer_close(tk);
+    }
+}
+
+static void check_round_trip(struct test *t, const struct pmet_tokenizer *tk, const char *text, size_t n)
+{
+    struct pmet_ids ids = {0};
+    struct pmet_text back = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    CHECK_OK(pmet_tokenizer_encode(tk, text, n, &ids, &err), &err);
+    CHECK_OK(pmet_tokenizer_decode(tk, ids.id, ids.n, PMET_DECODE_BYTES, &back, &err), &err);
+    CHECK(back.n == n && memcmp(back.data, text, n) == 0);
+    free(ids.id);
+    free(back.data);
+}
+
+TEST(decode_of_encode_gives_any_bytes_back)
+{
+    struct test_rng r = {0x70ce};
+    for (size_t m = 4; m < 6; m++) {
+        struct pmet_tokenizer *tk = open_tokenizer(t, models[m][0]);
+        for (int k = 0; tk && k < 400; k++) {
+            char text[400];
+            const size_t n = test_rng_next(&r) % sizeof text;
+            for (size_t i = 0; i < n; i++) /* half of them near ASCII, so that words and runs appear */
+                text[i] = (char)(unsigned char)(k % 2 ? test_rng_next(&r)
+                                                      : " a'\t1s\xc3\xa9\n<|"[test_rng_next(&r) % 12]);
+            check_round_trip(t, tk, text, n);
+        }
+        pmet_tokenizer_close(tk);
+    }
+}
+
+TEST(real_texts_round_trip)
+{
+    static const char *const files[] = {"golden/data/text/wikitext2-raw-valid.txt",
+                                        "golden/data/tokenizer-corpus/UTF-8-demo.txt"};
+    for (size_t m = 4; m < N_MODEL; m++) {
+        struct pmet_tokenizer *tk = open_tokenizer(t, models[m][0]);
+        for (size_t f = 0; tk && f < 2; f++) {
+            char *text;
+            size_t n;
+            struct pmet_error err = {PMET_OK, ""};
+            if (m == 6 && f == 1)
+                continue; /* not in NFC: NeoX normalises it */
+            if (CHECK_OK(pmet_read_file(pmet_io_system(), files[f], (size_t)1 << 30, &text, &n, &err),
+                         &err)) {
+                check_round_trip(t, tk, text, n);
+                free(text);
+            }
+        }
+        pmet_tokenizer_close(tk);
+    }
+}
+
+/* A word of one letter a megabyte long, a run of spaces, a run of marks: the cost stays near the length. */
+TEST(long_words_are_no_trap)
+{
+    struct pmet_tokenizer *tk = open_tokenizer(t, models[6][0]);
+    const size_t n = 1 << 20;
+    char *text = malloc(n);
+    for (int kind = 0; tk && text && kind < 3; kind++) {
+        struct pmet_ids ids = {0};
+        struct pmet_error err = {PMET_OK, ""};
+        for (size_t i = 0; i < n; i++)
+            text[i] = kind == 0   ? 'a'
+                      : kind == 1 ? ' '
+                      : i % 2     ? '\x81'
+                                  : '\xcc'; /* U+0301 again and again */
+        CHECK_OK(pmet_tokenizer_encode(tk, text, n, &ids, &err), &err);
+        CHECK(ids.n > 0);
+        free(ids.id);
+    }
+    free(text);
+    pmet_tokenizer_close(tk);
+}
+
+TEST(gpt2_cases_of_an_independent_source)
+{
+    char *text, *ids_text, *p, *q;
+    size_t n, n_ids, n_case = 0;
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_tokenizer *tk = open_tokenizer(t, models[4][0]);
+    CHECK_OK(pmet_read_file(pmet_io_system(), "golden/data/tokenizer-corpus/gpt2-cases.inp", 1 << 20, &text,
+                            &n, &err),
+             &err);
+    CHECK_OK(pmet_read_file(pmet_io_system(), "golden/data/tokenizer-corpus/gpt2-cases.out", 1 << 20,
+                            &ids_text, &n_ids, &err),
+             &err);
+    static const char mark[] = "\n__ggml_vocab_test__\n";
+    p = text;
+    q = ids_text;
+    while (tk && p) {
+        char *end = strstr(p, mark), *line = strchr(q, '\n');
+        const size_t len = end ? (size_t)(end - p) : strlen(p);
+        struct pmet_ids ids = {0};
+        if (!end)
+            break; /* what follows the last mark is the file's end */
+        CHECK_OK(pmet_tokenizer_encode(tk, p, len, &ids, &err), &err);
+        for (size_t i = 0; i < ids.n; i++)
+            CHECK(strtol(q, &q, 10) == ids.id[i]);
+        while (*q == ' ')
+            q++;
+        CHECK(q == line);
+        q = line + 1;
+        n_case++;
+        free(ids.id);
+        p = end + sizeof mark - 1;
+    }
+    CHECK(n_case >= 45);
+    free(text);
+    free(ids_text);
+    pmet_tokenizer_close(tk);
+}
+
+TEST(classes_are_those_of_unicode_14)
+{
+    size_t n_letter = 0, n_number = 0, n_space = 0;
+    for (int32_t c = 0; c < 0x110000; c++) {
+        const enum pmet_char_class k = pmet_char_class(c);
+        n_letter += k == PMET_CHAR_LETTER;
+        n_number += k == PMET_CHAR_NUMBER;
+        n_space += k == PMET_CHAR_SPACE;
+    }
+    /* counts of Unicode 14.0: general categories L, N and the property White_Space */
+    CHECK(n_letter == 131756);
+    CHECK(n_number == 1791);
+    CHECK(n_space == 25);
+}
+
+TEST_MAIN(CASE(ids_and_texts_equal_the_reference), CASE(vocab_and_merges_give_the_ids_of_tokenizer_json),
+          CASE(decode_of_encode_gives_any_bytes_back), CASE(real_texts_round_trip),
+          CASE(long_words_are_no_trap), CASE(gpt2_cases_of_an_independent_source),
+          CASE(classes_are_those_of_unicode_14))
