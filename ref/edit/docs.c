@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT
+ * Documents of text files, found by offset and read when asked for.      SPEC §7.1 */
+#include "ref/edit/docs.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "tensors/json.h"
+#include "tensors/sha256.h"
+
+struct file {
+    char *path;
+    char *map;
+    size_t n;
+    bool lines; /* JSON lines */
+};
+struct doc {
+    size_t file, at, n, line;
+};
+struct pmet_docs {
+    const struct pmet_io *io;
+    struct file *file;
+    size_t n_file;
+    struct doc *doc;
+    size_t n_doc, cap;
+    char sha256[65];
+};
+
+static enum pmet_status map_file(struct pmet_docs *d, struct file *f, const char *path,
+                                 struct pmet_error *err)
+{
+    uint64_t n;
+    PMET_TRY(pmet_calloc(&f->path, strlen(path) + 1, 1, path, err));
+    memcpy(f->path, path, strlen(path));
+    const int fd = d->io->open(d->io->user, path, O_RDONLY, 0);
+    if (fd < 0)
+        return pmet_fail_errno(err, path, "open");
+    enum pmet_status status = PMET_OK;
+    if (d->io->size(d->io->user, fd, &n) != 0) {
+        status = pmet_fail_errno(err, path, "size");
+    } else if (n > 0) {
+        void *p = d->io->map(d->io->user, fd, (size_t)n);
+        if (p == MAP_FAILED)
+            status = pmet_fail_errno(err, path, "map");
+        else {
+            f->map = p;
+            f->n = (size_t)n;
+        }
+    }
+    d->io->close(d->io->user, fd);
+    return status;
+}
+
+static enum pmet_status add(struct pmet_docs *d, size_t file, size_t at, size_t n, size_t line,
+                            struct pmet_error *err)
+{
+    if (d->n_doc == (size_t)1 << 31)
+        return pmet_fail(err, PMET_UNSUPPORTED, "%s: more than 2^31 documents", d->file[file].path);
+    if (d->n_doc == d->cap) {
+        const size_t cap = 2 * d->cap + 1024;
+        struct doc *grown = realloc(d->doc, cap * sizeof *grown);
+        if (!grown)
+            return pmet_fail_memory(err, "documents", cap * sizeof *grown);
+        d->doc = grown;
+        d->cap = cap;
+    }
+    d->doc[d->n_doc++] = (struct doc){file, at, n, line};
+    return PMET_OK;
+}
+
+static bool is_blank(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (p[i] != ' ' && p[i] != '\t' && p[i] != '\r')
+            return false;
+    return true;
+}
+
+/* Lines of JSON are documents; of plain text, stretches of lines that are not blank. */
+static enum pmet_status find_documents(struct pmet_docs *d, size_t file, struct pmet_error *err)
+{
+    struct file *f = &d->file[file];
+    size_t line = 1, start = 0, start_line = 1, last = 0;
+    bool open = false;
+    for (size_t i = 0; i < f->n && !f->lines &&
+                       (f->map[i] == ' ' || f->map[i] == '\t' || f->map[i] == '\n' || f->map[i] == '\r' ||
+                        f->map[i] == '{');
+         i++)
+        f->lines = f->map[i] == '{';
+    for (size_t at = 0; at < f->n; line++) {
+        const char *stop = memchr(f->map + at, '\n', f->n - at);
+        const size_t end = stop ? (size_t)(stop - f->map) : f->n;
+        const bool blank = is_blank(f->map + at, end - at);
+        if (f->lines && !blank)
+            PMET_TRY(add(d, file, at, end - at, line, err));
+        if (!f->lines && !blank) {
+            start = open ? start : at;
+            start_line = open ? start_line : line;
+            open = true;
+            last = end;
+        }
+        if (!f->lines && open && (blank || !stop || end + 1 == f->n)) {
+            PMET_TRY(add(d, file, start, last - start, start_line, err));
+            open = false;
+        }
+        at = end + 1;
+    }
+    return PMET_OK;
+}
+
+enum pmet_status pmet_docs_open(const struct pmet_io *io, const char *const *paths, size_t n_path,
+                                struct pmet_docs **out, struct pmet_error *err)
+{
+    struct pmet_docs *d = NULL;
+    struct pmet_sha256 sha;
+    enum pmet_status status;
+    PMET_GO(pmet_calloc(&d, 1, sizeof *d, "documents", err));
+    d->io = io;
+    PMET_GO(pmet_calloc(&d->file, n_path, sizeof *d->file, "documents", err));
+    pmet_sha256_begin(&sha);
+    for (; d->n_file < n_path; d->n_file++) {
+        PMET_GO(map_file(d, &d->file[d->n_file], paths[d->n_file], err));
+        pmet_sha256_add(&sha, d->file[d->n_file].map, d->file[d->n_file].n);
+        PMET_GO(find_documents(d, d->n_file, err));
+    }
+    pmet_sha256_hex(&sha, d->sha256);
+    if (d->n_doc == 0) {
+        status = pmet_fail(err, PMET_INPUT, "%s: holds no documents", n_path ? paths[0] : "the text");
+        goto done;
+    }
+    *out = d;
+    d = NULL;
+done:
+    if (d && d->n_file < n_path)
+        d->n_file++; /* the one in progress */
+    pmet_docs_close(d);
+    return status;
+}
+
+void pmet_docs_close(struct pmet_docs *d)
+{
+    if (!d)
+        return;
+    for (size_t i = 0; d->file && i < d->n_file; i++) {
+        if (d->file[i].map)
+            d->io->unmap(d->io->user, d->file[i].map, d->file[i].n);
+        free(d->file[i].path);
+    }
+    free(d->file);
+    free(d->doc);
+    free(d);
+}
+
+size_t pmet_docs_count(const struct pmet_docs *d)
+{
+    return d->n_doc;
+}
+
+const char *pmet_docs_sha256(const struct pmet_docs *d)
+{
+    return d->sha256;
+}
+
+enum pmet_status pmet_docs_get(const struct pmet_docs *d, size_t i, char **text, size_t *n,
+                               struct pmet_error *err)
+{
+    const struct doc *doc = &d->doc[i];
+    const struct file *f = &d->file[doc->file];
+    if (!f->lines) {
+        PMET_TRY(pmet_calloc(text, doc->n + 1, 1, "a document", err));
+        memcpy(*text, f->map + doc->at, doc->n);
+        *n = doc->n;
+        return PMET_OK;
+    }
+    json_t *json;
+    PMET_TRY(pmet_json_parse(f->map + doc->at, doc->n, f->path, doc->line - 1, &json, err));
+    const json_t *v = json_object_get(json, "text");
+    enum pmet_status status;
+    if (!json_is_string(v)) {
+        status = pmet_fail(err, PMET_INPUT, "%s: line %zu: text: found %s; expected a string", f->path,
+                           doc->line, pmet_json_kind(v));
+    } else {
+        status = pmet_calloc(text, json_string_length(v) + 1, 1, "a document", err);
+        if (status == PMET_OK) {
+            memcpy(*text, json_string_value(v), json_string_length(v));
+            *n = json_string_length(v);
+        }
+    }
+    json_decref(json);
+    return status;
+}
