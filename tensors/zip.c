@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include "tensors/zip.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Fixed parts of the records, in bytes. */
+enum { LOCAL = 30, CENTRAL = 46, END = 22, END64 = 56, LOCATOR = 20, MAX_COMMENT = 65535 };
+
+struct pmet_zip {
+    const struct pmet_io *io;
+    char *path;
+    const unsigned char *map;
+    void *map_base;
+    size_t n_map;
+    struct pmet_zip_member *member;
+    size_t n_member, n_filled;
+};
+
+struct directory {
+    uint64_t at, n_bytes, n_entry;
+};
+
+static uint32_t u16(const unsigned char *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+static uint32_t u32(const unsigned char *p)
+{
+    return u16(p) | u16(p + 2) << 16;
+}
+
+static uint64_t u64(const unsigned char *p)
+{
+    return (uint64_t)u32(p) | (uint64_t)u32(p + 4) << 32;
+}
+
+static bool is_record(const unsigned char *p, unsigned char a, unsigned char b)
+{
+    return p[0] == 'P' && p[1] == 'K' && p[2] == a && p[3] == b;
+}
+
+static enum pmet_status map_file(struct pmet_zip *z, struct pmet_error *err)
+{
+    uint64_t n;
+    enum pmet_status status = PMET_OK;
+    const int fd = z->io->open(z->io->user, z->path, O_RDONLY, 0);
+    if (fd < 0)
+        return pmet_fail_errno(err, z->path, "open");
+    if (z->io->size(z->io->user, fd, &n) != 0) {
+        status = pmet_fail_errno(err, z->path, "size");
+    } else if (n < END) {
+        status =
+            pmet_fail(err, PMET_FORMAT, "%s: found %zu bytes; expected a zip archive", z->path, (size_t)n);
+    } else {
+        void *p = z->io->map(z->io->user, fd, (size_t)n);
+        if (p == MAP_FAILED) {
+            status = pmet_fail_errno(err, z->path, "map");
+        } else {
+            z->map_base = p;
+            z->map = p;
+            z->n_map = (size_t)n;
+        }
+    }
+    z->io->close(z->io->user, fd);
+    return status;
+}
+
+/* The end record is the last thing in the file but for a comment, whose length it gives. */
+static const unsigned char *find_end(const struct pmet_zip *z)
+{
+    const size_t n_comment_max = z->n_map - END < MAX_COMMENT ? z->n_map - END : MAX_COMMENT;
+    for (size_t n_comment = 0; n_comment <= n_comment_max; n_comment++) {
+        const unsigned char *p = z->map + (z->n_map - END - n_comment);
+        if (is_record(p, 5, 6) && u16(p + 20) == n_comment)
+            return p;
+    }
+    return NULL;
+}
+
+static enum pmet_status find_directory(const struct pmet_zip *z, struct directory *d, struct pmet_error *err)
+{
+    const unsigned char *end = find_end(z);
+    if (!end)
+        return pmet_fail(err, PMET_FORMAT, "%s: found no end record; expected a zip archive that is complete",
+                         z->path);
+    size_t limit = (size_t)(end - z->map);
+    d->n_entry = u16(end + 10);
+    d->n_bytes = u32(end + 12);
+    d->at = u32(end + 16);
+    if (d->n_entry == 0xffff || d->n_bytes == 0xffffffff || d->at == 0xffffffff) {
+        const unsigned char *locator = limit >= LOCATOR ? end - LOCATOR : NULL;
+        if (!locator || !is_record(locator, 6, 7))
+            return pmet_fail(err, PMET_FORMAT, "%s: found no ZIP64 locator before the end record", z->path);
+        const uint64_t at = u64(locator + 8);
+        limit -= LOCATOR;
+        if (limit < END64 || at > limit - END64 || !is_record(z->map + at, 6, 6))
+            return pmet_fail(err, PMET_FORMAT, "%s: found no ZIP64 end record where the locator points",
+                             z->path);
+        const unsigned char *end64 = z->map + at;
+        limit = (size_t)at;
+        d->n_entry = u64(end64 + 32);
+        d->n_bytes = u64(end64 + 40);
+        d->at = u64(end64 + 48);
+    }
+    if (d->at > limit || d->n_bytes > limit - d->at || d->n_entry > d->n_bytes / CENTRAL)
+        return pmet_fail(err, PMET_FORMAT, "%s: the central directory does not lie within the file", z->path);
+    return PMET_OK;
+}
+
+struct sizes {
+    uint64_t unpacked, packed, local_at;
+};
+
+/* Fields of the central header that are all ones stand, in this order, in the extra field with id 1. */
+static bool read_sizes(const unsigned char *header, const unsigned char *extra, size_t n_extra,
+                       struct sizes *s)
+{
+    uint64_t *const field[] = {&s->unpacked, &s->packed, &s->local_at};
+    s->unpacked = u32(header + 24);
+    s->packed = u32(header + 20);
+    s->local_at = u32(header + 42);
+    const unsigned char *wide = NULL;
+    size_t n_wide = 0;
+    while (n_extra >= 4) {
+        const size_t n = u16(extra + 2);
+        if (n > n_extra - 4)
+            return false;
+        if (u16(extra) == 1 && !wide) {
+            wide = extra + 4;
+            n_wide = n;
+        }
+        extra += 4 + n;
+        n_extra -= 4 + n;
+    }
+    for (size_t i = 0; i < 3; i++)
+        if (*field[i] == 0xffffffff) {
+            if (n_wide < 8)
+                return false;
+            *field[i] = u64(wide);
+            wide += 8;
+            n_wide -= 8;
+        }
+    return true;
+}
+
+/* One entry of the directory at p, of which n bytes are left; *n_used is its length. */
+static enum pmet_status read_entry(struct pmet_zip *z, const struct directory *d, const unsigned char *p,
+                                   size_t n, size_t *n_used, struct pmet_error *err)
+{
+    struct pmet_zip_member *m = &z->member[z->n_filled];
+    if (n < CENTRAL || !is_record(p, 1, 2))
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found no entry of the central directory", z->path,
+                         (size_t)(p - z->map));
+    const size_t n_name = u16(p + 28), n_extra = u16(p + 30), n_comment = u16(p + 32);
+    if (n_name + n_extra + n_comment > n - CENTRAL)
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: an entry runs past the central directory", z->path,
+                         (size_t)(p - z->map));
+    *n_used = CENTRAL + n_name + n_extra + n_comment;
+    PMET_TRY(pmet_calloc(&m->name, n_name + 1, 1, z->path, err));
+    z->n_filled++;
+    memcpy(m->name, p + CENTRAL, n_name);
+    if (memchr(m->name, 0, n_name))
+        return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": a NUL in its name", z->path, m->name);
+    struct sizes s;
+    if (!read_sizes(p, p + CENTRAL + n_name, n_extra, &s))
+        return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": its ZIP64 field is cut short", z->path,
+                         m->name);
+    if (u16(p + 8) & 1 || u16(p + 10) != 0) {
+        m->unreadable = u16(p + 8) & 1 ? "is encrypted" : "is compressed";
+        return PMET_OK;
+    }
+    if (s.unpacked != s.packed)
+        return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": stored, but of two sizes", z->path, m->name);
+    const size_t limit = (size_t)d->at; /* members precede the directory */
+    if (limit < LOCAL || s.local_at > limit - LOCAL || !is_record(z->map + s.local_at, 3, 4))
+        return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": no local header at byte %zu", z->path, m->name,
+                         (size_t)s.local_at);
+    const unsigned char *local = z->map + s.local_at;
+    const size_t skip = LOCAL + u16(local + 26) + u16(local + 28), left = limit - (size_t)s.local_at;
+    if (skip > left || s.packed > left - skip)
+        return pmet_fail(err, PMET_FORMAT,
+                         "%s: member \"%s\": %zu bytes at byte %zu do not lie within the file", z->path,
+                         m->name, (size_t)s.packed, (size_t)s.local_at);
+    if (u16(local + 26) != n_name || memcmp(local + LOCAL, m->name, n_name) != 0)
+        return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": its local header has another name", z->path,
+                         m->name);
+    m->data = local + skip;
+    m->n_bytes = (size_t)s.packed;
+    m->crc = u32(p + 16);
+    return PMET_OK;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct pmet_zip_member *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+static enum pmet_status read_directory(struct pmet_zip *z, struct pmet_error *err)
+{
+    struct directory d;
+    PMET_TRY(find_directory(z, &d, err));
+    z->n_member = (size_t)d.n_entry;
+    PMET_TRY(pmet_calloc(&z->member, z->n_member, sizeof *z->member, z->path, err));
+    const unsigned char *p = z->map + d.at;
+    size_t left = (size_t)d.n_bytes, n_used = 0;
+    for (size_t i = 0; i < z->n_member; i++) {
+        PMET_TRY(read_entry(z, &d, p, left, &n_used, err));
+        p += n_used;
+        left -= n_used;
+    }
+    qsort(z->member, z->n_member, sizeof *z->member, by_name);
+    for (size_t i = 1; i < z->n_member; i++)
+        if (strcmp(z->member[i - 1].name, z->member[i].name) == 0)
+            return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\" twice", z->path, z->member[i].name);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_zip_open(const struct pmet_io *io, const char *path, struct pmet_zip **out,
+                               struct pmet_error *err)
+{
+    struct pmet_zip *z = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_calloc(&z, 1, sizeof *z, path, err));
+    z->io = io;
+    PMET_GO(pmet_calloc(&z->path, strlen(path) + 1, 1, path, err));
+    memcpy(z->path, path, strlen(path));
+    PMET_GO(map_file(z, err));
+    PMET_GO(read_directory(z, err));
+    *out = z;
+    z = NULL;
+done:
+    pmet_zip_close(z);
+    return status;
+}
+
+void pmet_zip_close(struct pmet_zip *z)
+{
+    if (!z)
+        return;
+    for (size_t i = 0; i < z->n_filled; i++)
+        free(z->member[i].name);
+    free(z->member);
+    if (z->map_base)
+        z->io->unmap(z->io->user, z->map_base, z->n_map);
+    free(z->path);
+    free(z);
+}
+
+size_t pmet_zip_count(const struct pmet_zip *z)
+{
+    return z->n_member;
+}
+
+const char *pmet_zip_path(const struct pmet_zip *z)
+{
+    return z->path;
+}
+
+const struct pmet_zip_member *pmet_zip_at(const struct pmet_zip *z, size_t i)
+{
+    return &z->member[i];
+}
+
+/* Eight bytes a step: table[k][b] is the remainder of byte b followed by k zero bytes. A published moment has
+ * a gigabyte, and byte by byte its check would take longer than the edit's solve. */
+bool pmet_zip_intact(const struct pmet_zip_member *m)
+{
+    uint32_t table[8][256], crc = 0xffffffff;
+    for (uint32_t b = 0; b < 256; b++) {
+        uint32_t r = b;
+        for (int i = 0; i < 8; i++)
+            r = r >> 1 ^ (r & 1 ? 0xedb88320 : 0);
+        table[0][b] = r;
+    }
+    for (size_t k = 1; k < 8; k++)
+        for (size_t b = 0; b < 256; b++)
+            table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 255];
+    const unsigned char *p = m->data;
+    size_t n = m->n_bytes;
+    for (; n >= 8; n -= 8, p += 8) {
+        const uint32_t lo = crc ^ u32(p), hi = u32(p + 4);
+        crc = table[7][lo & 255] ^ table[6][lo >> 8 & 255] ^ table[5][lo >> 16 & 255] ^ table[4][lo >> 24] ^
+              table[3][hi & 255] ^ table[2][hi >> 8 & 255] ^ table[1][hi >> 16 & 255] ^ table[0][hi >> 24];
+    }
+    for (; n > 0; n--, p++)
+        crc = crc >> 8 ^ table[0][(crc ^ *p) & 255];
+    return ~crc == m->crc;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * Zip archives whose members are stored uncompressed, mapped and read in place. Sizes come from the central
+ * directory (writers that stream leave the local ones empty), with ZIP64's wide fields; every number is
+ * checked before it is used.      SPEC §9.4 */
+#ifndef PMET_TENSORS_ZIP_H
+#define PMET_TENSORS_ZIP_H
+
+#include "tensors/io.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pmet_zip_member {
+    char *name;
+    const unsigned char *data; /* NULL if `unreadable` says why it cannot be had */
+    size_t n_bytes;
+    uint32_t crc;
+    const char *unreadable; /* "is compressed" or "is encrypted" */
+};
+
+struct pmet_zip;
+
+enum pmet_status pmet_zip_open(const struct pmet_io *io, const char *path, struct pmet_zip **out,
+                               struct pmet_error *err);
+void pmet_zip_close(struct pmet_zip *zip); /* accepts NULL */
+size_t pmet_zip_count(const struct pmet_zip *zip);
+const char *pmet_zip_path(const struct pmet_zip *zip);
+const struct pmet_zip_member *pmet_zip_at(const struct pmet_zip *zip, size_t i); /* by name */
+
+/* The member's data fit the CRC-32 that the archive gives for them. Reads all of them. */
+bool pmet_zip_intact(const struct pmet_zip_member *m);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
