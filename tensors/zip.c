@@ -202,7 +202,7 @@ static int by_name(const void *a, const void *b)
 
 static enum pmet_status read_directory(struct pmet_zip *z, struct pmet_error *err)
 {
-    struct directory d;
+    struct directory d = {0, 0, 0};
     PMET_TRY(find_directory(z, &d, err));
     z->n_member = (size_t)d.n_entry;
     PMET_TRY(pmet_calloc(&z->member, z->n_member, sizeof *z->member, z->path, err));
