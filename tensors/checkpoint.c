@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tensors/checkpoint_private.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,7 +13,7 @@ static bool exists_in(const char *dir, const char *name, struct pmet_error *err,
     *status = pmet_path_join(dir, name, &path, err);
     if (*status != PMET_OK)
         return false;
-    const bool yes = access(path, F_OK) == 0;
+    const bool yes = access(path, F_OK) == 0 || errno != ENOENT; /* opening will say what else it is */
     free(path);
     return yes;
 }

@@ -46,41 +46,65 @@ done:
     return status;
 }
 
-/* By copy_file_range where the file systems allow it, by reading and writing where not. */
+static enum pmet_status write_all(const struct pmet_io *io, int fd, const unsigned char *data, size_t n,
+                                  const char *path, struct pmet_error *err)
+{
+    while (n > 0) {
+        const ssize_t put = io->write(io->user, fd, data, n);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return pmet_fail_errno(err, path, "write");
+        data += put;
+        n -= (size_t)put;
+    }
+    return PMET_OK;
+}
+
+/* By copy_file_range where the file systems allow it; from where that stopped, by reading and writing. */
+static enum pmet_status copy_data(const struct pmet_io *io, int in, int out, const char *from, const char *to,
+                                  struct pmet_error *err)
+{
+    static const int cannot[] = {EXDEV, EINVAL, ENOSYS, EOPNOTSUPP, EPERM};
+    unsigned char buffer[65536];
+    ssize_t n;
+    while ((n = io->copy_range(io->user, in, out, (size_t)1 << 26)) > 0 || (n < 0 && errno == EINTR))
+        continue;
+    if (n < 0) {
+        bool fall_back = false;
+        for (size_t i = 0; i < sizeof cannot / sizeof *cannot; i++)
+            fall_back = fall_back || errno == cannot[i];
+        if (!fall_back)
+            return pmet_fail_errno(err, to, "copy");
+    }
+    for (;;) { /* also after an end that copy_file_range reports: some file systems have it report one at once
+                */
+        n = io->read(io->user, in, buffer, sizeof buffer);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return pmet_fail_errno(err, from, "read");
+        if (n == 0)
+            return PMET_OK;
+        PMET_TRY(write_all(io, out, buffer, (size_t)n, to, err));
+    }
+}
+
 static enum pmet_status copy_file(const struct pmet_io *io, const char *from, const char *to,
                                   struct pmet_error *err)
 {
-    static const size_t step = (size_t)1 << 26;
-    unsigned char buffer[65536];
-    enum pmet_status status = PMET_OK;
     const int in = io->open(io->user, from, O_RDONLY, 0);
     if (in < 0)
         return pmet_fail_errno(err, from, "open");
     const int out = io->open(io->user, to, O_WRONLY | O_CREAT | O_EXCL, 0666);
     if (out < 0) {
-        status = pmet_fail_errno(err, to, "create");
+        pmet_fail_errno(err, to, "create");
         io->close(io->user, in);
-        return status;
+        return PMET_IO;
     }
-    ssize_t n;
-    while ((n = io->copy_range(io->user, in, out, step)) > 0)
-        continue;
-    if (n < 0 && (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP)) {
-        while ((n = io->read(io->user, in, buffer, sizeof buffer)) > 0)
-            for (ssize_t done = 0; done < n;) {
-                const ssize_t put = io->write(io->user, out, buffer + done, (size_t)(n - done));
-                if (put <= 0) {
-                    status = pmet_fail_errno(err, to, "write");
-                    goto close;
-                }
-                done += put;
-            }
-    }
-    if (n < 0)
-        status = pmet_fail_errno(err, to, "copy");
-    else if (io->fsync(io->user, out) != 0)
+    enum pmet_status status = copy_data(io, in, out, from, to, err);
+    if (status == PMET_OK && io->fsync(io->user, out) != 0)
         status = pmet_fail_errno(err, to, "sync");
-close:
     if (io->close(io->user, out) != 0 && status == PMET_OK)
         status = pmet_fail_errno(err, to, "close");
     io->close(io->user, in);
@@ -119,6 +143,11 @@ static bool is_shard(const struct pmet_checkpoint *ck, const char *name)
     return false;
 }
 
+static bool is_index(const struct pmet_checkpoint *ck, const char *name)
+{
+    return ck->index && strcmp(name, PMET_INDEX_FILE) == 0;
+}
+
 static enum pmet_status write_shards(const struct pmet_io *io, const struct pmet_checkpoint *ck,
                                      const char *out_dir, const struct pmet_replacement *replace,
                                      size_t n_replace, bool link, struct pmet_error *err)
@@ -143,7 +172,18 @@ static enum pmet_status write_shards(const struct pmet_io *io, const struct pmet
     return PMET_OK;
 }
 
-/* The index as it was, but for total_size, which other element types change. */
+/* Whether a replacement has another element type than the original: then sizes change. */
+static bool sizes_change(const struct pmet_checkpoint *ck, const struct pmet_replacement *replace,
+                         size_t n_replace)
+{
+    for (size_t i = 0; i < n_replace; i++)
+        if (pmet_dtype_size(replace[i].dtype) !=
+            pmet_dtype_size(pmet_checkpoint_find(ck, replace[i].name)->dtype))
+            return true;
+    return false;
+}
+
+/* The index as it was, but for total_size. */
 static enum pmet_status write_index(const struct pmet_io *io, const struct pmet_checkpoint *ck,
                                     const char *out_dir, const struct pmet_replacement *replace,
                                     size_t n_replace, struct pmet_error *err)
@@ -178,32 +218,42 @@ done:
     return status;
 }
 
+/* One file of the original that is not a weight in use. A link that points nowhere is skipped like a folder.
+ */
+static enum pmet_status copy_one(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                 const char *out_dir, const char *name, void (*skipped)(void *, const char *),
+                                 void *user, struct pmet_error *err)
+{
+    char *from = NULL, *to = NULL;
+    struct stat st;
+    enum pmet_status status;
+    PMET_GO(pmet_path_join(ck->dir, name, &from, err));
+    PMET_GO(pmet_path_join(out_dir, name, &to, err));
+    const bool found = stat(from, &st) == 0;
+    if (!found && errno != ENOENT && errno != ELOOP)
+        status = pmet_fail_errno(err, from, "stat");
+    else if (!found || !S_ISREG(st.st_mode) || (is_weights(name) && !is_index(ck, name)))
+        skipped(user, name);
+    else
+        status = copy_file(io, from, to, err);
+done:
+    free(from);
+    free(to);
+    return status;
+}
+
+/* The index is among these when its sizes stay. */
 static enum pmet_status copy_rest(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                  const char *out_dir, void (*skipped)(void *, const char *), void *user,
-                                  struct pmet_error *err)
+                                  const char *out_dir, bool index_too, void (*skipped)(void *, const char *),
+                                  void *user, struct pmet_error *err)
 {
     char **names;
     size_t n;
     enum pmet_status status = PMET_OK;
     PMET_TRY(pmet_list_folder(ck->dir, &names, &n, err));
     for (size_t i = 0; status == PMET_OK && i < n; i++) {
-        char *from = NULL, *to = NULL;
-        struct stat st;
-        if (is_shard(ck, names[i]) || (ck->index && strcmp(names[i], PMET_INDEX_FILE) == 0))
-            continue;
-        status = pmet_path_join(ck->dir, names[i], &from, err);
-        if (status == PMET_OK)
-            status = pmet_path_join(out_dir, names[i], &to, err);
-        if (status == PMET_OK) {
-            if (stat(from, &st) != 0)
-                status = pmet_fail_errno(err, from, "stat");
-            else if (!S_ISREG(st.st_mode) || is_weights(names[i]))
-                skipped(user, names[i]);
-            else
-                status = copy_file(io, from, to, err);
-        }
-        free(from);
-        free(to);
+        if (is_index(ck, names[i]) ? index_too : !is_shard(ck, names[i]))
+            status = copy_one(io, ck, out_dir, names[i], skipped, user, err);
     }
     pmet_free_names(names, n);
     return status;
@@ -220,7 +270,8 @@ enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pm
             return pmet_fail(err, PMET_INPUT, "%s: holds no tensor \"%s\" to replace", ck->dir,
                              replace[i].name);
     PMET_TRY(write_shards(io, ck, out_dir, replace, n_replace, link, err));
-    if (ck->index)
+    const bool new_index = ck->index && sizes_change(ck, replace, n_replace);
+    if (new_index)
         PMET_TRY(write_index(io, ck, out_dir, replace, n_replace, err));
-    return copy_rest(io, ck, out_dir, skipped, user, err);
+    return copy_rest(io, ck, out_dir, !new_index, skipped, user, err);
 }

@@ -1,7 +1,8 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * Conversions work on the bits and without branches that depend on the values, so that compilers vectorise
+ * them: a 6-billion-parameter model goes through here. */
 #include "tensors/dtype.h"
 
-#include <math.h>
 #include <string.h>
 
 static const struct {
@@ -51,14 +52,19 @@ static uint32_t bits_of(float x)
     return bits;
 }
 
+static uint32_t select_bits(bool first, uint32_t a, uint32_t b)
+{
+    return first ? a : b;
+}
+
+/* Exponent and fraction moved to float's place and scaled by 2^112, the difference of the two biases: exact,
+ * subnormals included. Infinity and NaN keep an exponent of all ones; NaN is made quiet. */
 float pmet_f16_to_f32(uint16_t h)
 {
-    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, exponent = (h >> 10) & 31, fraction = h & 0x3ff;
-    if (exponent == 31)
-        return float_of(sign | 0x7f800000 | (fraction ? 0x400000 | fraction << 13 : 0));
-    if (exponent == 0) /* zero or subnormal: fraction * 2^-24, exact in float */
-        return float_of(sign | bits_of((float)fraction * 0x1p-24f));
-    return float_of(sign | (exponent + 112) << 23 | fraction << 13);
+    const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
+    const uint32_t finite = bits_of(float_of(rest) * 0x1p112f);
+    const uint32_t special = rest | 0x7f800000 | select_bits((h & 0x3ff) != 0, 0x400000, 0);
+    return float_of(sign | select_bits((h & 0x7c00) == 0x7c00, special, finite));
 }
 
 float pmet_bf16_to_f32(uint16_t b)
@@ -66,104 +72,88 @@ float pmet_bf16_to_f32(uint16_t b)
     return float_of((uint32_t)b << 16);
 }
 
-/* A finite double rounded to the nearest of a format with `digits` fraction bits, ties to even, and least
- * exponent e_min. Exact scaling by powers of two leaves the one rounding to rint. */
-static double round_to(double x, int digits, int e_min)
-{
-    int e;
-    frexp(x, &e); /* |x| in [2^(e-1), 2^e) */
-    if (e - 1 < e_min)
-        e = e_min + 1;
-    return ldexp(rint(ldexp(x, digits - (e - 1))), e - 1 - digits);
-}
-
-static uint16_t f64_to_f16(double x)
-{
-    const uint16_t sign = signbit(x) ? 0x8000 : 0;
-    if (isnan(x))
-        return (uint16_t)(sign | 0x7e00 | ((bits_of((float)x) >> 13) & 0x3ff));
-    const double r = isinf(x) || x == 0 ? fabs(x) : round_to(fabs(x), 10, -14);
-    if (r >= 65536)
-        return (uint16_t)(sign | 0x7c00);
-    if (r < 0x1p-14)
-        return (uint16_t)(sign | (uint16_t)(r * 0x1p24));
-    int e;
-    const double f = frexp(r, &e); /* r = f 2^e, f in [0.5, 1) */
-    return (uint16_t)(sign | (uint16_t)((e + 14) << 10) | ((uint16_t)(f * 2048) & 0x3ff));
-}
-
-static uint16_t f64_to_bf16(double x)
-{
-    if (isnan(x))
-        return (uint16_t)(bits_of((float)x) >> 16 | 0x40);
-    if (isinf(x) || x == 0)
-        return (uint16_t)(bits_of((float)x) >> 16);
-    const double r = round_to(x, 7, -126); /* exact in float, or past its range */
-    return (uint16_t)(bits_of(fabs(r) > 0x1.fep127 ? (r > 0 ? INFINITY : -INFINITY) : (float)r) >> 16);
-}
-
+/* Normal results: the exponent's bias changes and 13 bits are rounded off, a carry running into the exponent
+ * and, from 65520 on, into infinity. Subnormal ones: adding 1/2 lets the addition round to a multiple of
+ * 2^-24. */
 uint16_t pmet_f32_to_f16(float x)
 {
-    return f64_to_f16((double)x);
+    const uint32_t b = bits_of(x), sign = b >> 16 & 0x8000, m = b & 0x7fffffff;
+    const uint32_t normal = (m - (112u << 23) + 0xfff + (m >> 13 & 1)) >> 13;
+    const uint32_t small = bits_of(float_of(m < 0x38800000 ? m : 0) + 0.5f) - 0x3f000000;
+    const uint32_t nan = 0x7e00 | (m >> 13 & 0x3ff);
+    const uint32_t finite = select_bits(m < 0x38800000, small, select_bits(m >= 0x47800000, 0x7c00, normal));
+    return (uint16_t)(sign | select_bits(m > 0x7f800000, nan, finite));
 }
 
 uint16_t pmet_f32_to_bf16(float x)
 {
     const uint32_t b = bits_of(x);
-    if (isnan(x))
-        return (uint16_t)(b >> 16 | 0x40);
-    return (uint16_t)((b + 0x7fff + (b >> 16 & 1)) >> 16);
+    const uint32_t rounded = (b + 0x7fff + (b >> 16 & 1)) >> 16;
+    return (uint16_t)select_bits((b & 0x7fffffff) > 0x7f800000, b >> 16 | 0x40, rounded);
 }
 
-/* One element read from any address. */
-static double element(const unsigned char *p, enum pmet_dtype dtype)
+/* A double to a float whose last bit is set unless the conversion is exact ("rounding to odd"). A second
+ * rounding, to a format at least two bits shorter, then gives what one rounding of the double would. */
+static float odd_float(double x)
 {
-    double f64;
-    float f32;
-    uint16_t u16;
-    int64_t i64;
-    int32_t i32;
-    switch (dtype) {
-    case PMET_F64:
-        memcpy(&f64, p, sizeof f64);
-        return f64;
-    case PMET_F32:
-        memcpy(&f32, p, sizeof f32);
-        return (double)f32;
-    case PMET_F16:
-        memcpy(&u16, p, sizeof u16);
-        return (double)pmet_f16_to_f32(u16);
-    case PMET_BF16:
-        memcpy(&u16, p, sizeof u16);
-        return (double)pmet_bf16_to_f32(u16);
-    case PMET_I64:
-        memcpy(&i64, p, sizeof i64);
-        return (double)i64;
-    case PMET_I32:
-        memcpy(&i32, p, sizeof i32);
-        return i32;
-    case PMET_U8:
-    case PMET_BOOL:
-        break;
-    }
-    return *p;
+    const float f = (float)x;
+    const double back = (double)f, magnitude = back < 0 ? -back : back, wanted = x < 0 ? -x : x;
+    uint32_t b = bits_of(f);
+    b -= magnitude > wanted; /* towards zero */
+    b |= magnitude != wanted && x == x;
+    return float_of(b);
 }
+
+#define CONVERT(TYPE, EXPRESSION)                                                                            \
+    for (size_t i = 0; i < n; i++) {                                                                         \
+        TYPE x;                                                                                              \
+        memcpy(&x, p + i * sizeof x, sizeof x);                                                              \
+        dst[i] = (EXPRESSION);                                                                               \
+    }                                                                                                        \
+    break;
 
 void pmet_to_f64(double *dst, const void *src, enum pmet_dtype dtype, size_t n)
 {
     const unsigned char *p = src;
-    for (size_t i = 0; i < n; i++)
-        dst[i] = element(p + i * info[dtype].size, dtype);
+    switch (dtype) {
+    case PMET_F64:
+        CONVERT(double, x)
+    case PMET_F32:
+        CONVERT(float, (double)x)
+    case PMET_F16:
+        CONVERT(uint16_t, (double)pmet_f16_to_f32(x))
+    case PMET_BF16:
+        CONVERT(uint16_t, (double)pmet_bf16_to_f32(x))
+    case PMET_I64:
+        CONVERT(int64_t, (double)x)
+    case PMET_I32:
+        CONVERT(int32_t, (double)x)
+    case PMET_U8:
+    case PMET_BOOL:
+        CONVERT(unsigned char, x)
+    }
 }
 
 void pmet_to_f32(float *dst, const void *src, enum pmet_dtype dtype, size_t n)
 {
     const unsigned char *p = src;
-    if (dtype == PMET_F32 && n > 0)
-        memcpy(dst, src, n * sizeof *dst);
-    else
-        for (size_t i = 0; i < n; i++)
-            dst[i] = (float)element(p + i * info[dtype].size, dtype);
+    switch (dtype) {
+    case PMET_F64:
+        CONVERT(double, (float)x)
+    case PMET_F32:
+        CONVERT(float, x)
+    case PMET_F16:
+        CONVERT(uint16_t, pmet_f16_to_f32(x))
+    case PMET_BF16:
+        CONVERT(uint16_t, pmet_bf16_to_f32(x))
+    case PMET_I64:
+        CONVERT(int64_t, (float)x)
+    case PMET_I32:
+        CONVERT(int32_t, (float)x)
+    case PMET_U8:
+    case PMET_BOOL:
+        CONVERT(unsigned char, x)
+    }
 }
 
 void pmet_from_f64(void *dst, enum pmet_dtype dtype, const double *src, size_t n)
@@ -171,20 +161,18 @@ void pmet_from_f64(void *dst, enum pmet_dtype dtype, const double *src, size_t n
     double *f64 = dst;
     float *f32 = dst;
     uint16_t *u16 = dst;
-    for (size_t i = 0; i < n; i++)
-        switch (dtype) {
-        case PMET_F64:
+    if (dtype == PMET_F64)
+        for (size_t i = 0; i < n; i++)
             f64[i] = src[i];
-            break;
-        case PMET_F32:
+    else if (dtype == PMET_F32)
+        for (size_t i = 0; i < n; i++)
             f32[i] = (float)src[i];
-            break;
-        case PMET_F16:
-            u16[i] = f64_to_f16(src[i]);
-            break;
-        default:
-            u16[i] = f64_to_bf16(src[i]);
-        }
+    else if (dtype == PMET_F16)
+        for (size_t i = 0; i < n; i++)
+            u16[i] = pmet_f32_to_f16(odd_float(src[i]));
+    else
+        for (size_t i = 0; i < n; i++)
+            u16[i] = pmet_f32_to_bf16(odd_float(src[i]));
 }
 
 void pmet_from_f32(void *dst, enum pmet_dtype dtype, const float *src, size_t n)
@@ -192,18 +180,16 @@ void pmet_from_f32(void *dst, enum pmet_dtype dtype, const float *src, size_t n)
     double *f64 = dst;
     float *f32 = dst;
     uint16_t *u16 = dst;
-    for (size_t i = 0; i < n; i++)
-        switch (dtype) {
-        case PMET_F64:
+    if (dtype == PMET_F64)
+        for (size_t i = 0; i < n; i++)
             f64[i] = (double)src[i];
-            break;
-        case PMET_F32:
+    else if (dtype == PMET_F32)
+        for (size_t i = 0; i < n; i++)
             f32[i] = src[i];
-            break;
-        case PMET_F16:
+    else if (dtype == PMET_F16)
+        for (size_t i = 0; i < n; i++)
             u16[i] = pmet_f32_to_f16(src[i]);
-            break;
-        default:
+    else
+        for (size_t i = 0; i < n; i++)
             u16[i] = pmet_f32_to_bf16(src[i]);
-        }
 }

@@ -2,6 +2,7 @@
  * What a checkpoint is, in 64 hex digits, without reading all of it. */
 #include "tensors/checkpoint_private.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static enum pmet_status add_files(const struct pmet_checkpoint *ck, struct pmet_
         char *path, *data;
         size_t n;
         PMET_TRY(pmet_path_join(ck->dir, files[i], &path, err));
-        if (access(path, F_OK) != 0) {
+        if (access(path, F_OK) != 0 && errno == ENOENT) {
             free(path);
             continue;
         }
@@ -50,6 +51,8 @@ static void add_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t)
     const unsigned char *data = t->data;
     add_text(s, t->name);
     add_text(s, pmet_dtype_name(t->dtype));
+    snprintf(text, sizeof text, "%zu", t->n_dim);
+    add_text(s, text);
     for (size_t i = 0; i < t->n_dim; i++) {
         snprintf(text, sizeof text, "%zu", t->shape[i]);
         add_text(s, text);

@@ -82,7 +82,7 @@ static int sys_rename(void *user, const char *from, const char *to)
 static int sys_link(void *user, const char *from, const char *to)
 {
     (void)user;
-    return link(from, to);
+    return linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
 }
 
 static int sys_mkdir(void *user, const char *path, unsigned mode)

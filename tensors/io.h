@@ -28,7 +28,8 @@ struct pmet_io {
     void *(*map)(void *user, int fd, size_t n_bytes); /* whole file, read-only, private */
     int (*unmap)(void *user, void *p, size_t n_bytes);
     int (*rename)(void *user, const char *from, const char *to);
-    int (*link)(void *user, const char *from, const char *to);
+    int (*link)(void *user, const char *from,
+                const char *to); /* to what `from` points to, if a symbolic link */
     int (*mkdir)(void *user, const char *path, unsigned mode);
     int (*unlink)(void *user, const char *path);
     int (*rmdir)(void *user, const char *path);
@@ -46,7 +47,9 @@ enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct
 
 /* A file being written under a temporary name in the folder of `path`; it appears under `path` only at
  * commit, after fsync of the file and of its folder. Writing is buffered. Exactly one of commit and discard
- * ends it; a commit that fails has discarded (nothing is left behind). discard accepts NULL. */
+ * ends it; a commit that fails has discarded: nothing is left behind, and what `path` held is there as
+ * before. discard accepts NULL. A symbolic link at `path` stays: the file it points to is replaced. Anything
+ * else there that is not a file is refused. */
 struct pmet_out;
 enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struct pmet_out **out,
                                struct pmet_error *err);
@@ -57,9 +60,9 @@ void pmet_out_discard(struct pmet_out *out);
 
 /* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If `path` exists,
  * begin refuses ("exists; give --force to replace it") unless `force`, in which case commit moves the old
- * folder aside, renames, and removes the old one. Rules of commit and discard as above; discard removes the
- * temporary folder with all that is in it. A path inside or equal to a folder being read is the caller's to
- * refuse. */
+ * folder aside, renames, and removes the old one (if only that last step fails, the new folder stays in place
+ * and the error says so). Rules of commit and discard as above; discard removes the temporary folder with all
+ * that is in it. A path inside or equal to a folder being read is the caller's to refuse. */
 struct pmet_outdir;
 enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
                                    struct pmet_outdir **dir, struct pmet_error *err);

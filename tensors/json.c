@@ -33,6 +33,8 @@ enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, s
 {
     json_error_t e;
     json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (!value && json_error_code(&e) == json_error_out_of_memory)
+        return pmet_fail_memory(err, path, n);
     if (!value)
         return pmet_fail(err, PMET_FORMAT, "%s: line %zu column %d: not JSON: %s", path,
                          line0 + (size_t)e.line, e.column, e.text);

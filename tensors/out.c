@@ -4,9 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "tensors/folder.h"
 
@@ -15,40 +15,52 @@
 struct pmet_out {
     const struct pmet_io *io;
     char *path, *temp;
+    char *before; /* a second name of what `path` held, while it may have to be put back; or NULL */
     int fd;
     size_t n;
     unsigned char buffer[BUFFER];
 };
 
-/* "PATH.tmp-PID": the process is the only writer of its outputs. */
-static enum pmet_status temp_name(const char *path, char **out, struct pmet_error *err)
+static void release(struct pmet_out *o)
 {
-    const size_t n = strlen(path) + 32;
-    PMET_TRY(pmet_calloc(out, n, 1, path, err));
-    snprintf(*out, n, "%s.tmp-%ld", path, (long)getpid());
+    free(o->path);
+    free(o->temp);
+    free(o->before);
+    free(o);
+}
+
+/* The name to write to: `path`, or what a symbolic link there points to. */
+static enum pmet_status settle_path(struct pmet_out *o, const char *path, struct pmet_error *err)
+{
+    struct stat st;
+    PMET_TRY(pmet_calloc(&o->path, strlen(path) + 1, 1, path, err));
+    memcpy(o->path, path, strlen(path));
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
+        char *real = realpath(path, NULL);
+        if (!real)
+            return pmet_fail_errno(err, path, "follow the link");
+        free(o->path);
+        o->path = real;
+    }
+    if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
+        return pmet_fail(err, PMET_INPUT, "%s: found %s; expected a file or a free name", path,
+                         S_ISDIR(st.st_mode) ? "a folder" : "something that is not a file");
     return PMET_OK;
 }
 
-enum pmet_status pmet_sync_folder_of(const struct pmet_io *io, const char *path, struct pmet_error *err)
+static enum pmet_status create_temp(struct pmet_out *o, const char *path, struct pmet_error *err)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder;
-    PMET_TRY(pmet_calloc(&folder, strlen(path) + 2, 1, path, err));
-    if (slash)
-        memcpy(folder, path, slash == path ? 1 : (size_t)(slash - path));
-    else
-        folder[0] = '.';
-    enum pmet_status status = PMET_OK;
-    const int fd = io->open(io->user, folder, O_RDONLY | O_DIRECTORY, 0);
-    if (fd < 0) {
-        status = pmet_fail_errno(err, folder, "open");
-    } else {
-        if (io->fsync(io->user, fd) != 0)
-            status = pmet_fail_errno(err, folder, "sync");
-        io->close(io->user, fd);
+    for (unsigned k = 0; k < PMET_MAX_TEMP; k++) {
+        free(o->temp);
+        o->temp = NULL;
+        PMET_TRY(pmet_temp_name(o->path, "tmp", k, &o->temp, err));
+        o->fd = o->io->open(o->io->user, o->temp, O_WRONLY | O_CREAT | O_EXCL, 0666);
+        if (o->fd >= 0)
+            return PMET_OK;
+        if (errno != EEXIST)
+            break;
     }
-    free(folder);
-    return status;
+    return pmet_fail_errno(err, path, "create");
 }
 
 enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struct pmet_out **out,
@@ -59,22 +71,13 @@ enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struc
     PMET_GO(pmet_calloc(&o, 1, sizeof *o, path, err));
     o->io = io;
     o->fd = -1;
-    PMET_GO(pmet_calloc(&o->path, strlen(path) + 1, 1, path, err));
-    memcpy(o->path, path, strlen(path));
-    PMET_GO(temp_name(path, &o->temp, err));
-    o->fd = io->open(io->user, o->temp, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (o->fd < 0) {
-        status = pmet_fail_errno(err, path, "create");
-        goto done;
-    }
+    PMET_GO(settle_path(o, path, err));
+    PMET_GO(create_temp(o, path, err));
     *out = o;
-    return PMET_OK;
+    o = NULL;
 done:
-    if (o) {
-        free(o->path);
-        free(o->temp);
-    }
-    free(o);
+    if (o)
+        release(o);
     return status;
 }
 
@@ -107,7 +110,7 @@ enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_b
 {
     if (n_bytes == 0)
         return PMET_OK;
-    if (o->n + n_bytes > BUFFER)
+    if (n_bytes > BUFFER - o->n)
         PMET_TRY(flush(o, err));
     if (n_bytes >= BUFFER)
         return write_through(o, data, n_bytes, err);
@@ -116,11 +119,51 @@ enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_b
     return PMET_OK;
 }
 
-static void release(struct pmet_out *o)
+/* Gives what `path` holds a second name. File systems without hard links do without: there a sync of the
+ * folder that fails after the rename leaves the new file, whole, in place. */
+static enum pmet_status keep_before(struct pmet_out *o, struct pmet_error *err)
 {
-    free(o->path);
-    free(o->temp);
-    free(o);
+    struct stat st;
+    if (lstat(o->path, &st) != 0)
+        return PMET_OK;
+    for (unsigned k = 0; k < PMET_MAX_TEMP; k++) {
+        char *name;
+        PMET_TRY(pmet_temp_name(o->path, "old", k, &name, err));
+        if (o->io->link(o->io->user, o->path, name) == 0) {
+            o->before = name;
+            return PMET_OK;
+        }
+        const int code = errno;
+        free(name);
+        errno = code;
+        if (code != EEXIST)
+            break;
+    }
+    if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK || errno == EACCES)
+        return PMET_OK;
+    return pmet_fail_errno(err, o->path, "link");
+}
+
+/* From the closed temporary file to `path`. */
+static enum pmet_status put_in_place(struct pmet_out *o, struct pmet_error *err)
+{
+    const struct pmet_io *io = o->io;
+    struct stat st;
+    const bool fresh = lstat(o->path, &st) != 0;
+    PMET_TRY(keep_before(o, err));
+    enum pmet_status status = PMET_OK;
+    if (io->rename(io->user, o->temp, o->path) != 0)
+        status = pmet_fail_errno(err, o->path, "rename");
+    else if ((status = pmet_sync_folder_of(io, o->path, err)) != PMET_OK) {
+        /* it may not survive a power cut: then it must not be taken for written */
+        if (o->before && io->rename(io->user, o->before, o->path) == 0)
+            return status;
+        if (fresh)
+            io->unlink(io->user, o->path);
+    }
+    if (o->before)
+        io->unlink(io->user, o->before);
+    return status;
 }
 
 enum pmet_status pmet_out_commit(struct pmet_out *o, struct pmet_error *err)
@@ -133,15 +176,10 @@ enum pmet_status pmet_out_commit(struct pmet_out *o, struct pmet_error *err)
     o->fd = -1;
     if (io->close(io->user, fd) != 0 && status == PMET_OK)
         status = pmet_fail_errno(err, o->path, "close");
-    if (status == PMET_OK && io->rename(io->user, o->temp, o->path) != 0)
-        status = pmet_fail_errno(err, o->path, "rename");
-    if (status != PMET_OK) {
-        pmet_out_discard(o);
-        return status;
-    }
-    status = pmet_sync_folder_of(io, o->path, err);
-    if (status != PMET_OK) /* it may not survive a power cut: then it must not be taken for written */
-        io->unlink(io->user, o->path);
+    if (status == PMET_OK)
+        status = put_in_place(o, err);
+    if (status != PMET_OK)
+        io->unlink(io->user, o->temp);
     release(o);
     return status;
 }

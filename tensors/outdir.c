@@ -3,59 +3,67 @@
 #include "tensors/io.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include "tensors/folder.h"
 
 struct pmet_outdir {
     const struct pmet_io *io;
-    char *path, *temp, *aside; /* aside: where an old folder waits until the new one is in place */
+    char *path, *temp;
 };
 
 static void release(struct pmet_outdir *d)
 {
     free(d->path);
     free(d->temp);
-    free(d->aside);
     free(d);
 }
 
-static enum pmet_status name_them(struct pmet_outdir *d, const char *path, struct pmet_error *err)
+static enum pmet_status settle_path(struct pmet_outdir *d, const char *path, bool force,
+                                    struct pmet_error *err)
 {
+    struct stat st;
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
         n--;
     PMET_TRY(pmet_calloc(&d->path, n + 1, 1, path, err));
     memcpy(d->path, path, n);
-    PMET_TRY(pmet_calloc(&d->temp, n + 32, 1, path, err));
-    snprintf(d->temp, n + 32, "%s.tmp-%ld", d->path, (long)getpid());
-    PMET_TRY(pmet_calloc(&d->aside, n + 32, 1, path, err));
-    snprintf(d->aside, n + 32, "%s.old-%ld", d->path, (long)getpid());
+    if (lstat(d->path, &st) != 0)
+        return PMET_OK;
+    if (!force)
+        return pmet_fail(err, PMET_INPUT, "%s: exists; give --force to replace it", d->path);
+    if (!S_ISDIR(st.st_mode))
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: found something that is not a folder; expected a folder to replace", d->path);
     return PMET_OK;
+}
+
+static enum pmet_status create_temp(struct pmet_outdir *d, struct pmet_error *err)
+{
+    for (unsigned k = 0; k < PMET_MAX_TEMP; k++) {
+        free(d->temp);
+        d->temp = NULL;
+        PMET_TRY(pmet_temp_name(d->path, "tmp", k, &d->temp, err));
+        if (d->io->mkdir(d->io->user, d->temp, 0777) == 0)
+            return PMET_OK;
+        if (errno != EEXIST)
+            break;
+    }
+    return pmet_fail_errno(err, d->path, "create");
 }
 
 enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
                                    struct pmet_outdir **out, struct pmet_error *err)
 {
     struct pmet_outdir *d = NULL;
-    struct stat st;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&d, 1, sizeof *d, path, err));
     d->io = io;
-    PMET_GO(name_them(d, path, err));
-    if (!force && lstat(d->path, &st) == 0) {
-        status = pmet_fail(err, PMET_INPUT, "%s: exists; give --force to replace it", d->path);
-        goto done;
-    }
-    if (io->mkdir(io->user, d->temp, 0777) != 0) {
-        status = pmet_fail_errno(err, d->path, "create");
-        goto done;
-    }
+    PMET_GO(settle_path(d, path, force, err));
+    PMET_GO(create_temp(d, err));
     *out = d;
-    return PMET_OK;
+    d = NULL;
 done:
     if (d)
         release(d);
@@ -67,37 +75,62 @@ const char *pmet_outdir_path(const struct pmet_outdir *d)
     return d->temp;
 }
 
+/* Moves what is at `path` to a free name beside it; *aside stays NULL if there is nothing. */
+static enum pmet_status move_aside(struct pmet_outdir *d, char **aside, struct pmet_error *err)
+{
+    struct stat st;
+    if (lstat(d->path, &st) != 0)
+        return PMET_OK;
+    for (unsigned k = 0; k < PMET_MAX_TEMP; k++) {
+        char *name;
+        PMET_TRY(pmet_temp_name(d->path, "old", k, &name, err));
+        if (lstat(name, &st) != 0) {
+            if (d->io->rename(d->io->user, d->path, name) == 0) {
+                *aside = name;
+                return PMET_OK;
+            }
+            pmet_fail_errno(err, d->path, "move aside");
+            free(name);
+            return PMET_IO;
+        }
+        free(name);
+    }
+    errno = EEXIST;
+    return pmet_fail_errno(err, d->path, "move aside");
+}
+
 /* The new folder takes the old one's place; when it cannot, the old one is put back. */
-static enum pmet_status replace(struct pmet_outdir *d, struct pmet_error *err)
+static enum pmet_status put_in_place(struct pmet_outdir *d, char **aside, struct pmet_error *err)
 {
     const struct pmet_io *io = d->io;
-    struct stat st;
-    const bool old = lstat(d->path, &st) == 0;
-    if (old && io->rename(io->user, d->path, d->aside) != 0)
-        return pmet_fail_errno(err, d->path, "move aside");
+    PMET_TRY(pmet_sync_folder(io, d->temp, err));
+    PMET_TRY(move_aside(d, aside, err));
     enum pmet_status status = PMET_OK;
     if (io->rename(io->user, d->temp, d->path) != 0)
         status = pmet_fail_errno(err, d->path, "rename");
     else if ((status = pmet_sync_folder_of(io, d->path, err)) != PMET_OK)
-        rename(d->path, d->temp);
-    if (status != PMET_OK) {
-        if (old)
-            rename(d->aside, d->path);
-        return status;
-    }
-    if (old &&
-        (!S_ISDIR(st.st_mode) ? io->unlink(io->user, d->aside) : (pmet_remove_tree(io, d->aside), 0)) != 0)
-        return pmet_fail_errno(err, d->aside, "remove");
-    return PMET_OK;
+        io->rename(io->user, d->path, d->temp);
+    if (status != PMET_OK && *aside)
+        io->rename(io->user, *aside, d->path);
+    return status;
 }
 
 enum pmet_status pmet_outdir_commit(struct pmet_outdir *d, struct pmet_error *err)
 {
-    const enum pmet_status status = replace(d, err);
-    if (status != PMET_OK)
-        pmet_outdir_discard(d);
-    else
-        release(d);
+    struct stat st;
+    char *aside = NULL;
+    enum pmet_status status = put_in_place(d, &aside, err);
+    if (status != PMET_OK) {
+        pmet_remove_tree(d->io, d->temp);
+    } else if (aside) {
+        pmet_remove_tree(d->io, aside);
+        if (lstat(aside, &st) == 0)
+            status =
+                pmet_fail(err, PMET_IO, "%s: is written; the folder it replaces could not be removed from %s",
+                          d->path, aside);
+    }
+    free(aside);
+    release(d);
     return status;
 }
 

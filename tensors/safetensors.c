@@ -11,8 +11,6 @@
 #include <sys/mman.h>
 #include "tensors/json.h"
 
-#define MAX_HEADER 100000000u
-
 struct pmet_safetensors {
     const struct pmet_io *io;
     char *path;
@@ -22,6 +20,8 @@ struct pmet_safetensors {
     struct pmet_tensor *tensor; /* by offset */
     const struct pmet_tensor **by_name;
     size_t n_tensor;
+    struct pmet_pair *meta;
+    size_t n_meta;
 };
 
 static enum pmet_status map_file(struct pmet_safetensors *st, struct pmet_error *err)
@@ -49,28 +49,48 @@ static enum pmet_status map_file(struct pmet_safetensors *st, struct pmet_error 
     return status;
 }
 
+/* Where the header's text says -0 outside a string, or NULL: to the JSON library that is the integer 0, to
+ * the format no integer. */
+static const char *find_minus_zero(const char *p, const char *end)
+{
+    bool in_string = false;
+    for (; p < end; p++) {
+        if (in_string && *p == '\\')
+            p++;
+        else if (*p == '"')
+            in_string = !in_string;
+        else if (!in_string && *p == '-' && end - p > 1 && p[1] == '0')
+            return p;
+    }
+    return NULL;
+}
+
 static enum pmet_status parse_header(struct pmet_safetensors *st, size_t *n_header, struct pmet_error *err)
 {
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--)
         n = n << 8 | st->map[i];
-    if (n > MAX_HEADER)
+    if (n > PMET_MAX_HEADER)
         return pmet_fail(err, PMET_FORMAT, "%s: byte 0: header of %" PRIu64 " bytes; expected at most %u",
-                         st->path, n, MAX_HEADER);
+                         st->path, n, PMET_MAX_HEADER);
     if (n > st->n_map - 8)
         return pmet_fail(err, PMET_FORMAT,
                          "%s: byte 0: header of %" PRIu64 " bytes; the file holds %zu after byte 8", st->path,
                          n, st->n_map - 8);
     *n_header = (size_t)n;
-    PMET_TRY(pmet_json_parse((const char *)st->map + 8, *n_header, st->path, 0, &st->header, err));
+    const char *text = (const char *)st->map + 8;
+    PMET_TRY(pmet_json_parse(text, *n_header, st->path, 0, &st->header, err));
+    const char *bad = find_minus_zero(text, text + *n_header);
+    if (bad)
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found -0; expected an integer of 0 or more",
+                         st->path, (size_t)(bad - text) + 8);
     if (!json_is_object(st->header))
         return pmet_fail(err, PMET_FORMAT, "%s: header: found %s; expected an object", st->path,
                          pmet_json_kind(st->header));
     return PMET_OK;
 }
 
-static enum pmet_status check_metadata(const struct pmet_safetensors *st, json_t *meta,
-                                       struct pmet_error *err)
+static enum pmet_status read_metadata(struct pmet_safetensors *st, json_t *meta, struct pmet_error *err)
 {
     const char *key;
     json_t *value;
@@ -79,11 +99,13 @@ static enum pmet_status check_metadata(const struct pmet_safetensors *st, json_t
     if (!json_is_object(meta))
         return pmet_fail(err, PMET_FORMAT, "%s: __metadata__: found %s; expected an object", st->path,
                          pmet_json_kind(meta));
+    PMET_TRY(pmet_calloc(&st->meta, json_object_size(meta), sizeof *st->meta, st->path, err));
     json_object_foreach(meta, key, value)
     {
         if (!json_is_string(value))
             return pmet_fail(err, PMET_FORMAT, "%s: __metadata__: \"%s\": found %s; expected a string",
                              st->path, key, pmet_json_kind(value));
+        st->meta[st->n_meta++] = (struct pmet_pair){key, json_string_value(value)};
     }
     return PMET_OK;
 }
@@ -228,7 +250,7 @@ static enum pmet_status read_tensors(struct pmet_safetensors *st, size_t data_at
         const char *name = json_object_iter_key(it);
         json_t *value = json_object_iter_value(it);
         if (strcmp(name, "__metadata__") == 0)
-            PMET_TRY(check_metadata(st, value, err));
+            PMET_TRY(read_metadata(st, value, err));
         else
             PMET_TRY(read_tensor(st, name, value, data_at, &st->tensor[st->n_tensor++], err));
     }
@@ -243,7 +265,7 @@ enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *pat
                                        struct pmet_safetensors **out, struct pmet_error *err)
 {
     struct pmet_safetensors *st = NULL;
-    size_t n_header;
+    size_t n_header = 0;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&st, 1, sizeof *st, path, err));
     st->io = io;
@@ -268,6 +290,7 @@ void pmet_safetensors_close(struct pmet_safetensors *st)
     json_decref(st->header);
     free(st->tensor);
     free(st->by_name);
+    free(st->meta);
     free(st->path);
     free(st);
 }
@@ -310,16 +333,12 @@ const char *pmet_safetensors_metadata(const struct pmet_safetensors *st, const c
 
 size_t pmet_safetensors_n_metadata(const struct pmet_safetensors *st)
 {
-    return json_object_size(json_object_get(st->header, "__metadata__"));
+    return st->n_meta;
 }
 
 void pmet_safetensors_metadata_at(const struct pmet_safetensors *st, size_t i, const char **key,
                                   const char **value)
 {
-    json_t *meta = json_object_get(st->header, "__metadata__");
-    void *it = json_object_iter(meta);
-    while (i-- > 0)
-        it = json_object_iter_next(meta, it);
-    *key = json_object_iter_key(it);
-    *value = json_string_value(json_object_iter_value(it));
+    *key = st->meta[i].key;
+    *value = st->meta[i].value;
 }

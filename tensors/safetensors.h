@@ -12,6 +12,7 @@ extern "C" {
 #endif
 
 #define PMET_MAX_DIM 8
+#define PMET_MAX_HEADER 100000000u /* bytes of JSON, the format's own limit */
 
 struct pmet_tensor {
     const char *name; /* UTF-8, no NUL inside */
@@ -44,9 +45,9 @@ struct pmet_pair {
     const char *key, *value;
 };
 
-/* Writes the tensors, in the layout of the published writer (falling element size, then name; header padded
- * with spaces to a multiple of 8), atomically. Metadata may be empty; "format": "pt" is added if absent,
- * since transformers insists on it. data of each tensor holds n_bytes in its dtype. */
+/* Writes the tensors, in the layout of the published writer (by dtype, I64 F64 F32 I32 BF16 F16 U8 BOOL, then
+ * by name; header padded with spaces to a multiple of 8), atomically. Metadata may be empty; "format": "pt"
+ * is added if absent, since transformers insists on it. data of each tensor holds n_bytes in its dtype. */
 enum pmet_status pmet_safetensors_write(const struct pmet_io *io, const char *path,
                                         const struct pmet_tensor *tensors, size_t n_tensor,
                                         const struct pmet_pair *metadata, size_t n_metadata,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The writer, in the published one's layout: falling element size, then name. */
+ * The writer, in the published one's layout: falling alignment, its order of dtypes within one, then name. */
 #include "tensors/safetensors.h"
 
 #include <jansson.h>
@@ -10,9 +10,11 @@
 static int layout_order(const void *a, const void *b)
 {
     const struct pmet_tensor *const *x = a, *const *y = b;
-    const size_t p = pmet_dtype_size((*x)->dtype), q = pmet_dtype_size((*y)->dtype);
+    static const int place[] = {[PMET_I64] = 0,  [PMET_F64] = 1, [PMET_F32] = 2, [PMET_I32] = 3,
+                                [PMET_BF16] = 4, [PMET_F16] = 5, [PMET_U8] = 6,  [PMET_BOOL] = 7};
+    const int p = place[(*x)->dtype], q = place[(*y)->dtype];
     if (p != q)
-        return p > q ? -1 : 1;
+        return p - q;
     return strcmp((*x)->name, (*y)->name);
 }
 
@@ -66,7 +68,11 @@ static enum pmet_status header_text(const char *path, const struct pmet_tensor *
     json_decref(header);
     PMET_TRY(status);
     const size_t len = strlen(dump), padded = (len + 7) / 8 * 8;
-    status = pmet_calloc(text, padded + 1, 1, path, err);
+    if (padded > PMET_MAX_HEADER)
+        status = pmet_fail(err, PMET_INPUT, "%s: a header of %zu bytes; the format allows %u", path, padded,
+                           PMET_MAX_HEADER);
+    else
+        status = pmet_calloc(text, padded + 1, 1, path, err);
     if (status == PMET_OK) {
         memcpy(*text, dump, len);
         memset(*text + len, ' ', padded - len);

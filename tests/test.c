@@ -165,6 +165,8 @@ const char *test_tmpdir(void)
 {
     if (!tmpdir[0]) {
         const char *base = getenv("TMPDIR");
+        if (!base || !*base)
+            mkdir("build", 0777); /* may be there */
         snprintf(tmpdir, sizeof tmpdir, "%s/pmet-test-XXXXXX", base && *base ? base : "build");
         if (!mkdtemp(tmpdir)) {
             perror(tmpdir);
