@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT
+ * Files and folders that appear whole or not at all, whatever call fails; whole files; JSON. */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tensors/folder.h"
+#include "tensors/json.h"
+#include "tests/fault.h"
+#include "tests/test.h"
+
+static const int errnos[] = {ENOSPC, EROFS, EIO};
+
+static char *slurp(const char *path)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char *data = NULL;
+    size_t n;
+    return pmet_read_file(pmet_io_system(), path, SIZE_MAX, &data, &n, &err) == PMET_OK ? data : NULL;
+}
+
+static bool holds(const char *path, const char *expected)
+{
+    char *got = slurp(path);
+    const bool same = got && strcmp(got, expected) == 0;
+    free(got);
+    return same;
+}
+
+static enum pmet_status write_file(const struct pmet_io *io, const char *path, const char *text,
+                                   struct pmet_error *err)
+{
+    struct pmet_out *out;
+    PMET_TRY(pmet_out_open(io, path, &out, err));
+    const enum pmet_status status = pmet_out_write(out, text, strlen(text), err);
+    if (status == PMET_OK)
+        return pmet_out_commit(out, err);
+    pmet_out_discard(out);
+    return status;
+}
+
+/* Fails every call in turn; `before` is what the file held, or NULL. */
+static void fail_each_call(struct test *t, const char *before)
+{
+    char big[200001];
+    memset(big, 'x', sizeof big - 1); /* more than one buffer */
+    big[sizeof big - 1] = '\0';
+    for (size_t e = 0; e < 3; e++)
+        for (size_t k = 0;; k++) {
+            struct fault f;
+            struct pmet_error err = {PMET_OK, ""};
+            const char *dir = test_path("each"), *path = test_path("each/file");
+            mkdir(dir, 0777);
+            unlink(path);
+            if (before)
+                test_write_file(path, before, strlen(before));
+            fault_begin(&f, k, errnos[e]);
+            const enum pmet_status status = write_file(&f.io, path, big, &err);
+            if (!f.fired) {
+                CHECK(status == PMET_OK && holds(path, big) && test_count_files(dir) == 1);
+                CHECK(k >= 6); /* open, write, fsync, rename, open and fsync of the folder */
+                break;
+            }
+            const bool untouched = before ? holds(path, before) : access(path, F_OK) != 0;
+            if (status != PMET_IO || !untouched || test_count_files(dir) != (before ? 1 : 0) ||
+                !strstr(err.message, strerror(errnos[e])))
+                test_fail(t, "%s (call %zu) fails with %s: status %d, \"%s\", %zu files, original %s", f.call,
+                          k, strerror(errnos[e]), (int)status, err.message, test_count_files(dir),
+                          untouched ? "untouched" : "changed");
+        }
+}
+
+TEST(a_file_whose_writing_fails_at_any_call_leaves_nothing_behind)
+{
+    fail_each_call(t, NULL);
+}
+
+TEST(a_file_that_is_replaced_is_untouched_when_any_call_fails)
+{
+    fail_each_call(t, "the original");
+}
+
+TEST(short_writes_are_continued)
+{
+    struct fault f;
+    struct pmet_error err = {PMET_OK, ""};
+    fault_begin(&f, FAULT_NEVER, 0);
+    f.max_bytes = 3;
+    CHECK_OK(write_file(&f.io, test_path("short"), "eleven char", &err), &err);
+    CHECK(holds(test_path("short"), "eleven char") && f.n_call > 6);
+}
+
+TEST(only_files_and_links_to_files_are_replaced)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    mkdir(test_path("folder"), 0777);
+    CHECK(write_file(pmet_io_system(), test_path("folder"), "x", &err) == PMET_INPUT);
+    CHECK_STR(strrchr(err.message, '/'), "/folder: found a folder; expected a file or a free name");
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK(write_file(pmet_io_system(), "/dev/null", "x", &err) == PMET_INPUT);
+    CHECK_STR(err.message, "/dev/null: found something that is not a file; expected a file or a free name");
+    err = (struct pmet_error){PMET_OK, ""};
+    test_write_file(test_path("target"), "old", 3);
+    CHECK(symlink("target", test_path("link")) == 0);
+    CHECK_OK(write_file(pmet_io_system(), test_path("link"), "new", &err), &err);
+    struct stat st;
+    CHECK(holds(test_path("target"), "new") && lstat(test_path("link"), &st) == 0 && S_ISLNK(st.st_mode));
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK(write_file(pmet_io_system(), test_path("none/file"), "x", &err) == PMET_IO);
+    CHECK(strstr(err.message, "none/file: create: No such file or directory"));
+}
+
+TEST(leftovers_of_a_killed_process_with_our_id_are_left_alone)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    const char *path = test_path("left");
+    char *temp;
+    CHECK_OK(pmet_temp_name(path, "tmp", 0, &temp, &err), &err);
+    test_write_file(temp, "stale", 5);
+    CHECK_OK(write_file(pmet_io_system(), path, "new", &err), &err);
+    CHECK(holds(path, "new") && holds(temp, "stale"));
+    unlink(temp);
+    free(temp);
+}
+
+/* A folder with a file and a folder inside. */
+static enum pmet_status write_folder(const struct pmet_io *io, const char *path, bool force,
+                                     struct pmet_error *err)
+{
+    struct pmet_outdir *dir = NULL;
+    char *file = NULL, *sub = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_outdir_begin(io, path, force, &dir, err));
+    PMET_GO(pmet_path_join(pmet_outdir_path(dir), "file", &file, err));
+    PMET_GO(pmet_path_join(pmet_outdir_path(dir), "sub", &sub, err));
+    PMET_GO(write_file(io, file, "new", err));
+    if (io->mkdir(io->user, sub, 0777) != 0)
+        PMET_GO(pmet_fail_errno(err, sub, "create"));
+    status = pmet_outdir_commit(dir, err);
+    dir = NULL;
+done:
+    pmet_outdir_discard(dir);
+    free(file);
+    free(sub);
+    return status;
+}
+
+static void fail_each_folder_call(struct test *t, bool replace)
+{
+    for (size_t e = 0; e < 3; e++)
+        for (size_t k = 0;; k++) {
+            struct fault f;
+            struct pmet_error err = {PMET_OK, ""};
+            const char *parent = test_path("parent"), *path = test_path("parent/out");
+            pmet_remove_tree(pmet_io_system(), parent);
+            mkdir(parent, 0777);
+            if (replace) {
+                mkdir(path, 0777);
+                test_write_file(test_path("parent/out/old"), "old", 3);
+            }
+            fault_begin(&f, k, errnos[e]);
+            const enum pmet_status status = write_folder(&f.io, path, replace, &err);
+            if (!f.fired) {
+                CHECK(status == PMET_OK && holds(test_path("parent/out/file"), "new") &&
+                      test_count_files(parent) == 3);
+                CHECK(k > 10);
+                break;
+            }
+            const bool untouched = !replace || holds(test_path("parent/out/old"), "old");
+            if (status != PMET_IO || !untouched || test_count_files(parent) != (replace ? 2 : 0))
+                test_fail(t, "%s (call %zu): status %d, \"%s\", %zu entries, original %s", f.call, k,
+                          (int)status, err.message, test_count_files(parent),
+                          untouched ? "untouched" : "changed");
+        }
+}
+
+TEST(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind)
+{
+    fail_each_folder_call(t, false);
+}
+
+TEST(a_folder_that_is_replaced_is_untouched_when_any_call_fails)
+{
+    fail_each_folder_call(t, true);
+}
+
+TEST(a_folder_is_replaced_only_by_force_and_nothing_else_is)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    mkdir(test_path("there"), 0777);
+    CHECK(write_folder(pmet_io_system(), test_path("there/"), false, &err) == PMET_INPUT);
+    CHECK_STR(strrchr(err.message, '/'), "/there: exists; give --force to replace it");
+    err = (struct pmet_error){PMET_OK, ""};
+    test_write_file(test_path("plain"), "x", 1);
+    CHECK(write_folder(pmet_io_system(), test_path("plain"), true, &err) == PMET_INPUT);
+    CHECK_STR(strrchr(err.message, '/'),
+              "/plain: found something that is not a folder; expected a folder to replace");
+    CHECK(holds(test_path("plain"), "x"));
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK_OK(write_folder(pmet_io_system(), test_path("there/"), true, &err), &err);
+    CHECK(holds(test_path("there/file"), "new"));
+}
+
+TEST(removing_a_folder_follows_no_link)
+{
+    mkdir(test_path("keep"), 0777);
+    test_write_file(test_path("keep/file"), "k", 1);
+    mkdir(test_path("remove"), 0777);
+    CHECK(symlink("../keep", test_path("remove/link")) == 0);
+    pmet_remove_tree(pmet_io_system(), test_path("remove"));
+    CHECK(holds(test_path("keep/file"), "k") && access(test_path("remove"), F_OK) != 0);
+}
+
+TEST(whole_files_are_read_up_to_a_limit)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct fault f;
+    char *data, big[70000];
+    size_t n;
+    memset(big, 'b', sizeof big);
+    test_write_file(test_path("big"), big, sizeof big);
+    fault_begin(&f, FAULT_NEVER, 0);
+    f.max_bytes = 999;
+    if (CHECK_OK(pmet_read_file(&f.io, test_path("big"), sizeof big, &data, &n, &err), &err)) {
+        CHECK(n == sizeof big && memcmp(data, big, n) == 0 && data[n] == '\0');
+        free(data);
+    }
+    CHECK(pmet_read_file(pmet_io_system(), test_path("big"), sizeof big - 1, &data, &n, &err) == PMET_FORMAT);
+    CHECK_STR(strrchr(err.message, '/'), "/big: more than 69999 bytes; expected at most that");
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK(pmet_read_file(pmet_io_system(), test_tmpdir(), 100, &data, &n, &err) == PMET_IO);
+    CHECK(strstr(err.message, ": read: Is a directory"));
+    err = (struct pmet_error){PMET_OK, ""};
+    fault_begin(&f, 1, EIO);
+    CHECK(pmet_read_file(&f.io, test_path("big"), 100, &data, &n, &err) == PMET_IO);
+    CHECK(strstr(err.message, "/big: read: Input/output error"));
+}
+
+TEST(messages_are_one_printable_line_and_the_first_one_stays)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char name[2000];
+    memset(name, 'a', sizeof name);
+    for (size_t i = 0; i + 3 < sizeof name; i += 3)
+        memcpy(name + i, "\xe2\x82\xac", 3); /* a euro sign, three bytes: 1023 / 3 = 341 of them fit */
+    name[sizeof name - 1] = '\0';
+    CHECK(pmet_fail(&err, PMET_FORMAT, "a\n\x1b[31m\x7f %d", 5) == PMET_FORMAT);
+    CHECK_STR(err.message, "a??[31m? 5");
+    CHECK(pmet_fail(&err, PMET_INPUT, "second") == PMET_INPUT && err.status == PMET_FORMAT);
+    CHECK_STR(err.message, "a??[31m? 5");
+    err = (struct pmet_error){PMET_OK, ""};
+    pmet_fail(&err, PMET_INPUT, "x%s", name);
+    CHECK(strlen(err.message) == 1 + 340 * 3);
+    size_t big;
+    void *p;
+    CHECK(!pmet_mul_size(SIZE_MAX, 2, &big) && pmet_mul_size(0, SIZE_MAX, &big) && big == 0);
+    CHECK(!pmet_add_size(SIZE_MAX, 1, &big) && pmet_add_size(SIZE_MAX, 0, &big));
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK(pmet_calloc(&p, SIZE_MAX / 2, 3, "a matrix", &err) == PMET_MEMORY);
+    CHECK_STR(err.message, "out of memory: a matrix needs 18446744073709551615 bytes");
+}
+
+static void refuse_json(struct test *t, const char *text, size_t n, const char *message)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    json_t *v = NULL;
+    CHECK(pmet_json_parse(text, n, "f.json", 10, &v, &err) == PMET_FORMAT && v == NULL);
+    CHECK_STR(err.message, message);
+}
+
+TEST(json_that_is_ambiguous_or_broken_is_refused_with_its_place)
+{
+    refuse_json(t, "{\"a\":1,\n\"a\":2}", 14,
+                "f.json: line 12 column 3: not JSON: duplicate object key near '\"a\"'");
+    refuse_json(
+        t, "{\"a\\u0000\":1}", 13,
+        "f.json: line 11 column 10: not JSON: NUL byte in object key not supported near '\"a\\u0000\"'");
+    refuse_json(t, "", 0, "f.json: line 11 column 0: not JSON: unexpected token near end of file");
+    refuse_json(t, "[1,]", 4, "f.json: line 11 column 4: not JSON: unexpected token near ']'");
+    refuse_json(t, "99999999999999999999", 20,
+                "f.json: line 11 column 20: not JSON: too big integer near '99999999999999999999'");
+    char *deep = malloc(200000);
+    memset(deep, '[', 200000);
+    refuse_json(t, deep, 200000,
+                "f.json: line 11 column 2049: not JSON: maximum parsing depth reached near '['");
+    free(deep);
+}
+
+TEST(json_fields_must_be_of_their_type)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    json_t *o;
+    size_t size;
+    double number;
+    bool flag;
+    const char *string;
+    static const char text[] =
+        "{\"i\":3,\"f\":2.0,\"e\":1e5,\"n\":-1,\"s\":\"x\",\"b\":true,\"z\":null,\"a\":[]}";
+    CHECK_OK(pmet_json_parse(text, sizeof text - 1, "f", 0, &o, &err), &err);
+    CHECK_OK(pmet_json_size(o, "f", "i", &size, &err), &err);
+    CHECK_OK(pmet_json_number(o, "f", "i", &number, &err), &err);
+    CHECK(size == 3 && number == 3);
+    CHECK_OK(pmet_json_number(o, "f", "f", &number, &err), &err);
+    CHECK_OK(pmet_json_bool(o, "f", "b", &flag, &err), &err);
+    CHECK_OK(pmet_json_string(o, "f", "s", &string, &err), &err);
+    CHECK(number == 2 && flag && strcmp(string, "x") == 0);
+    static const struct {
+        const char *key, *message;
+    } sizes[] = {{"f", "f: f: found a number with a fraction or exponent; expected an integer"},
+                 {"e", "f: e: found a number with a fraction or exponent; expected an integer"},
+                 {"n", "f: n: found -1; expected 0 or more"},
+                 {"z", "f: z: found null; expected an integer"},
+                 {"q", "f: q: found nothing; expected an integer"}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        err = (struct pmet_error){PMET_OK, ""};
+        CHECK(pmet_json_size(o, "f", sizes[i].key, &size, &err) == PMET_INPUT);
+        CHECK_STR(err.message, sizes[i].message);
+    }
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK(pmet_json_bool(o, "f", "i", &flag, &err) == PMET_INPUT);
+    CHECK_STR(err.message, "f: i: found an integer; expected true or false");
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK(pmet_json_string(o, "f", "a", &string, &err) == PMET_INPUT);
+    CHECK_STR(err.message, "f: a: found an array; expected a string");
+    err = (struct pmet_error){PMET_OK, ""};
+    CHECK(pmet_json_number(o, "f", "s", &number, &err) == PMET_INPUT);
+    CHECK_STR(err.message, "f: s: found a string; expected a number");
+    json_decref(o);
+}
+
+TEST_MAIN(CASE(a_file_whose_writing_fails_at_any_call_leaves_nothing_behind),
+          CASE(a_file_that_is_replaced_is_untouched_when_any_call_fails), CASE(short_writes_are_continued),
+          CASE(only_files_and_links_to_files_are_replaced),
+          CASE(leftovers_of_a_killed_process_with_our_id_are_left_alone),
+          CASE(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind),
+          CASE(a_folder_that_is_replaced_is_untouched_when_any_call_fails),
+          CASE(a_folder_is_replaced_only_by_force_and_nothing_else_is),
+          CASE(removing_a_folder_follows_no_link), CASE(whole_files_are_read_up_to_a_limit),
+          CASE(messages_are_one_printable_line_and_the_first_one_stays),
+          CASE(json_that_is_ambiguous_or_broken_is_refused_with_its_place),
+          CASE(json_fields_must_be_of_their_type))

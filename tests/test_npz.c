@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+ * .npz files that numpy 2.4 wrote: tests/data/stats.npz by np.savez with the members of the published
+ * statistics, arrays.npz with each version, order and type, compressed.npz by np.savez_compressed. */
+#include <errno.h>
+#include "tensors/npz.h"
+#include "tests/fault.h"
+#include "tests/test.h"
+
+static struct pmet_npz *open_npz(struct test *t, const char *path)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_npz *z = NULL;
+    CHECK_OK(pmet_npz_open(pmet_io_system(), path, &z, &err), &err);
+    return z;
+}
+
+static void check_array(struct test *t, struct pmet_npz *z, const char *name, enum pmet_dtype dtype,
+                        const size_t *shape, size_t n_dim, const double *expected, size_t n)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_tensor x;
+    double got[32];
+    if (!CHECK_OK(pmet_npz_find(z, name, &x, &err), &err))
+        return;
+    CHECK_STR(x.name, name);
+    if (!CHECK(x.dtype == dtype && x.n_dim == n_dim && x.n_elem == n && n <= 32 &&
+               (n_dim == 0 || memcmp(x.shape, shape, n_dim * sizeof *shape) == 0)))
+        return;
+    pmet_to_f64(got, x.data, x.dtype, n);
+    CHECK_CLOSE(got, expected, n, 0);
+}
+
+TEST(the_members_of_published_statistics_are_read)
+{
+    struct pmet_npz *z = open_npz(t, "tests/data/stats.npz");
+    if (!z)
+        return;
+    const size_t shape[] = {3, 3};
+    const double mom2[] = {-2, 0, 2, 0, 2, 4, 2, 4, 6}, count = 7, size = 100000;
+    check_array(t, z, "mom2.mom2", PMET_F32, shape, 2, mom2, 9);
+    check_array(t, z, "mom2.count", PMET_I64, NULL, 0, &count, 1);
+    check_array(t, z, "sample_size", PMET_I64, NULL, 0, &size, 1);
+    CHECK(pmet_npz_has(z, "mom2.constructor") && !pmet_npz_has(z, "mom2") &&
+          !pmet_npz_has(z, "mom2.mom2.npy"));
+    pmet_npz_close(z);
+}
+
+TEST(every_version_and_order_of_npy_gives_the_same_array)
+{
+    struct pmet_npz *z = open_npz(t, "tests/data/arrays.npz");
+    if (!z)
+        return;
+    const size_t s1[] = {3}, s2[] = {2, 2}, s3[] = {2, 3, 4}, s0[] = {0, 4};
+    const double v1[] = {1.5, -2, 3}, v2[] = {1, 2, 3, -4}, v3 = 0.1;
+    double count[24];
+    for (int i = 0; i < 24; i++)
+        count[i] = i;
+    check_array(t, z, "v1", PMET_F32, s1, 1, v1, 3);
+    check_array(t, z, "v2", PMET_I64, s2, 2, v2, 4);
+    check_array(t, z, "v3", PMET_F64, NULL, 0, &v3, 1);
+    check_array(t, z, "fortran", PMET_F64, s3, 3, count, 24);
+    check_array(t, z, "fortran", PMET_F64, s3, 3, count, 24);
+    check_array(t, z, "empty", PMET_F32, s0, 2, count, 0);
+    pmet_npz_close(z);
+}
+
+static void refuse(struct test *t, const char *path, const char *name, enum pmet_status status,
+                   const char *message)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_tensor x;
+    struct pmet_npz *z = open_npz(t, path);
+    if (!z)
+        return;
+    CHECK(pmet_npz_find(z, name, &x, &err) == status);
+    CHECK_STR(strstr(err.message, ".npz") ? strstr(err.message, ".npz") : err.message, message);
+    pmet_npz_close(z);
+}
+
+TEST(arrays_of_other_kinds_are_refused)
+{
+    const char *p = "tests/data/arrays.npz";
+    refuse(t, p, "half", PMET_UNSUPPORTED, ".npz: array \"half\": type \"<f2\"; expected <f4, <f8 or <i8");
+    refuse(t, p, "big", PMET_UNSUPPORTED, ".npz: array \"big\": type \">f8\"; expected <f4, <f8 or <i8");
+    refuse(t, p, "object", PMET_UNSUPPORTED, ".npz: array \"object\": type \"|O\"; expected <f4, <f8 or <i8");
+    refuse(t, p, "record", PMET_FORMAT, ".npz: array \"record\": found no .npy header of a plain array");
+    refuse(t, p, "rank9", PMET_UNSUPPORTED, ".npz: array \"rank9\": found 9 dimensions; expected at most 8");
+    refuse(t, p, "none", PMET_INPUT, ".npz: holds no array \"none\"");
+    refuse(t, "tests/data/compressed.npz", "mom2.mom2", PMET_UNSUPPORTED,
+           ".npz: array \"mom2.mom2\" is compressed; expected a stored one, as np.savez writes");
+}
+
+/* Every byte of the file is changed in turn, and the file cut at every length: no crash (the sanitizers see
+ * to that), and the matrix is either refused or unharmed: what is not data has no bearing on it. */
+TEST(damage_is_refused_or_without_effect)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char *data;
+    size_t n, n_refused = 0;
+    const char *path = test_path("damaged.npz");
+    const float mom2[] = {-2, 0, 2, 0, 2, 4, 2, 4, 6};
+    CHECK_OK(pmet_read_file(pmet_io_system(), "tests/data/stats.npz", SIZE_MAX, &data, &n, &err), &err);
+    for (size_t i = 0; i < 2 * n; i++) {
+        struct pmet_npz *z;
+        struct pmet_tensor x;
+        const char kept = data[i % n];
+        if (i < n)
+            data[i] = (char)(kept ^ (i % 2 ? 0xff : 0x01));
+        test_write_file(path, data, i < n ? n : i - n);
+        data[i % n] = kept;
+        err = (struct pmet_error){PMET_OK, ""};
+        enum pmet_status status = pmet_npz_open(pmet_io_system(), path, &z, &err);
+        if (status == PMET_OK) {
+            status = pmet_npz_find(z, "mom2.mom2", &x, &err);
+            if (status == PMET_OK &&
+                (i >= n || x.n_bytes != sizeof mom2 || memcmp(x.data, mom2, sizeof mom2) != 0))
+                test_fail(t, "byte %zu: the damage went unnoticed", i);
+            pmet_npz_close(z);
+        }
+        if (status != PMET_OK && err.message[0] == '\0')
+            test_fail(t, "byte %zu: refused without a message", i);
+        n_refused += status != PMET_OK;
+    }
+    CHECK(n_refused > n + 164); /* every cut, and at least every byte of the matrix's member */
+    free(data);
+}
+
+static void refuse_bytes(struct test *t, const void *data, size_t n, const char *message)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_npz *z = NULL;
+    test_write_file(test_path("b.npz"), data, n);
+    CHECK(pmet_npz_open(pmet_io_system(), test_path("b.npz"), &z, &err) == PMET_FORMAT && !z);
+    CHECK_STR(strstr(err.message, "b.npz"), message);
+}
+
+TEST(archives_that_are_none_are_refused)
+{
+    char end[22] = "PK\5\6", zip64[22] = "PK\5\6";
+    refuse_bytes(t, end, 21, "b.npz: found 21 bytes; expected a zip archive");
+    refuse_bytes(t, "                       ", 23,
+                 "b.npz: found no end record; expected a zip archive that is complete");
+    end[10] = 1; /* one entry in a directory of no bytes */
+    refuse_bytes(t, end, 22, "b.npz: the central directory does not lie within the file");
+    memset(zip64 + 10, 0xff, 2);
+    refuse_bytes(t, zip64, 22, "b.npz: found no ZIP64 locator before the end record");
+}
+
+TEST(a_system_call_that_fails_is_reported)
+{
+    for (size_t k = 0;; k++) {
+        struct fault f;
+        struct pmet_error err = {PMET_OK, ""};
+        struct pmet_npz *z = NULL;
+        fault_begin(&f, k, EIO);
+        const enum pmet_status status = pmet_npz_open(&f.io, "tests/data/stats.npz", &z, &err);
+        if (!f.fired) {
+            CHECK(status == PMET_OK && k == 3);
+            pmet_npz_close(z);
+            return;
+        }
+        CHECK(status == PMET_IO && z == NULL && strstr(err.message, "stats.npz: "));
+    }
+}
+
+TEST_MAIN(CASE(the_members_of_published_statistics_are_read),
+          CASE(every_version_and_order_of_npy_gives_the_same_array), CASE(arrays_of_other_kinds_are_refused),
+          CASE(damage_is_refused_or_without_effect), CASE(archives_that_are_none_are_refused),
+          CASE(a_system_call_that_fails_is_reported))
