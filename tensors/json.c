@@ -35,9 +35,13 @@ enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, s
     json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!value && json_error_code(&e) == json_error_out_of_memory)
         return pmet_fail_memory(err, path, n);
-    if (!value)
-        return pmet_fail(err, PMET_FORMAT, "%s: line %zu column %d: not JSON: %s", path,
-                         line0 + (size_t)e.line, e.column, e.text);
+    if (!value) {
+        const enum json_error_code code = json_error_code(&e);
+        const bool nul = code == json_error_null_character || code == json_error_null_byte_in_key;
+        return pmet_fail(err, PMET_FORMAT, "%s: line %zu column %d: %s%s", path, line0 + (size_t)e.line,
+                         e.column, nul || code == json_error_duplicate_key ? "" : "not JSON: ",
+                         nul ? "found \\u0000 in a string; expected text without it" : e.text);
+    }
     *out = value;
     return PMET_OK;
 }

@@ -231,9 +231,10 @@ static enum pmet_status check_cover(const struct pmet_safetensors *st, size_t da
         if (t->data != at)
             return pmet_fail(
                 err, PMET_FORMAT,
-                "%s: tensor \"%s\" begins at byte %zu of the data; expected %zu, where \"%s\" ends", st->path,
+                "%s: tensor \"%s\" begins at byte %zu of the data; expected %zu, where %s%s%s ends", st->path,
                 t->name, (size_t)((const unsigned char *)t->data - st->map) - data_at,
-                (size_t)(at - st->map) - data_at, i ? st->tensor[i - 1].name : "the header");
+                (size_t)(at - st->map) - data_at, i ? "\"" : "", i ? st->tensor[i - 1].name : "the header",
+                i ? "\"" : "");
         at += t->n_bytes;
     }
     if (at != st->map + st->n_map)

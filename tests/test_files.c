@@ -269,11 +269,9 @@ static void refuse_json(struct test *t, const char *text, size_t n, const char *
 
 TEST(json_that_is_ambiguous_or_broken_is_refused_with_its_place)
 {
-    refuse_json(t, "{\"a\":1,\n\"a\":2}", 14,
-                "f.json: line 12 column 3: not JSON: duplicate object key near '\"a\"'");
-    refuse_json(
-        t, "{\"a\\u0000\":1}", 13,
-        "f.json: line 11 column 10: not JSON: NUL byte in object key not supported near '\"a\\u0000\"'");
+    refuse_json(t, "{\"a\":1,\n\"a\":2}", 14, "f.json: line 12 column 3: duplicate object key near '\"a\"'");
+    refuse_json(t, "{\"a\\u0000\":1}", 13,
+                "f.json: line 11 column 10: found \\u0000 in a string; expected text without it");
     refuse_json(t, "", 0, "f.json: line 11 column 0: not JSON: unexpected token near end of file");
     refuse_json(t, "[1,]", 4, "f.json: line 11 column 4: not JSON: unexpected token near ']'");
     refuse_json(t, "99999999999999999999", 20,
