@@ -61,9 +61,9 @@ static void add_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t)
         pmet_sha256_add(s, data, t->n_bytes);
         return;
     }
-    const size_t stride = (t->n_bytes - BLOCK) / (N_BLOCK - 1);
-    for (size_t b = 0; b < N_BLOCK; b++)
-        pmet_sha256_add(s, data + b * stride, BLOCK);
+    const size_t span = t->n_bytes - BLOCK, step = span / (N_BLOCK - 1), rest = span % (N_BLOCK - 1);
+    for (size_t b = 0; b < N_BLOCK; b++) /* the first block begins the data, the last one ends them */
+        pmet_sha256_add(s, data + b * step + b * rest / (N_BLOCK - 1), BLOCK);
 }
 
 static int by_name(const void *a, const void *b)

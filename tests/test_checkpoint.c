@@ -1,0 +1,532 @@
+/* SPDX-License-Identifier: MIT
+ * Checkpoint directories: opening them, refusing contradictory ones, writing edited copies whatever fails,
+ * fingerprints. */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tensors/checkpoint.h"
+#include "tensors/folder.h"
+#include "tests/fault.h"
+#include "tests/test.h"
+
+#define GPTJ "golden/gptj-C/model"
+#define NEOX "golden/neox-C/model"
+#define SHARD1 "model-00001-of-00002.safetensors"
+#define SHARD2 "model-00002-of-00002.safetensors"
+#define INDEX "model.safetensors.index.json"
+
+static char *slurp(const char *path, size_t *n)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char *data = NULL;
+    return pmet_read_file(pmet_io_system(), path, SIZE_MAX, &data, n, &err) == PMET_OK ? data : NULL;
+}
+
+static bool same_file(const char *a, const char *b)
+{
+    size_t n_a = 0, n_b = 0;
+    char *x = slurp(a, &n_a), *y = slurp(b, &n_b);
+    const bool same = x && y && n_a == n_b && memcmp(x, y, n_a) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    test_write_file(path, text, strlen(text));
+}
+
+/* A shard of one-element tensors with the given names. */
+static void write_shard(const char *path, const char *const *names, size_t n)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_tensor tensors[4];
+    const float one = 1;
+    for (size_t i = 0; i < n; i++)
+        tensors[i] = (struct pmet_tensor){.name = names[i],
+                                          .dtype = PMET_F32,
+                                          .n_dim = 1,
+                                          .shape = {1},
+                                          .n_elem = 1,
+                                          .n_bytes = 4,
+                                          .data = &one};
+    if (pmet_safetensors_write(pmet_io_system(), path, tensors, n, NULL, 0, &err) != PMET_OK) {
+        printf("%s\n", err.message);
+        exit(1);
+    }
+}
+
+/* A checkpoint of two shards: a and b in a.safetensors, c in b.safetensors. */
+static const char *small_checkpoint(const char *index)
+{
+    static const char *const first[] = {"a", "b"}, *const second[] = {"c"};
+    const char *dir = test_path("small");
+    pmet_remove_tree(pmet_io_system(), dir);
+    mkdir(dir, 0777);
+    write_text(test_path("small/config.json"), "{\"model_type\":\"gptj\"}");
+    write_shard(test_path("small/a.safetensors"), first, 2);
+    write_shard(test_path("small/b.safetensors"), second, 1);
+    write_text(test_path("small/" INDEX), index);
+    return dir;
+}
+
+static const char good_index[] =
+    "{\"metadata\":{\"total_size\":12,\"more\":\"x\"},\"weight_map\":{\"c\":"
+    "\"b.safetensors\",\"a\":\"a.safetensors\",\"b\":\"a.safetensors\"},\"other\":[1]}";
+
+static void refuse(struct test *t, const char *dir, enum pmet_status expected, const char *message)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_checkpoint *ck = NULL;
+    const enum pmet_status status = pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err);
+    const char *got = strstr(err.message, "small");
+    if (!CHECK(status == expected && !ck))
+        test_fail(t, "status %d: %s", (int)status, err.message);
+    CHECK_STR(got ? got : err.message, message);
+    pmet_checkpoint_close(ck);
+}
+
+TEST(sharded_and_single_checkpoints_open)
+{
+    static const struct {
+        const char *dir;
+        size_t n_shard;
+        const char *name;
+    } cases[] = {{GPTJ, 2, "transformer.wte.weight"},
+                 {NEOX "/", 2, "gpt_neox.layers.0.mlp.dense_4h_to_h.weight"},
+                 {"golden/gptj-A/model", 1, "lm_head.bias"},
+                 {"golden/neox-A/model", 1, "embed_out.weight"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pmet_error err = {PMET_OK, ""};
+        struct pmet_checkpoint *ck;
+        if (!CHECK_OK(pmet_checkpoint_open(pmet_io_system(), cases[i].dir, &ck, &err), &err))
+            continue;
+        CHECK(pmet_checkpoint_n_shard(ck) == cases[i].n_shard);
+        CHECK(json_is_object(pmet_checkpoint_config(ck)));
+        CHECK(strncmp(pmet_checkpoint_dir(ck), cases[i].dir, strlen(pmet_checkpoint_dir(ck))) == 0);
+        for (size_t k = 0; k < pmet_checkpoint_count(ck); k++) {
+            const struct pmet_tensor *x = pmet_checkpoint_at(ck, k);
+            CHECK(pmet_checkpoint_find(ck, x->name) == x &&
+                  strstr(pmet_checkpoint_file_of(ck, x), ".safetensors"));
+        }
+        CHECK(pmet_checkpoint_find(ck, cases[i].name) && !pmet_checkpoint_find(ck, "none"));
+        pmet_checkpoint_close(ck);
+    }
+}
+
+TEST(an_index_that_contradicts_its_shards_is_refused)
+{
+#define MAP(entries) "{\"weight_map\":{" entries "}}"
+#define AB "\"a\":\"a.safetensors\",\"b\":\"a.safetensors\""
+    static const struct {
+        const char *index;
+        enum pmet_status status;
+        const char *message;
+    } cases[] = {
+        {MAP(AB ",\"c\":\"z.safetensors\""), PMET_IO, "small/z.safetensors: open: No such file or directory"},
+        {MAP(AB ",\"d\":\"a.safetensors\",\"c\":\"b.safetensors\""), PMET_INPUT,
+         "small/" INDEX ": tensor \"d\" is not in a.safetensors"},
+        {MAP("\"a\":\"a.safetensors\",\"c\":\"b.safetensors\""), PMET_INPUT,
+         "small/a.safetensors: tensor \"b\" is mapped to no file by " INDEX},
+        {MAP(AB), PMET_OK, NULL}, /* b.safetensors is no shard then */
+        {MAP(AB ",\"c\":\"../b.safetensors\""), PMET_FORMAT,
+         "small/" INDEX ": weight_map: \"c\": found \"../b.safetensors\"; expected a file of this folder"},
+        {MAP(AB ",\"c\":\"/etc/passwd\""), PMET_FORMAT,
+         "small/" INDEX ": weight_map: \"c\": found \"/etc/passwd\"; expected a file of this folder"},
+        {MAP(AB ",\"c\":\"..\""), PMET_FORMAT,
+         "small/" INDEX ": weight_map: \"c\": found \"..\"; expected a file of this folder"},
+        {MAP(AB ",\"c\":\"\""), PMET_FORMAT,
+         "small/" INDEX ": weight_map: \"c\": found \"\"; expected a file of this folder"},
+        {MAP(AB ",\"c\":3"), PMET_FORMAT,
+         "small/" INDEX ": weight_map: \"c\": found an integer; expected a string"},
+        {MAP(AB ",\"a\":\"b.safetensors\""), PMET_FORMAT,
+         "small/" INDEX ": line 1 column 58: duplicate object key near '\"a\"'"},
+        {MAP(AB ",\"c\":\"config.json\""), PMET_FORMAT,
+         "small/config.json: byte 0: header of 6875982213128462971 bytes; expected at most 100000000"},
+        {"{\"weight_map\":{\"a\":\"a.safe", PMET_FORMAT,
+         "small/" INDEX ": line 1 column 26: not JSON: premature end of input near '\"a.safe'"},
+        {"{}", PMET_FORMAT, "small/" INDEX ": weight_map: found nothing; expected an object"},
+        {"[]", PMET_FORMAT, "small/" INDEX ": found an array; expected an object"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *dir = small_checkpoint(cases[i].index);
+        if (cases[i].message) {
+            refuse(t, dir, cases[i].status, cases[i].message);
+        } else {
+            struct pmet_error err = {PMET_OK, ""};
+            struct pmet_checkpoint *ck;
+            if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err), &err))
+                pmet_checkpoint_close(ck);
+        }
+    }
+}
+
+TEST(a_tensor_in_two_shards_is_refused)
+{
+    static const char *const names[] = {"c", "a"};
+    const char *dir = small_checkpoint(good_index);
+    write_shard(test_path("small/b.safetensors"), names, 2);
+    refuse(t, dir, PMET_INPUT, "small/b.safetensors: tensor \"a\" is mapped to a.safetensors by " INDEX);
+}
+
+TEST(a_folder_without_safetensors_is_refused_with_the_way_out)
+{
+    const char *dir = small_checkpoint(good_index);
+    unlink(test_path("small/" INDEX));
+    refuse(t, dir, PMET_INPUT, "small: found neither model.safetensors nor " INDEX);
+    write_text(test_path("small/pytorch_model.bin"), "x");
+    refuse(t, dir, PMET_UNSUPPORTED,
+           "small: holds pytorch_model.bin only; expected model.safetensors (convert it with transformers: "
+           "from_pretrained, then save_pretrained with safe_serialization=True)");
+    unlink(test_path("small/config.json"));
+    refuse(t, dir, PMET_IO, "small/config.json: open: No such file or directory");
+    write_text(test_path("small/config.json"), "[1]");
+    refuse(t, dir, PMET_FORMAT, "small/config.json: found an array; expected an object");
+}
+
+struct skips {
+    size_t n;
+    char names[8][64];
+};
+
+static void note_skipped(void *user, const char *name)
+{
+    struct skips *s = user;
+    if (s->n < 8)
+        snprintf(s->names[s->n], sizeof s->names[0], "%s", name);
+    s->n++;
+}
+
+static struct pmet_checkpoint *open_or_fail(struct test *t, const char *dir)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_checkpoint *ck = NULL;
+    CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err), &err);
+    return ck;
+}
+
+/* All tensors of `ck` are in `edited`, equal but for those replaced. */
+static void compare(struct test *t, const struct pmet_checkpoint *ck, const struct pmet_checkpoint *edited,
+                    const struct pmet_replacement *r, size_t n)
+{
+    CHECK(pmet_checkpoint_count(ck) == pmet_checkpoint_count(edited));
+    for (size_t i = 0; i < pmet_checkpoint_count(ck); i++) {
+        const struct pmet_tensor *a = pmet_checkpoint_at(ck, i), *b = pmet_checkpoint_find(edited, a->name);
+        const void *data = a->data;
+        enum pmet_dtype dtype = a->dtype;
+        for (size_t k = 0; k < n; k++)
+            if (strcmp(r[k].name, a->name) == 0) {
+                data = r[k].data;
+                dtype = r[k].dtype;
+            }
+        if (!b || b->dtype != dtype || b->n_elem != a->n_elem || b->n_dim != a->n_dim ||
+            memcmp(b->shape, a->shape, a->n_dim * sizeof *a->shape) != 0 ||
+            memcmp(b->data, data, b->n_bytes) != 0)
+            test_fail(t, "tensor %s", a->name);
+    }
+}
+
+TEST(only_shards_with_edits_are_rewritten_and_all_else_is_copied)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct skips skips = {.n = 0};
+    struct pmet_checkpoint *ck = open_or_fail(t, GPTJ), *edited;
+    const struct pmet_tensor *w = pmet_checkpoint_find(ck, "transformer.h.0.mlp.fc_out.weight");
+    float *data = calloc(w->n_elem, sizeof *data);
+    const struct pmet_replacement r = {w->name, PMET_F32, data};
+    CHECK(strstr(pmet_checkpoint_file_of(ck, w), SHARD1));
+    data[0] = 42;
+    const char *out = test_path("edited");
+    mkdir(out, 0777);
+    CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, out, &r, 1, false, note_skipped, &skips, &err),
+             &err);
+    CHECK(skips.n == 1);
+    CHECK_STR(skips.names[0], "pytorch_model.bin");
+    CHECK(same_file(GPTJ "/" SHARD2, test_path("edited/" SHARD2)) &&
+          !same_file(GPTJ "/" SHARD1, test_path("edited/" SHARD1)) &&
+          same_file(GPTJ "/" INDEX, test_path("edited/" INDEX)));
+    static const char *const rest[] = {"config.json", "tokenizer.json",    "tokenizer_config.json",
+                                       "merges.txt",  "added_tokens.json", "special_tokens_map.json",
+                                       "vocab.json"};
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+        char path[128];
+        snprintf(path, sizeof path, GPTJ "/%s", rest[i]);
+        if (!CHECK(same_file(path, test_path("edited/%s", rest[i]))))
+            test_fail(t, "%s", rest[i]);
+    }
+    CHECK(test_count_files(out) == 10 && access(test_path("edited/pytorch_model.bin"), F_OK) != 0);
+    if ((edited = open_or_fail(t, out))) {
+        compare(t, ck, edited, &r, 1);
+        pmet_checkpoint_close(edited);
+    }
+    pmet_checkpoint_close(ck);
+    free(data);
+}
+
+TEST(an_edit_that_changes_nothing_gives_the_same_bytes)
+{
+    static const char *const dirs[] = {GPTJ, NEOX, "golden/neox-A/model"};
+    for (size_t i = 0; i < 3; i++) {
+        struct pmet_error err = {PMET_OK, ""};
+        struct skips skips = {.n = 0};
+        struct pmet_checkpoint *ck = open_or_fail(t, dirs[i]);
+        const struct pmet_tensor *w = pmet_checkpoint_at(ck, 1);
+        const struct pmet_replacement r = {w->name, w->dtype, w->data};
+        const char *out = test_path("same%zu", i);
+        char path[128];
+        mkdir(out, 0777);
+        CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, out, &r, 1, false, note_skipped, &skips, &err),
+                 &err);
+        for (size_t s = 0; s < pmet_checkpoint_n_shard(ck); s++) {
+            snprintf(path, sizeof path, "%s/%s", dirs[i], pmet_checkpoint_shard(ck, s));
+            CHECK(same_file(path, test_path("same%zu/%s", i, pmet_checkpoint_shard(ck, s))));
+        }
+        pmet_checkpoint_close(ck);
+    }
+}
+
+TEST(another_element_type_is_written_and_counted_in_the_index)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct skips skips = {.n = 0};
+    struct pmet_checkpoint *ck = open_or_fail(t, small_checkpoint(good_index)), *edited;
+    const uint16_t half = 0x3c00;
+    const struct pmet_replacement r = {"c", PMET_F16, &half};
+    const char *out = test_path("typed");
+    mkdir(out, 0777);
+    CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, out, &r, 1, false, note_skipped, &skips, &err),
+             &err);
+    CHECK(skips.n == 0);
+    if ((edited = open_or_fail(t, out))) {
+        compare(t, ck, edited, &r, 1);
+        pmet_checkpoint_close(edited);
+    }
+    json_error_t e;
+    json_t *index = json_load_file(test_path("typed/" INDEX), 0, &e);
+    json_t *expected = json_loads(good_index, 0, &e);
+    json_object_set_new(json_object_get(expected, "metadata"), "total_size", json_integer(10));
+    CHECK(index && json_equal(index, expected));
+    json_decref(index);
+    json_decref(expected);
+    pmet_checkpoint_close(ck);
+}
+
+TEST(links_are_followed_and_shards_linked_on_demand)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct skips skips = {.n = 0};
+    const char *dir = small_checkpoint(good_index);
+    mkdir(test_path("small/sub"), 0777);
+    write_text(test_path("blob"), "text");
+    CHECK(symlink("../blob", test_path("small/linked.txt")) == 0);
+    CHECK(symlink("nowhere", test_path("small/broken.txt")) == 0);
+    CHECK(rename(test_path("small/a.safetensors"), test_path("blob-a")) == 0);
+    CHECK(symlink("../blob-a", test_path("small/a.safetensors")) == 0); /* as the hub's cache does */
+    struct pmet_checkpoint *ck = open_or_fail(t, dir);
+    const float two = 2;
+    const struct pmet_replacement r = {"c", PMET_F32, &two};
+    const char *out = test_path("linked");
+    mkdir(out, 0777);
+    CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, out, &r, 1, true, note_skipped, &skips, &err), &err);
+    CHECK(skips.n == 2);
+    CHECK_STR(skips.names[0], "broken.txt");
+    CHECK_STR(skips.names[1], "sub");
+    struct stat a, b;
+    CHECK(lstat(test_path("linked/linked.txt"), &a) == 0 && S_ISREG(a.st_mode) && a.st_nlink == 1 &&
+          a.st_size == 4);
+    CHECK(lstat(test_path("linked/a.safetensors"), &a) == 0 && stat(test_path("blob-a"), &b) == 0 &&
+          a.st_ino == b.st_ino && a.st_nlink == 2);
+    CHECK(lstat(test_path("linked/b.safetensors"), &a) == 0 && a.st_nlink == 1);
+    pmet_checkpoint_close(ck);
+}
+
+TEST(all_other_copies_of_the_weights_are_left_out)
+{
+    static const char *const names[] = {
+        "flax_model.msgpack", "model-q4.gguf", "model.onnx", "model.safetensors.bak",
+        "other.safetensors",  "rng.pth",       "tf_model.h5"};
+    struct pmet_error err = {PMET_OK, ""};
+    struct skips skips = {.n = 0};
+    const char *dir = small_checkpoint(good_index);
+    for (size_t i = 0; i < 7; i++)
+        write_text(test_path("small/%s", names[i]), "x");
+    struct pmet_checkpoint *ck = open_or_fail(t, dir);
+    const char *out = test_path("rest");
+    mkdir(out, 0777);
+    CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, out, NULL, 0, false, note_skipped, &skips, &err),
+             &err);
+    CHECK(skips.n == 6 && test_count_files(out) == 5);
+    CHECK(access(test_path("rest/model.safetensors.bak"), F_OK) == 0);
+    pmet_checkpoint_close(ck);
+}
+
+TEST(a_replacement_of_no_tensor_is_refused)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct skips skips = {.n = 0};
+    struct pmet_checkpoint *ck = open_or_fail(t, small_checkpoint(good_index));
+    const float x = 0;
+    const struct pmet_replacement r = {"d", PMET_F32, &x};
+    mkdir(test_path("none"), 0777);
+    CHECK(pmet_checkpoint_write(pmet_io_system(), ck, test_path("none"), &r, 1, false, note_skipped, &skips,
+                                &err) == PMET_INPUT);
+    CHECK_STR(strstr(err.message, "small"), "small: holds no tensor \"d\" to replace");
+    CHECK(test_count_files(test_path("none")) == 0);
+    pmet_checkpoint_close(ck);
+}
+
+static enum pmet_status write_copy(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                   const char *path, const struct pmet_replacement *r, bool link,
+                                   struct pmet_error *err)
+{
+    struct skips skips = {.n = 0};
+    struct pmet_outdir *dir = NULL;
+    PMET_TRY(pmet_outdir_begin(io, path, true, &dir, err));
+    const enum pmet_status status =
+        pmet_checkpoint_write(io, ck, pmet_outdir_path(dir), r, 1, link, note_skipped, &skips, err);
+    if (status == PMET_OK)
+        return pmet_outdir_commit(dir, err);
+    pmet_outdir_discard(dir);
+    return status;
+}
+
+/* Fails each call of writing a copy into parent/out, where an older folder with one file stands if `old`. */
+static void fail_each_call(struct test *t, const struct pmet_checkpoint *ck, const struct pmet_replacement *r,
+                           bool old, bool link, bool no_copy_range, int code)
+{
+    for (size_t k = 0;; k++) {
+        struct fault f;
+        struct pmet_error err = {PMET_OK, ""};
+        const char *parent = test_path("parent"), *path = test_path("parent/out");
+        pmet_remove_tree(pmet_io_system(), parent);
+        mkdir(parent, 0777);
+        if (old) {
+            mkdir(path, 0777);
+            write_text(test_path("parent/out/old"), "old");
+        }
+        fault_begin(&f, k, code);
+        f.no_copy_range = no_copy_range;
+        const enum pmet_status status = write_copy(&f.io, ck, path, r, link, &err);
+        if (!f.fired) {
+            CHECK(status == PMET_OK && test_count_files(parent) == 6 && k > 30);
+            struct pmet_checkpoint *edited = open_or_fail(t, path);
+            if (edited)
+                compare(t, ck, edited, r, 1);
+            pmet_checkpoint_close(edited);
+            return;
+        }
+        if (status != PMET_IO || test_count_files(parent) != (old ? 2 : 0) ||
+            (old && access(test_path("parent/out/old"), F_OK) != 0) || !strstr(err.message, strerror(code)))
+            test_fail(t, "%s (call %zu) fails: status %d, \"%s\", %zu entries left", f.call, k, (int)status,
+                      err.message, test_count_files(parent));
+    }
+}
+
+TEST(a_copy_that_fails_at_any_call_leaves_nothing_behind_and_the_original_untouched)
+{
+    const char *dir = small_checkpoint(good_index);
+    write_text(test_path("small/vocab.json"), "{}");
+    const size_t n_file = test_count_files(dir);
+    struct pmet_checkpoint *ck = open_or_fail(t, dir);
+    const uint16_t half = 0x3c00;
+    const struct pmet_replacement r = {"c", PMET_F16, &half};
+    char before[65], after[65];
+    struct pmet_error err = {PMET_OK, ""};
+    CHECK_OK(pmet_checkpoint_fingerprint(ck, before, &err), &err);
+    fail_each_call(t, ck, &r, false, false, false, ENOSPC);
+    fail_each_call(t, ck, &r, true, false, false, EIO);
+    fail_each_call(t, ck, &r, true, true, false, EROFS);
+    fail_each_call(t, ck, &r, false, false, true, EIO);
+    CHECK_OK(pmet_checkpoint_fingerprint(ck, after, &err), &err);
+    CHECK(strcmp(before, after) == 0 && test_count_files(test_path("small")) == n_file);
+    pmet_checkpoint_close(ck);
+}
+
+TEST(opening_reports_every_call_that_fails)
+{
+    const char *dir = small_checkpoint(good_index);
+    for (size_t k = 0;; k++) {
+        struct fault f;
+        struct pmet_error err = {PMET_OK, ""};
+        struct pmet_checkpoint *ck = NULL;
+        fault_begin(&f, k, EIO);
+        const enum pmet_status status = pmet_checkpoint_open(&f.io, dir, &ck, &err);
+        if (!f.fired) {
+            CHECK(status == PMET_OK && k > 8);
+            pmet_checkpoint_close(ck);
+            return;
+        }
+        CHECK(status == PMET_IO && !ck && strstr(err.message, "Input/output error"));
+    }
+}
+
+static void fingerprint(struct test *t, const char *dir, char hex[65])
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_checkpoint *ck = open_or_fail(t, dir);
+    if (ck)
+        CHECK_OK(pmet_checkpoint_fingerprint(ck, hex, &err), &err);
+    pmet_checkpoint_close(ck);
+}
+
+TEST(a_fingerprint_sees_the_model_and_not_its_packing)
+{
+    char base[65], other[65];
+    static const char *const all[] = {"a", "b", "c"};
+    const char *dir = small_checkpoint(good_index);
+    fingerprint(t, dir, base);
+    CHECK(strlen(base) == 64 && strspn(base, "0123456789abcdef") == 64);
+    write_text(test_path("small/README.md"), "not part of the model");
+    write_shard(test_path("small/model.safetensors"), all, 3); /* preferred to the shards */
+    fingerprint(t, dir, other);
+    CHECK_STR(other, base);
+    write_text(test_path("small/merges.txt"), "");
+    fingerprint(t, dir, other);
+    CHECK(strcmp(other, base) != 0);
+    unlink(test_path("small/merges.txt"));
+    write_text(test_path("small/config.json"), "{\"model_type\":\"gpt_neox\"}");
+    fingerprint(t, dir, other);
+    CHECK(strcmp(other, base) != 0);
+}
+
+TEST(a_fingerprint_sees_values_names_types_and_shapes)
+{
+    char hex[6][65];
+    float x[40000] = {0}; /* 160000 bytes: more than sixteen blocks */
+    struct pmet_tensor w = {.name = "w",
+                            .dtype = PMET_F32,
+                            .n_dim = 1,
+                            .shape = {40000, 1},
+                            .n_elem = 40000,
+                            .n_bytes = 160000,
+                            .data = x};
+    mkdir(test_path("fp"), 0777);
+    write_text(test_path("fp/config.json"), "{}");
+    for (int i = 0; i < 6; i++) {
+        struct pmet_error err = {PMET_OK, ""};
+        x[0] = i == 1 ? 1.f : 0;
+        x[39999] = i == 2 ? 1.f : 0;
+        w.name = i == 3 ? "v" : "w";
+        w.dtype = i == 4 ? PMET_I32 : PMET_F32;
+        w.n_dim = i == 5 ? 2 : 1;
+        CHECK_OK(
+            pmet_safetensors_write(pmet_io_system(), test_path("fp/model.safetensors"), &w, 1, NULL, 0, &err),
+            &err);
+        fingerprint(t, test_path("fp"), hex[i]);
+        for (int k = 0; k < i; k++)
+            CHECK(strcmp(hex[k], hex[i]) != 0);
+    }
+}
+
+TEST_MAIN(CASE(sharded_and_single_checkpoints_open), CASE(an_index_that_contradicts_its_shards_is_refused),
+          CASE(a_tensor_in_two_shards_is_refused),
+          CASE(a_folder_without_safetensors_is_refused_with_the_way_out),
+          CASE(only_shards_with_edits_are_rewritten_and_all_else_is_copied),
+          CASE(an_edit_that_changes_nothing_gives_the_same_bytes),
+          CASE(another_element_type_is_written_and_counted_in_the_index),
+          CASE(links_are_followed_and_shards_linked_on_demand),
+          CASE(all_other_copies_of_the_weights_are_left_out), CASE(a_replacement_of_no_tensor_is_refused),
+          CASE(a_copy_that_fails_at_any_call_leaves_nothing_behind_and_the_original_untouched),
+          CASE(opening_reports_every_call_that_fails), CASE(a_fingerprint_sees_the_model_and_not_its_packing),
+          CASE(a_fingerprint_sees_values_names_types_and_shapes))
