@@ -18,15 +18,15 @@ enum pmet_phase { PMET_PHASE_DELTA, PMET_PHASE_KEYS, PMET_PHASE_SOLVE };
 struct pmet_edit_watch {
     void *user;
     int (*progress)(void *user, enum pmet_phase phase, size_t done, size_t total);
-    pmet_delta_watch *delta; /* each pass; user is delta_user(user, fact) if given, else user */
+    pmet_delta_watch *delta; /* each pass, with user */
     /* a fact's optimisation has ended (p is still open) */
     enum pmet_status (*fact)(void *user, size_t fact, struct pmet_delta *p,
                              const struct pmet_delta_result *result, struct pmet_error *err);
-    /* a layer has been solved: K [n_fact, d_in], M and R before spreading [n_fact, d_model] in double, upd
+    /* a matrix has been edited: K [n_fact, d_in], M and Z - M (not yet divided) [n_fact, d_model], upd
      * [d_model, d_in] */
     enum pmet_status (*layer)(void *user, const char *module, size_t layer, const real *K, const real *M,
-                              const double *R, const double *upd, size_t n_fact, size_t d_model, size_t d_in,
-                              struct pmet_error *err);
+                              const real *resid, const double *upd, size_t n_fact, size_t d_model,
+                              size_t d_in, struct pmet_error *err);
 };
 
 struct pmet_edit_options {

@@ -29,9 +29,10 @@ struct pmet_fact_rows {
 };
 
 struct pmet_rows_options {
-    size_t n_ctx;   /* longest row the model takes */
-    size_t n_vocab; /* rows of the embedding: an id past it is refused */
-    bool strict;    /* refuse odd facts rather than mark them */
+    const char *path; /* of the facts, for messages */
+    size_t n_ctx;     /* longest row the model takes */
+    size_t n_vocab;   /* rows of the embedding: an id past it is refused */
+    bool strict;      /* refuse odd facts rather than mark them */
 };
 
 /* Rows 0.. : context_j with the prompt in it, + decode(target[:-1]), the subject put in; last row "{} is a".
