@@ -36,20 +36,21 @@ all: $(B)/pmet ## the pmet command, in build/float/
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c $< -o $@
+	@echo "  cc $<"
+	@$(CC) $(ALL_CFLAGS) -c $< -o $@
 
 $(B)/libpmet.a: $(call obj,$(LIB_SRC))
 	@rm -f $@
-	ar rcs $@ $^
+	@ar rcs $@ $^
 
 $(B)/pmet: $(B)/cli/main.o $(call obj,$(CLI_SRC)) $(B)/libpmet.a
-	$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
 
 $(B)/tests/test_%: $(B)/tests/test_%.o $(call obj,$(HELP_SRC)) $(call obj,$(CLI_SRC)) $(B)/libpmet.a
-	$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
 
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libpmet.a
-	$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
 
 .PHONY: tests
 tests: $(B)/pmet $(TESTS)

@@ -178,7 +178,7 @@ static enum pmet_status read_shape(const struct pmet_safetensors *st, const char
 static enum pmet_status read_tensor(const struct pmet_safetensors *st, const char *name, const json_t *entry,
                                     size_t data_at, struct pmet_tensor *t, struct pmet_error *err)
 {
-    size_t begin, end;
+    size_t begin = 0, end = 0;
     if (!json_is_object(entry))
         return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": found %s; expected an object", st->path, name,
                          pmet_json_kind(entry));

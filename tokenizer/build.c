@@ -140,7 +140,7 @@ enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vo
     size_t n_id = 0;
     json_t *object = (json_t *)(uintptr_t)vocab; /* jansson's iteration takes no const; nothing is changed */
     for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
-        size_t id;
+        size_t id = 0;
         PMET_TRY(check_id(path, json_object_iter_key(it), json_object_iter_value(it), &id, err));
         n_id = id + 1 > n_id ? id + 1 : n_id;
     }

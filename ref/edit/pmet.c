@@ -22,6 +22,7 @@ struct run {
     void *cov_user;
     struct pmet_edit *out;
     enum pmet_module module[2]; /* what hparams' modules are */
+    enum pmet_module target[2]; /* whose target each gets */
 };
 
 static double now(void)
@@ -82,6 +83,10 @@ static void resolve_modules(struct run *r)
     const char *attn = pmet_module_template(r->model->config.family, PMET_MODULE_ATTN);
     for (size_t q = 0; q < h->n_module; q++)
         r->module[q] = strcmp(h->rewrite_module_tmps[q], attn) == 0 ? PMET_MODULE_ATTN : PMET_MODULE_MLP;
+    /* As published (SPEC X27): a module gets attention's target if its name holds "attn", which NeoX's
+     * attention.dense does not. */
+    for (size_t q = 0; q < h->n_module; q++)
+        r->target[q] = strstr(h->rewrite_module_tmps[q], "attn") ? PMET_MODULE_ATTN : PMET_MODULE_MLP;
 }
 
 /* ---- targets: SPEC §5 ---- */
@@ -122,7 +127,7 @@ static enum pmet_status optimise_fact(struct run *r, const struct pmet_tokenizer
     if (r->watch && r->watch->fact)
         PMET_GO(r->watch->fact(r->watch->user, i, p, &report->result, err));
     for (size_t q = 0; q < r->options->hparams->n_module; q++)
-        PMET_GO(read_target(r, p, r->module[q], Z[q] + r->out->n_applied * d, err));
+        PMET_GO(read_target(r, p, r->target[q], Z[q] + r->out->n_applied * d, err));
     report->applied = true;
     r->out->n_applied++;
 done:

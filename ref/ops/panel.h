@@ -31,18 +31,33 @@ static inline void pmet_panel_plain(bool ta, bool tb, size_t m, size_t n, size_t
         }
 }
 
+#ifdef PMET_OPENBLAS
+/* The library sums each element in one running float; eight shorter sums, added in order, lose less. */
+static inline void pmet_panel_blas(bool ta, bool tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
+                                   const real *b, size_t ldb, bool beta, real *c, size_t ldc)
+{
+    const CBLAS_TRANSPOSE opa = ta ? CblasTrans : CblasNoTrans, opb = tb ? CblasTrans : CblasNoTrans;
+    const size_t step = k / 8 > 32 ? (k + 7) / 8 : 32;
+    for (size_t q = 0; q < k; q += step) {
+        const int kq = (int)(k - q < step ? k - q : step);
+        const real *aq = ta ? a + q * lda : a + q, *bq = tb ? b + q : b + q * ldb;
+        const bool onto = beta || q > 0;
+#ifdef PMET_REAL_DOUBLE
+        cblas_dgemm(CblasRowMajor, opa, opb, (int)m, (int)n, kq, 1, aq, (int)lda, bq, (int)ldb, onto ? 1 : 0,
+                    c, (int)ldc);
+#else
+        cblas_sgemm(CblasRowMajor, opa, opb, (int)m, (int)n, kq, 1, aq, (int)lda, bq, (int)ldb, onto ? 1 : 0,
+                    c, (int)ldc);
+#endif
+    }
+}
+#endif
+
 static inline void pmet_panel(bool ta, bool tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
                               const real *b, size_t ldb, bool beta, real *c, size_t ldc)
 {
 #ifdef PMET_OPENBLAS
-    const CBLAS_TRANSPOSE opa = ta ? CblasTrans : CblasNoTrans, opb = tb ? CblasTrans : CblasNoTrans;
-#ifdef PMET_REAL_DOUBLE
-    cblas_dgemm(CblasRowMajor, opa, opb, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta ? 1 : 0, c,
-                (int)ldc);
-#else
-    cblas_sgemm(CblasRowMajor, opa, opb, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta ? 1 : 0, c,
-                (int)ldc);
-#endif
+    pmet_panel_blas(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 #else
     pmet_panel_plain(ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 #endif

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT
+ * Second moments as files.      SPEC §9 */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "ref/edit/stats.h"
+#include "tensors/npz.h"
+
+static enum pmet_status write_one(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
+                                  const struct pmet_moment *m, size_t count, const struct pmet_pair *meta,
+                                  size_t n_meta, struct pmet_error *err)
+{
+    char name[160], file[180], *path;
+    const int64_t n_token = (int64_t)count;
+    struct pmet_pair pairs[8];
+    pmet_module_name(name, sizeof name, pmet_module_template(model->config.family, m->module), m->layer);
+    snprintf(file, sizeof file, "%s.safetensors", name);
+    memcpy(pairs, meta, n_meta * sizeof *meta);
+    pairs[n_meta] = (struct pmet_pair){"module", name};
+    const struct pmet_tensor tensors[2] = {{.name = "mom2",
+                                            .dtype = PMET_REAL,
+                                            .n_dim = 2,
+                                            .shape = {m->d_in, m->d_in},
+                                            .n_elem = m->d_in * m->d_in,
+                                            .n_bytes = m->d_in * m->d_in * sizeof(real),
+                                            .data = m->mom2},
+                                           {.name = "count",
+                                            .dtype = PMET_I64,
+                                            .n_dim = 1,
+                                            .shape = {1},
+                                            .n_elem = 1,
+                                            .n_bytes = sizeof n_token,
+                                            .data = &n_token}};
+    PMET_TRY(pmet_path_join(dir, file, &path, err));
+    const enum pmet_status status = pmet_safetensors_write(io, path, tensors, 2, pairs, n_meta + 1, err);
+    free(path);
+    return status;
+}
+
+enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
+                                  const struct pmet_stats *stats, const struct pmet_stats_options *options,
+                                  const char *fingerprint, const char *text_sha256, struct pmet_error *err)
+{
+    char samples[32], length[32], seed[32];
+    snprintf(samples, sizeof samples, "%zu", stats->n_used);
+    snprintf(length, sizeof length, "%zu", options->max_length ? options->max_length : model->config.n_ctx);
+    snprintf(seed, sizeof seed, "%u", options->seed);
+    const struct pmet_pair meta[] = {{"fingerprint", fingerprint},
+                                     {"text_sha256", text_sha256},
+                                     {"samples", samples},
+                                     {"max_length", length},
+                                     {"seed", seed},
+                                     {"version", PMET_VERSION}};
+    for (size_t i = 0; i < stats->n_moment; i++)
+        PMET_TRY(write_one(io, dir, model, &stats->moment[i], stats->count, meta, sizeof meta / sizeof *meta,
+                           err));
+    return PMET_OK;
+}
+
+/* mom2 / divisor as doubles; in the float build rounded to float on the way, as published. */
+static enum pmet_status take(const char *path, const struct pmet_tensor *t, size_t d_in, double divisor,
+                             double **out, struct pmet_error *err)
+{
+    if (t->n_dim != 2 || t->shape[0] != d_in || t->shape[1] != d_in)
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: mom2: found %zu dimensions, the first of %zu; expected [%zu,%zu]", path,
+                         t->n_dim, t->n_dim ? t->shape[0] : 0, d_in, d_in);
+    if (t->dtype != PMET_F32 && t->dtype != PMET_F64)
+        return pmet_fail(err, PMET_INPUT, "%s: mom2: found dtype %s; expected F32 or F64", path,
+                         pmet_dtype_name(t->dtype));
+    double *c;
+    PMET_TRY(pmet_calloc(&c, t->n_elem, sizeof *c, "second moments", err));
+    pmet_to_f64(c, t->data, t->dtype, t->n_elem);
+    for (size_t i = 0; i < t->n_elem; i++) {
+        c[i] = (double)(real)(c[i] / divisor);
+        if (!isfinite(c[i])) {
+            free(c);
+            return pmet_fail(err, PMET_NUMERIC, "%s: mom2: element [%zu,%zu] is not finite", path, i / d_in,
+                             i % d_in);
+        }
+    }
+    for (size_t i = 0; i < d_in; i++)
+        for (size_t j = 0; j < i; j++)
+            if (!(fabs(c[i * d_in + j] - c[j * d_in + i]) <=
+                  1e-5 * sqrt(fabs(c[i * d_in + i] * c[j * d_in + j])))) {
+                free(c);
+                return pmet_fail(
+                    err, PMET_INPUT,
+                    "%s: mom2: elements [%zu,%zu] and [%zu,%zu] differ; expected a symmetric matrix", path, i,
+                    j, j, i);
+            }
+    *out = c;
+    return PMET_OK;
+}
+
+static enum pmet_status load_safetensors(const struct pmet_io *io, const char *path, const char *module,
+                                         size_t d_in, const char *fingerprint, const char *const *ancestors,
+                                         size_t n_ancestor, double **out, size_t *count,
+                                         enum pmet_stats_origin *origin, struct pmet_error *err)
+{
+    struct pmet_safetensors *st = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_safetensors_open(io, path, &st, err));
+    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
+                             *n = pmet_safetensors_find(st, "count");
+    const char *of = pmet_safetensors_metadata(st, "fingerprint"),
+               *name = pmet_safetensors_metadata(st, "module");
+    if (!mom2 || !n || n->dtype != PMET_I64 || n->n_elem != 1) {
+        status =
+            pmet_fail(err, PMET_INPUT,
+                      "%s: found no tensors mom2 and count (one I64); expected what pmet stats writes", path);
+        goto done;
+    }
+    double tokens;
+    pmet_to_f64(&tokens, n->data, n->dtype, 1);
+    if (!(tokens > 0)) {
+        status = pmet_fail(err, PMET_INPUT, "%s: count: found %g; expected more than 0", path, tokens);
+        goto done;
+    }
+    *count = (size_t)tokens;
+    if (name && strcmp(name, module) != 0) {
+        status = pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", path, name,
+                           module);
+        goto done;
+    }
+    bool known = of && strcmp(of, fingerprint) == 0;
+    *origin = PMET_STATS_VERIFIED;
+    for (size_t i = 0; of && !known && i < n_ancestor; i++) {
+        known = strcmp(of, ancestors[i]) == 0;
+        *origin = PMET_STATS_OF_BASE;
+    }
+    if (!known) {
+        status = pmet_fail(err, PMET_INPUT,
+                           "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", path,
+                           of ? of : "missing", fingerprint);
+        goto done;
+    }
+    status = take(path, mom2, d_in, 1, out, err);
+done:
+    pmet_safetensors_close(st);
+    return status;
+}
+
+static enum pmet_status load_npz(const struct pmet_io *io, const char *path, size_t d_in, double **out,
+                                 size_t *count, struct pmet_error *err)
+{
+    struct pmet_npz *npz = NULL;
+    struct pmet_tensor mom2, n;
+    double tokens;
+    enum pmet_status status;
+    PMET_GO(pmet_npz_open(io, path, &npz, err));
+    PMET_GO(pmet_npz_find(npz, "mom2.count", &n, err));
+    if (n.n_elem != 1) {
+        status =
+            pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %zu elements; expected one", path, n.n_elem);
+        goto done;
+    }
+    pmet_to_f64(&tokens, n.data, n.dtype, 1);
+    if (!(tokens > 0)) {
+        status = pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %g; expected more than 0", path, tokens);
+        goto done;
+    }
+    *count = (size_t)tokens;
+    PMET_GO(pmet_npz_find(npz, "mom2.mom2", &mom2, err));
+    status = take(path, &mom2, d_in, tokens, out, err); /* the file holds the sum */
+done:
+    pmet_npz_close(npz);
+    return status;
+}
+
+enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, const char *module_name,
+                                 size_t d_in, const char *fingerprint, const char *const *ancestors,
+                                 size_t n_ancestor, double **out, size_t *count,
+                                 enum pmet_stats_origin *origin, struct pmet_error *err)
+{
+    static const char *const forms[] = {"%s.safetensors", "%s.npz", "%s_float32_mom2_100000.npz",
+                                        "%s_float32_mom2_50000.npz"};
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        char file[256], *path;
+        if (i == 0)
+            snprintf(file, sizeof file, "%s.safetensors", module_name);
+        else
+            snprintf(file, sizeof file, "%s%s", module_name, forms[i] + 2);
+        PMET_TRY(pmet_path_join(dir, file, &path, err));
+        if (access(path, F_OK) == 0) {
+            enum pmet_status status;
+            if (i == 0) {
+                status = load_safetensors(io, path, module_name, d_in, fingerprint, ancestors, n_ancestor,
+                                          out, count, origin, err);
+            } else {
+                *origin = PMET_STATS_UNVERIFIED;
+                status = load_npz(io, path, d_in, out, count, err);
+            }
+            free(path);
+            return status;
+        }
+        free(path);
+    }
+    return pmet_fail(err, PMET_INPUT,
+                     "%s: holds no statistics of \"%s\"; expected %s.safetensors, as pmet stats writes it",
+                     dir, module_name, module_name);
+}

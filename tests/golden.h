@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ * What the golden tests share: models opened once, tensors of the frozen files, and the rule of acceptance.
+ * SPEC §1 */
+#ifndef PMET_TESTS_GOLDEN_H
+#define PMET_TESTS_GOLDEN_H
+
+#include <jansson.h>
+#include "ref/edit/pmet_edit.h"
+#include "tests/test.h"
+
+#define N_GOLDEN 4
+extern const char *const golden_names[N_GOLDEN];
+
+struct golden {
+    const char *name;
+    struct pmet_ops *op;
+    struct pmet_checkpoint *ck;
+    struct pmet_model *model;
+    struct pmet_tokenizer *tk;
+    struct pmet_contexts contexts;
+    struct pmet_facts facts;
+};
+bool golden_open(struct test *t, struct golden *g, size_t i);
+void golden_close(struct golden *g);
+json_t *golden_json(struct test *t, const struct golden *g, const char *file);
+
+/* fp32 and fp64 of one golden file. */
+struct golden_pair {
+    struct pmet_safetensors *p[2];
+};
+bool golden_pair_open(struct test *t, struct golden_pair *pair, const struct golden *g, const char *stem);
+void golden_pair_close(struct golden_pair *pair);
+/* As doubles, free() releases them; NULL if the file lacks it. */
+double *golden_tensor(const struct pmet_safetensors *st, const char *name, size_t *n);
+
+/* Holds `got` to the pair's tensor. Smooth: double build, 1e-9 relative to fp64; float build, error at most
+ * twice the distance of fp32 from fp64. Kept for the closing table under `group`. */
+void golden_smooth(struct test *t, const char *group, const struct golden_pair *pair, const char *name,
+                   const real *got, size_t n);
+/* The same for values already at hand. */
+void golden_smooth_values(struct test *t, const char *group, const char *name, const double *got,
+                          const double *fp32, const double *fp64, size_t n);
+/* What an optimisation leaves: errors and distances are kept and judged together by golden_judge_runs. */
+void golden_run(const char *group, const double *got, const double *fp32, const double *fp64, size_t n);
+/* Median ratio at most 2, none beyond the larger of ten times its own distance and the largest distance;
+ * double build: 1e-9. */
+void golden_judge_runs(struct test *t, const char *group);
+void golden_table(void);
+
+#endif

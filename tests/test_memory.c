@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT
+ * Allocation k fails, for k = 0, 1, 2 ... until the call succeeds: each failure is reported, nothing leaks
+ * and no file is left behind. The program stands in for the C library's allocator, which the address
+ * sanitizer does, too: under it these claims are skipped. */
+#include <errno.h>
+#include <sys/stat.h>
+#include "tensors/checkpoint.h"
+#include "tensors/folder.h"
+#include "tensors/npz.h"
+#include "tests/test.h"
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || !defined(__GLIBC__)
+#define SANITIZED 1
+#endif
+
+static size_t n_until_failure = SIZE_MAX, n_live;
+static bool failed;
+
+#ifndef SANITIZED
+void *__libc_malloc(size_t n);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *p, size_t n);
+void __libc_free(void *p);
+
+static bool refuse(void)
+{
+    if (n_until_failure == SIZE_MAX || n_until_failure-- > 0)
+        return false;
+    n_until_failure = SIZE_MAX;
+    failed = true;
+    errno = ENOMEM;
+    return true;
+}
+
+void *malloc(size_t n)
+{
+    void *p = refuse() ? NULL : __libc_malloc(n);
+    n_live += p != NULL;
+    return p;
+}
+
+void *calloc(size_t n, size_t size)
+{
+    void *p = refuse() ? NULL : __libc_calloc(n, size);
+    n_live += p != NULL;
+    return p;
+}
+
+void *realloc(void *old, size_t n)
+{
+    void *p = refuse() ? NULL : __libc_realloc(old, n);
+    n_live += !old && p;
+    return p;
+}
+
+void free(void *p)
+{
+    n_live -= p != NULL;
+    __libc_free(p);
+}
+#endif
+
+/* Runs `call` with each allocation failing in turn. */
+static void fail_each(struct test *t, enum pmet_status (*call)(struct pmet_error *err))
+{
+#ifdef SANITIZED
+    (void)call;
+    SKIP("the allocator is not ours here");
+#else
+    mkdir(test_path("out"), 0777);
+    for (size_t k = 0; k < 100000; k++) {
+        struct pmet_error err = {PMET_OK, ""};
+        const size_t live = n_live;
+        failed = false;
+        n_until_failure = k;
+        const enum pmet_status status = call(&err);
+        n_until_failure = SIZE_MAX;
+        if (n_live != live)
+            test_fail(t, "allocation %zu fails: %ld blocks leak", k, (long)(n_live - live));
+        if (!failed) {
+            CHECK(status == PMET_OK && k > 3);
+            if (status != PMET_OK)
+                test_fail(t, "%s", err.message);
+            break;
+        }
+        if (status == PMET_OK || err.message[0] == '\0')
+            test_fail(t, "allocation %zu fails: status %d, \"%s\"", k, (int)status, err.message);
+        if (test_count_files(test_path("out")) != 0)
+            test_fail(t, "allocation %zu fails: files are left behind", k);
+    }
+    pmet_remove_tree(pmet_io_system(), test_path("out"));
+#endif
+}
+
+#define CHECKPOINT "golden/gptj-C/model"
+
+static enum pmet_status open_safetensors(struct pmet_error *err)
+{
+    struct pmet_safetensors *st;
+    PMET_TRY(pmet_safetensors_open(pmet_io_system(), "tests/data/layout.safetensors", &st, err));
+    pmet_safetensors_close(st);
+    return PMET_OK;
+}
+
+static enum pmet_status open_and_fingerprint(struct pmet_error *err)
+{
+    struct pmet_checkpoint *ck;
+    char hex[65];
+    PMET_TRY(pmet_checkpoint_open(pmet_io_system(), CHECKPOINT, &ck, err));
+    const enum pmet_status status = pmet_checkpoint_fingerprint(ck, hex, err);
+    pmet_checkpoint_close(ck);
+    return status;
+}
+
+static enum pmet_status read_npz(struct pmet_error *err)
+{
+    struct pmet_npz *z;
+    struct pmet_tensor x;
+    PMET_TRY(pmet_npz_open(pmet_io_system(), "tests/data/arrays.npz", &z, err));
+    const enum pmet_status status = pmet_npz_find(z, "fortran", &x, err);
+    pmet_npz_close(z);
+    return status;
+}
+
+static enum pmet_status read_whole(struct pmet_error *err)
+{
+    char *data, *path;
+    size_t n;
+    PMET_TRY(pmet_path_join("golden/gptj-C/model", "tokenizer.json", &path, err));
+    enum pmet_status status = PMET_OK;
+    for (int i = 0; status == PMET_OK && i < 4; i++) { /* one call has too few allocations to prove much */
+        status = pmet_read_file(pmet_io_system(), CHECKPOINT "/pytorch_model.bin", SIZE_MAX, &data, &n, err);
+        if (status == PMET_OK)
+            free(data);
+    }
+    free(path);
+    return status;
+}
+
+static void ignore(void *user, const char *name)
+{
+    (void)user;
+    (void)name;
+}
+
+static struct pmet_checkpoint *checkpoint; /* open while write_copy runs */
+
+static enum pmet_status write_copy(struct pmet_error *err)
+{
+    struct pmet_outdir *dir = NULL;
+    static const uint16_t zero[48 * 200];
+    const struct pmet_replacement r = {"transformer.h.0.mlp.fc_out.weight", PMET_F16, zero};
+    PMET_TRY(pmet_outdir_begin(pmet_io_system(), test_path("out/copy"), true, &dir, err));
+    const enum pmet_status status = pmet_checkpoint_write(pmet_io_system(), checkpoint, pmet_outdir_path(dir),
+                                                          &r, 1, true, ignore, NULL, err);
+    if (status == PMET_OK)
+        return pmet_outdir_commit(dir, err);
+    pmet_outdir_discard(dir);
+    return status;
+}
+
+TEST(opening_a_safetensors_file)
+{
+    fail_each(t, open_safetensors);
+}
+
+TEST(opening_a_checkpoint_and_its_fingerprint)
+{
+    fail_each(t, open_and_fingerprint);
+}
+
+TEST(reading_an_npz)
+{
+    fail_each(t, read_npz);
+}
+
+TEST(reading_a_file_whole)
+{
+    fail_each(t, read_whole);
+}
+
+TEST(writing_an_edited_checkpoint)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), CHECKPOINT, &checkpoint, &err), &err))
+        fail_each(t, write_copy);
+    pmet_checkpoint_close(checkpoint);
+}
+
+TEST_MAIN(CASE(opening_a_safetensors_file), CASE(opening_a_checkpoint_and_its_fingerprint),
+          CASE(reading_an_npz), CASE(reading_a_file_whole), CASE(writing_an_edited_checkpoint))
