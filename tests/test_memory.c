@@ -18,10 +18,10 @@
 #define SANITIZED 1
 #endif
 
+#ifndef SANITIZED
 static size_t n_until_failure = SIZE_MAX, n_live;
 static bool failed;
 
-#ifndef SANITIZED
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
@@ -63,6 +63,13 @@ void free(void *p)
     n_live -= p != NULL;
     __libc_free(p);
 }
+
+static void *malloc_for_json(size_t n)
+{
+    void *p = __libc_malloc(n);
+    n_live += p != NULL;
+    return p;
+}
 #endif
 
 /* Runs `call` with each allocation failing in turn. */
@@ -72,6 +79,7 @@ static void fail_each(struct test *t, enum pmet_status (*call)(struct pmet_error
     (void)call;
     SKIP("the allocator is not ours here");
 #else
+    json_set_alloc_funcs(malloc_for_json, free);
     mkdir(test_path("out"), 0777);
     for (size_t k = 0; k < 100000; k++) {
         struct pmet_error err = {PMET_OK, ""};
