@@ -85,6 +85,13 @@ TEST(arrays_of_other_kinds_are_refused)
     refuse(t, p, "object", PMET_UNSUPPORTED, ".npz: array \"object\": type \"|O\"; expected <f4, <f8 or <i8");
     refuse(t, p, "record", PMET_FORMAT, ".npz: array \"record\": found no .npy header of a plain array");
     refuse(t, p, "rank9", PMET_UNSUPPORTED, ".npz: array \"rank9\": found 9 dimensions; expected at most 8");
+    refuse(t, p, "short", PMET_FORMAT,
+           ".npz: array \"short\": found 8 bytes of data; its shape and type take 12");
+    refuse(t, p, "long", PMET_FORMAT,
+           ".npz: array \"long\": found 16 bytes of data; its shape and type take 12");
+    refuse(t, p, "huge", PMET_FORMAT, ".npz: array \"huge\": shape: the product overflows");
+    refuse(t, p, "v9", PMET_UNSUPPORTED, ".npz: array \"v9\": .npy version 9; expected 1, 2 or 3");
+    refuse(t, p, "text", PMET_FORMAT, ".npz: array \"text\": found no .npy header of a plain array");
     refuse(t, p, "none", PMET_INPUT, ".npz: holds no array \"none\"");
     refuse(t, "tests/data/compressed.npz", "mom2.mom2", PMET_UNSUPPORTED,
            ".npz: array \"mom2.mom2\" is compressed; expected a stored one, as np.savez writes");

@@ -41,6 +41,7 @@ TEST(every_f16_and_bf16_has_the_value_of_its_definition)
                       (double)b, bf16);
     }
     CHECK(bits(pmet_f16_to_f32(0x8000)) == 0x80000000);
+    CHECK(bits(pmet_f16_to_f32(0x7c01)) == 0x7fc02000); /* NaN: quiet, its other bits kept */
 }
 
 TEST(every_f16_and_bf16_comes_back_from_float_and_double)
