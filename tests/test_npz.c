@@ -153,6 +153,94 @@ TEST(archives_that_are_none_are_refused)
     refuse_bytes(t, zip64, 22, "b.npz: found no ZIP64 locator before the end record");
 }
 
+static size_t put(unsigned char *p, size_t at, uint64_t value, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i++)
+        p[at + i] = (unsigned char)(value >> 8 * i);
+    return at + n_bytes;
+}
+
+/* Archives above 4 GiB: all of the directory's numbers in the wide fields. The member is numpy's "v1.npy". */
+TEST(zip64_directories_are_read)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char *npz;
+    size_t n, n_data = 128 + 12;
+    unsigned char zip[1000] = {0};
+    CHECK_OK(pmet_read_file(pmet_io_system(), "tests/data/arrays.npz", SIZE_MAX, &npz, &n, &err), &err);
+    size_t at = 30 + 6 + n_data; /* arrays.npz begins with this member: local header, name, data */
+    memcpy(zip, npz, at);
+    const size_t directory = at;
+    memcpy(zip + at, "PK\1\2", 4);
+    memcpy(zip + at + 16, npz + 14, 4); /* CRC */
+    put(zip, at + 20, 0xffffffffffffffff, 8);
+    put(zip, at + 28, 6, 2);
+    put(zip, at + 30, 28 + 4, 2);
+    put(zip, at + 42, 0xffffffff, 4);
+    memcpy(zip + at + 46, "v1.npy", 6);
+    at = put(zip, at + 52, 0xcafe, 4); /* another extra field, empty */
+    at = put(zip, at, 1 | 24 << 16, 4);
+    at = put(zip, at, n_data, 8);
+    at = put(zip, at, n_data, 8);
+    at = put(zip, at, 0, 8);
+    const size_t end64 = at;
+    memcpy(zip + at, "PK\6\6", 4);
+    put(zip, at + 24, 1, 8);
+    put(zip, at + 32, 1, 8);
+    put(zip, at + 40, end64 - directory, 8);
+    at = put(zip, at + 48, directory, 8);
+    memcpy(zip + at, "PK\6\7", 4);
+    at = put(zip, at + 8, end64, 8) + 4;
+    memcpy(zip + at, "PK\5\6", 4);
+    put(zip, at + 8, 0xffffffff, 4);
+    at = put(zip, at + 12, 0xffffffffffffffff, 8) + 2;
+    const char *path = test_path("wide.npz");
+    test_write_file(path, zip, at);
+    struct pmet_npz *z = open_npz(t, path);
+    const size_t shape[] = {3};
+    const double v1[] = {1.5, -2, 3};
+    if (z)
+        check_array(t, z, "v1", PMET_F32, shape, 1, v1, 3);
+    pmet_npz_close(z);
+    put(zip, directory + 58, 8, 2); /* the wide field has room for one number of three */
+    refuse_bytes(t, zip, at, "b.npz: member \"v1.npy\": its ZIP64 field is cut short");
+    put(zip, directory + 58, 24, 2);
+    put(zip, directory + 60, UINT64_MAX - 20, 8);
+    put(zip, directory + 68, UINT64_MAX - 20, 8);
+    refuse_bytes(t, zip, at,
+                 "b.npz: member \"v1.npy\": 18446744073709551595 bytes at byte 0 do not lie within the file");
+    free(npz);
+}
+
+/* tests/data/arrays.npz with `n` bytes of entry `entry` of the central directory replaced. */
+static void refuse_entry(struct test *t, size_t entry, size_t at, const char *bytes, size_t n,
+                         const char *message)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char *data;
+    size_t n_data, p = 0;
+    CHECK_OK(pmet_read_file(pmet_io_system(), "tests/data/arrays.npz", SIZE_MAX, &data, &n_data, &err), &err);
+    for (size_t seen = 0; p + 4 < n_data; p++)
+        if (memcmp(data + p, "PK\1\2", 4) == 0 && seen++ == entry)
+            break;
+    memcpy(data + p + at, bytes, n);
+    refuse_bytes(t, data, n_data, message);
+    free(data);
+}
+
+TEST(entries_of_the_directory_that_lie_are_refused)
+{
+    refuse_entry(t, 0, 20, "\xff\xff\xff\0\xff\xff\xff", 8,
+                 "b.npz: member \"v1.npy\": 16777215 bytes at byte 0 do not lie within the file");
+    refuse_entry(t, 0, 20, "\1", 1, "b.npz: member \"v1.npy\": stored, but of two sizes");
+    refuse_entry(t, 0, 24, "\xff\xff\xff\xff", 4, "b.npz: member \"v1.npy\": its ZIP64 field is cut short");
+    refuse_entry(t, 1, 42, "\0\0\0\0", 4, "b.npz: member \"v2.npy\": its local header has another name");
+    refuse_entry(t, 1, 42, "\1\0\0\0", 4, "b.npz: member \"v2.npy\": no local header at byte 1");
+    refuse_entry(t, 1, 42, "\1\0\0\x7f", 4, "b.npz: member \"v2.npy\": no local header at byte 2130706433");
+    refuse_entry(t, 0, 47, "\0", 1, "b.npz: member \"v\": a NUL in its name");
+    refuse_entry(t, 1, 42, "\0\0\0\0v1", 6, "b.npz: member \"v1.npy\" twice");
+}
+
 TEST(a_system_call_that_fails_is_reported)
 {
     for (size_t k = 0;; k++) {
@@ -173,4 +261,5 @@ TEST(a_system_call_that_fails_is_reported)
 TEST_MAIN(CASE(the_members_of_published_statistics_are_read),
           CASE(every_version_and_order_of_npy_gives_the_same_array), CASE(arrays_of_other_kinds_are_refused),
           CASE(damage_is_refused_or_without_effect), CASE(archives_that_are_none_are_refused),
+          CASE(zip64_directories_are_read), CASE(entries_of_the_directory_that_lie_are_refused),
           CASE(a_system_call_that_fails_is_reported))
