@@ -33,6 +33,7 @@ def main():
     directory, prompts_path, trace_path = sys.argv[1:4]
     limit = float(sys.argv[4]) if len(sys.argv) == 5 else 1e-5
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     torch.set_num_threads(1)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     model = AutoModelForCausalLM.from_pretrained(directory).float().eval()
