@@ -59,7 +59,6 @@ const struct pmet_merge *pmet_merge_of(const struct pmet_tokenizer *tk, int32_t 
 /* Appends the ids of one word, merging as ranked. */
 enum pmet_status pmet_bpe_word(const struct pmet_tokenizer *tk, const char *word, size_t n,
                                struct pmet_ids *ids, struct pmet_error *err);
-enum pmet_status pmet_ids_reserve(struct pmet_ids *ids, size_t more, struct pmet_error *err);
 
 /* Bytes of a token written in the byte-level alphabet; false if a character lies outside it. out has room for
  * n. */

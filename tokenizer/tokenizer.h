@@ -35,6 +35,9 @@ void pmet_tokenizer_close(struct pmet_tokenizer *tk); /* accepts NULL */
 enum pmet_status pmet_tokenizer_encode(const struct pmet_tokenizer *tk, const char *text, size_t n,
                                        struct pmet_ids *ids, struct pmet_error *err);
 
+/* Room for `more` ids. */
+enum pmet_status pmet_ids_reserve(struct pmet_ids *ids, size_t more, struct pmet_error *err);
+
 enum { PMET_DECODE_CLEANUP = 1, PMET_DECODE_SKIP_SPECIAL = 2, PMET_DECODE_BYTES = 4 };
 /* Appends the text of n ids. Bytes that do not form UTF-8 become U+FFFD, one for each maximal invalid part
  * (PMET_DECODE_BYTES: they stay as they are). PMET_DECODE_CLEANUP applies the ten replacements of

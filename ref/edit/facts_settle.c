@@ -1,44 +1,60 @@
 /* SPDX-License-Identifier: MIT
- * Contradictions and shared subjects.      SPEC §4.1 */
+ * Contradictions and shared subjects, found by sorting.      SPEC §4.1 */
 #include "ref/edit/facts_record.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+struct question {
+    struct pmet_fact *fact;
+    char *text; /* the filled prompt */
+};
+
 static const char *trimmed(const char *target)
 {
-    return *target == ' ' ? target + 1 : target; /* the leading space is the method's */
+    return *target == ' ' ? target + 1 : target; /* with or without the leading space, rows makes the same of it */
 }
 
-static int by_question(const void *a, const void *b)
+static int by_text(const void *a, const void *b)
 {
-    const struct pmet_fact *const *x = a, *const *y = b;
-    int c = strcmp((*x)->subject, (*y)->subject);
-    c = c ? c : strcmp((*x)->prompt, (*y)->prompt);
-    return c ? c : (*x)->record < (*y)->record ? -1 : (*x)->record > (*y)->record;
+    const struct question *x = a, *y = b;
+    const int c = strcmp(x->text, y->text);
+    return c ? c : x->fact->record < y->fact->record ? -1 : x->fact->record > y->fact->record;
 }
 
-static bool same_question(const struct pmet_fact *x, const struct pmet_fact *y)
+static int by_string(const void *a, const void *b)
 {
-    return strcmp(x->subject, y->subject) == 0 && strcmp(x->prompt, y->prompt) == 0;
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* Facts sorted[i..end) ask the same; those that lose are marked by an empty prompt. */
-static enum pmet_status settle_group(struct pmet_fact **sorted, size_t n, enum pmet_conflicts conflicts,
+/* n facts that ask the same, in the file's order. Those that lose give up their prompt, which marks them. */
+static enum pmet_status settle_group(const struct question *q, size_t n, enum pmet_conflicts conflicts,
                                      const char *path, struct pmet_error *err)
 {
-    const struct pmet_fact *keep = conflicts == PMET_CONFLICTS_LAST ? sorted[n - 1] : sorted[0];
+    const struct pmet_fact *keep = q[conflicts == PMET_CONFLICTS_LAST ? n - 1 : 0].fact;
     for (size_t i = 0; i < n; i++) {
-        if (strcmp(trimmed(sorted[i]->target), trimmed(keep->target)) == 0)
+        struct pmet_fact *f = q[i].fact;
+        if (strcmp(trimmed(f->target), trimmed(keep->target)) == 0)
             continue;
         if (conflicts == PMET_CONFLICTS_REFUSE)
             return pmet_fail(err, PMET_INPUT,
-                             "%s: records %zu (line %zu) and %zu (line %zu) contradict each other: \"%s\" "
-                             "with subject \"%s\" "
-                             "is \"%s\" and \"%s\"; give --conflicts first or last to choose",
-                             path, keep->record, keep->line, sorted[i]->record, sorted[i]->line, keep->prompt,
-                             keep->subject, trimmed(keep->target), trimmed(sorted[i]->target));
-        sorted[i]->prompt[0] = '\0';
+                             "%s: records %zu (line %zu) and %zu (line %zu) contradict each other: \"%s\" goes on "
+                             "\"%s\" and \"%s\"; --conflicts first or last chooses",
+                             path, keep->record, keep->line, f->record, f->line, q[i].text, trimmed(keep->target),
+                             trimmed(f->target));
+        free(f->prompt);
+        f->prompt = NULL;
+    }
+    return PMET_OK;
+}
+
+static enum pmet_status settle_sorted(const struct question *q, size_t n, enum pmet_conflicts conflicts,
+                                      const char *path, struct pmet_error *err)
+{
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && strcmp(q[end].text, q[i].text) == 0;)
+            end++;
+        PMET_TRY(settle_group(q + i, end - i, conflicts, path, err));
     }
     return PMET_OK;
 }
@@ -48,11 +64,10 @@ static void drop_marked(struct pmet_facts *facts)
     size_t kept = 0;
     for (size_t i = 0; i < facts->n_fact; i++) {
         struct pmet_fact *f = &facts->fact[i];
-        if (f->prompt[0]) {
+        if (f->prompt) {
             facts->fact[kept++] = *f;
             continue;
         }
-        free(f->prompt);
         free(f->subject);
         free(f->target);
         free(f->target_true);
@@ -61,28 +76,40 @@ static void drop_marked(struct pmet_facts *facts)
     facts->n_fact = kept;
 }
 
-enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts,
-                                   struct pmet_error *err)
+static enum pmet_status count_shared(struct pmet_facts *facts, struct pmet_error *err)
 {
-    struct pmet_fact **sorted;
     const size_t n = facts->n_fact;
-    enum pmet_status status = PMET_OK;
-    PMET_TRY(pmet_calloc(&sorted, n, sizeof *sorted, "facts", err));
+    const char **subject;
+    PMET_TRY(pmet_calloc(&subject, n, sizeof *subject, "subjects", err));
     for (size_t i = 0; i < n; i++)
-        sorted[i] = &facts->fact[i];
-    qsort(sorted, n, sizeof *sorted, by_question);
-    for (size_t i = 0, end; i < n && status == PMET_OK; i = end) {
-        for (end = i + 1; end < n && strcmp(sorted[end]->subject, sorted[i]->subject) == 0;)
+        subject[i] = facts->fact[i].subject;
+    qsort(subject, n, sizeof *subject, by_string);
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && strcmp(subject[end], subject[i]) == 0;)
             end++;
         facts->n_shared_subject += end - i > 1 ? end - i : 0;
-        for (size_t from = i, to; from < end && status == PMET_OK; from = to) {
-            for (to = from + 1; to < end && same_question(sorted[to], sorted[from]);)
-                to++;
-            status = settle_group(sorted + from, to - from, conflicts, facts->path, err);
-        }
     }
-    free(sorted);
-    if (status == PMET_OK)
-        drop_marked(facts);
+    free(subject);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts, struct pmet_error *err)
+{
+    struct question *q;
+    size_t n = 0;
+    enum pmet_status status;
+    PMET_TRY(pmet_calloc(&q, facts->n_fact, sizeof *q, "facts", err));
+    for (; n < facts->n_fact; n++) {
+        q[n].fact = &facts->fact[n];
+        PMET_GO(pmet_fact_fill(q[n].fact, &q[n].text, err));
+    }
+    qsort(q, n, sizeof *q, by_text);
+    PMET_GO(settle_sorted(q, n, conflicts, facts->path, err));
+    drop_marked(facts);
+    status = count_shared(facts, err);
+done:
+    while (n-- > 0)
+        free(q[n].text);
+    free(q);
     return status;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The published hyper-parameter files: one table of keys reads, checks and documents them.      SPEC §5, §8
+ * The published hyper-parameter files: one table of keys reads and checks them.      SPEC §9.3
  */
 #include "ref/edit/hparams.h"
 
@@ -10,6 +10,8 @@
 #include <string.h>
 #include "tensors/json.h"
 #include "tensors/sha256.h"
+
+enum { MAX_COUNT = 1000000000 };
 
 enum kind { LAYERS, MODULES, MODULE, NAME, POSITIVE, NOT_NEGATIVE, COUNT, INDEX, UNUSED, FACT_TOKEN, DTYPE };
 
@@ -60,8 +62,8 @@ static enum pmet_status copy_name(const char *path, const char *key, const json_
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a string", path, key,
                          pmet_json_kind(v));
     if (strlen(text) >= size)
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %zu bytes; expected less than %zu", path, key,
-                         strlen(text), size);
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found a name of %zu bytes; expected at most %zu", path, key,
+                         strlen(text), size - 1);
     if (hole && (!at || strstr(at + 2, "{}")))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found \"%s\"; expected one \"{}\" in it, for the layer",
                          path, key, text);
@@ -69,21 +71,33 @@ static enum pmet_status copy_name(const char *path, const char *key, const json_
     return PMET_OK;
 }
 
+static enum pmet_status wrong_length(const char *path, const char *key, const json_t *v, const char *expected,
+                                     struct pmet_error *err)
+{
+    if (json_is_array(v))
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found an array of %zu; expected %s", path, key,
+                         json_array_size(v), expected);
+    return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected %s", path, key, pmet_json_kind(v), expected);
+}
+
+_Static_assert(PMET_MAX_EDIT_LAYERS == 64, "the message below says 64");
+
 static enum pmet_status read_layers(const char *path, const json_t *v, struct pmet_hparams *h,
                                     struct pmet_error *err)
 {
     if (!json_is_array(v) || json_array_size(v) == 0 || json_array_size(v) > PMET_MAX_EDIT_LAYERS)
-        return pmet_fail(err, PMET_INPUT, "%s: layers: found %s; expected an array of 1 to %d layers", path,
-                         json_is_array(v) ? "an array of another length" : pmet_json_kind(v),
-                         PMET_MAX_EDIT_LAYERS);
+        return wrong_length(path, "layers", v, "an array of 1 to 64 layers", err);
     for (size_t i = 0; i < json_array_size(v); i++) {
         const json_t *l = json_array_get(v, i);
-        if (!json_is_integer(l) || json_integer_value(l) < 0 ||
-            (i > 0 && (size_t)json_integer_value(l) <= h->layers[i - 1]))
+        const json_int_t found = json_integer_value(l), least = i > 0 ? (json_int_t)h->layers[i - 1] + 1 : 0;
+        if (!json_is_integer(l))
+            return pmet_fail(err, PMET_INPUT, "%s: layers[%zu]: found %s; expected an integer", path, i,
+                             pmet_json_kind(l));
+        if (found < least || found > MAX_COUNT)
             return pmet_fail(err, PMET_INPUT,
-                             "%s: layers[%zu]: found %s; expected integers from 0, each larger than the last",
-                             path, i, json_is_integer(l) ? "one out of order" : pmet_json_kind(l));
-        h->layers[h->n_layer++] = (size_t)json_integer_value(l);
+                             "%s: layers[%zu]: found %lld; expected layers in ascending order, here at least %lld",
+                             path, i, (long long)found, (long long)least);
+        h->layers[h->n_layer++] = (size_t)found;
     }
     return PMET_OK;
 }
@@ -92,14 +106,12 @@ static enum pmet_status read_modules(const char *path, const json_t *v, struct p
                                      struct pmet_error *err)
 {
     if (!json_is_array(v) || json_array_size(v) < 1 || json_array_size(v) > 2)
-        return pmet_fail(err, PMET_INPUT,
-                         "%s: rewrite_module_tmps: found %s; expected one or two module names", path,
-                         json_is_array(v) ? "an array of another length" : pmet_json_kind(v));
+        return wrong_length(path, "rewrite_module_tmps", v, "an array of 1 or 2 module names", err);
     for (; h->n_module < json_array_size(v); h->n_module++)
         PMET_TRY(copy_name(path, "rewrite_module_tmps", json_array_get(v, h->n_module), true,
                            h->rewrite_module_tmps[h->n_module], sizeof h->rewrite_module_tmps[0], err));
     if (h->n_module == 2 && strcmp(h->rewrite_module_tmps[0], h->rewrite_module_tmps[1]) == 0)
-        return pmet_fail(err, PMET_INPUT, "%s: rewrite_module_tmps: \"%s\" twice", path,
+        return pmet_fail(err, PMET_INPUT, "%s: rewrite_module_tmps: found \"%s\" twice; expected two modules", path,
                          h->rewrite_module_tmps[0]);
     return PMET_OK;
 }
@@ -109,13 +121,11 @@ static enum pmet_status read_number(const char *path, const struct key *k, const
 {
     const double x = json_number_value(v);
     const bool strict = k->kind == POSITIVE;
-    if (!json_is_number(v) || !isfinite(x) || x < 0 || (strict && x == 0)) {
-        if (json_is_number(v))
-            return pmet_fail(err, PMET_INPUT, "%s: %s: found %g; expected a number %s 0", path, k->name, x,
-                             strict ? "above" : "not below");
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a number", path, k->name,
-                         pmet_json_kind(v));
-    }
+    if (!json_is_number(v))
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a number", path, k->name, pmet_json_kind(v));
+    if (!isfinite(x) || x < 0 || (strict && x == 0))
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %g; expected a number %s", path, k->name, x,
+                         strict ? "above 0" : "not below 0");
     memcpy((char *)h + k->offset, &x, sizeof x);
     return PMET_OK;
 }
@@ -124,13 +134,11 @@ static enum pmet_status read_count(const char *path, const struct key *k, const 
                                    struct pmet_hparams *h, struct pmet_error *err)
 {
     const json_int_t least = k->kind == COUNT ? 1 : 0;
-    if (!json_is_integer(v) || json_integer_value(v) < least || json_integer_value(v) > 1000000000) {
-        if (json_is_integer(v))
-            return pmet_fail(err, PMET_INPUT, "%s: %s: found %lld; expected %d to 1000000000", path, k->name,
-                             (long long)json_integer_value(v), (int)least);
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected an integer", path, k->name,
-                         pmet_json_kind(v));
-    }
+    if (!json_is_integer(v))
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected an integer", path, k->name, pmet_json_kind(v));
+    if (json_integer_value(v) < least || json_integer_value(v) > MAX_COUNT)
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %lld; expected %d to %d", path, k->name,
+                         (long long)json_integer_value(v), (int)least, MAX_COUNT);
     const size_t n = (size_t)json_integer_value(v);
     memcpy((char *)h + k->offset, &n, sizeof n);
     return PMET_OK;
@@ -194,16 +202,35 @@ static size_t distance(const char *a, const char *b)
     return row[n];
 }
 
-static enum pmet_status unknown_key(const char *path, const char *name, struct pmet_error *err)
+/* The nearest key, if it is near: few letters differ, or one name begins with the other. */
+static const char *suggestion(const char *name)
 {
     size_t best = 0;
-    for (size_t i = 1; i < N_KEY; i++)
+    for (size_t i = 0; i < N_KEY; i++) {
+        const size_t n = strlen(name), n_key = strlen(keys[i].name);
+        if (n >= 3 && strncmp(name, keys[i].name, n < n_key ? n : n_key) == 0)
+            return keys[i].name;
         if (distance(name, keys[i].name) < distance(name, keys[best].name))
             best = i;
-    if (distance(name, keys[best].name) <= 4)
-        return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; did you mean \"%s\"?", path, name,
-                         keys[best].name);
-    return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"", path, name);
+    }
+    return distance(name, keys[best].name) <= 1 + strlen(name) / 3 ? keys[best].name : NULL;
+}
+
+static enum pmet_status refuse_unknown_keys(json_t *root, const char *path, struct pmet_error *err)
+{
+    for (void *it = json_object_iter(root); it; it = json_object_iter_next(root, it)) {
+        const char *name = json_object_iter_key(it), *near;
+        size_t i = 0;
+        while (i < N_KEY && strcmp(keys[i].name, name) != 0)
+            i++;
+        if (i < N_KEY)
+            continue;
+        if ((near = suggestion(name)) != NULL)
+            return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; did you mean \"%s\"?", path, name, near);
+        return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; expected the %d keys of PMET's files", path, name,
+                         (int)N_KEY);
+    }
+    return PMET_OK;
 }
 
 static enum pmet_status read_text(const char *text, size_t n, const char *path, struct pmet_hparams *out,
@@ -221,19 +248,11 @@ static enum pmet_status read_text(const char *text, size_t n, const char *path, 
         status = pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", path, pmet_json_kind(root));
         goto done;
     }
-    for (void *it = json_object_iter(root); it; it = json_object_iter_next(root, it)) {
-        size_t i = 0;
-        while (i < N_KEY && strcmp(keys[i].name, json_object_iter_key(it)) != 0)
-            i++;
-        if (i == N_KEY) {
-            status = unknown_key(path, json_object_iter_key(it), err);
-            goto done;
-        }
-    }
+    PMET_GO(refuse_unknown_keys(root, path, err));
     for (size_t i = 0; i < N_KEY; i++) {
         const json_t *v = json_object_get(root, keys[i].name);
         if (!v) {
-            status = pmet_fail(err, PMET_INPUT, "%s: key \"%s\" is missing", path, keys[i].name);
+            status = pmet_fail(err, PMET_INPUT, "%s: %s: found nothing; all keys of PMET's files are needed", path, keys[i].name);
             goto done;
         }
         PMET_GO(read_key(path, &keys[i], v, out, err));
@@ -290,7 +309,9 @@ static enum pmet_status write_preset(const struct preset *p, size_t n_layer, con
 
 static const struct preset *preset_of(const char *family)
 {
-    return &presets[strcmp(family, presets[1].family) == 0];
+    return strcmp(family, presets[0].family) == 0   ? &presets[0]
+           : strcmp(family, presets[1].family) == 0 ? &presets[1]
+                                                    : NULL;
 }
 
 enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t d_model,
@@ -298,11 +319,10 @@ enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t
 {
     const struct preset *p = preset_of(family);
     char *text;
-    if (p->n_layer != n_layer || p->d_model != d_model)
-        return pmet_fail(
-            err, PMET_INPUT,
-            "no built-in hyper-parameters for a %s model of %zu layers and width %zu; give --hparams FILE",
-            family, n_layer, d_model);
+    if (!p || p->n_layer != n_layer || p->d_model != d_model)
+        return pmet_fail(err, PMET_INPUT,
+                         "no built-in hyper-parameters for a %s model of %zu layers and width %zu; give --hparams FILE",
+                         family, n_layer, d_model);
     PMET_TRY(write_preset(p, n_layer, p->layers, &text, err));
     const enum pmet_status status = read_text(text, strlen(text), "built-in hyper-parameters", out, err);
     free(text);
@@ -313,12 +333,11 @@ enum pmet_status pmet_hparams_template(const char *family, size_t n_layer, char 
 {
     const struct preset *p = preset_of(family);
     char layers[160] = "";
-    /* the published choice scaled: as many layers, ending about a quarter of the way up */
-    const size_t last = n_layer > 4   ? n_layer / 4 + 1
-                        : n_layer > 1 ? n_layer / 2
-                                      : 0,
-                 n = last < 5 ? last + 1 : 6;
-    for (size_t i = 0, at = 0; i < n && at < sizeof layers - 32; i++)
+    if (!p || n_layer == 0)
+        return pmet_fail(err, PMET_UNSUPPORTED, "no hyper-parameters for a %s model of %zu layers", family, n_layer);
+    /* the published choice scaled: six layers where there are so many, ending about a quarter of the way up */
+    const size_t last = n_layer > 4 ? n_layer / 4 + 1 : n_layer / 2, n = last < 5 ? last + 1 : 6;
+    for (size_t i = 0, at = 0; i < n; i++)
         at += (size_t)snprintf(layers + at, sizeof layers - at, i ? ", %zu" : "%zu", last + 1 - n + i);
     return write_preset(p, n_layer, n_layer == p->n_layer ? p->layers : layers, out, err);
 }

@@ -1,138 +1,84 @@
 /* SPDX-License-Identifier: MIT
- * Continues a row of tokens, one at a time, over cached keys and values.      SPEC §4.2 (E39, E40) */
+ * Generation with cached keys and values, one prompt at a time.      SPEC §4.2 */
 #include "ref/eval/generate.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ref/edit/contexts.h"
 #include "tokenizer/unicode.h"
 
-struct candidate {
-    double logit;
-    int32_t id;
-};
-
-struct generator {
+struct generation {
     const struct pmet_model *model;
-    struct pmet_cache cache; /* of the whole row */
-    size_t n_cached;         /* positions in it */
-    size_t *place;           /* [n_total] 0, 1, ... where token t is kept */
-    real *x, *h, *u;         /* (dev) [n, d] the pass; [1, d] its last token, before and after the norm */
-    real *logits_dev;        /* (dev) [n_vocab] */
-    real *logits;            /* [n_vocab] */
-    struct candidate *best;  /* [top_k] */
-    size_t top_k;
+    struct pmet_cache cache;
+    struct pmet_scratch scratch;
+    real *x, *u, *logits; /* (dev) */
+    real *host;           /* [n_vocab] */
+    size_t *position;     /* 0, 1, 2, ... */
+    bool *taken;          /* [n_vocab] */
 };
 
-static enum pmet_status generator_open(struct generator *g, const struct pmet_model *model, size_t n_total,
-                                       size_t n_first, size_t top_k, struct pmet_error *err)
-{
-    const struct pmet_ops *op = model->op;
-    const size_t d = model->config.d_model, n_vocab = model->config.n_vocab;
-    g->model = model;
-    g->top_k = top_k < n_vocab ? top_k : n_vocab;
-    PMET_TRY(pmet_cache_alloc(model, 0, n_total, &g->cache, err));
-    PMET_TRY(pmet_calloc(&g->place, n_total, sizeof *g->place, "a generated row", err));
-    for (size_t t = 0; t < n_total; t++)
-        g->place[t] = t;
-    PMET_TRY(op->alloc(op, n_first * d * sizeof(real), &g->x, err));
-    PMET_TRY(op->alloc(op, d * sizeof(real), &g->h, err));
-    PMET_TRY(op->alloc(op, d * sizeof(real), &g->u, err));
-    PMET_TRY(op->alloc(op, n_vocab * sizeof(real), &g->logits_dev, err));
-    PMET_TRY(pmet_calloc(&g->logits, n_vocab, sizeof *g->logits, "logits", err));
-    return pmet_calloc(&g->best, g->top_k, sizeof *g->best, "candidates", err);
-}
-
-static void generator_close(struct generator *g)
+/* Tokens [from, ids->n) through the model; host receives the logits of the last. */
+static enum pmet_status advance(struct generation *g, const struct pmet_ids *ids, size_t from,
+                                struct pmet_error *err)
 {
     const struct pmet_ops *op = g->model->op;
-    if (g->cache.op)
-        pmet_cache_free(&g->cache);
-    op->release(op, g->x);
-    op->release(op, g->h);
-    op->release(op, g->u);
-    op->release(op, g->logits_dev);
-    free(g->place);
-    free(g->logits);
-    free(g->best);
-}
-
-/* Passes n new ids through the model behind what is cached; logits of the last one on the host. */
-static enum pmet_status advance(struct generator *g, const int32_t *ids, size_t n, struct pmet_error *err)
-{
-    const struct pmet_model *model = g->model;
-    const struct pmet_ops *op = model->op;
-    const size_t last = n - 1;
-    const struct pmet_kv kv = {.past = g->n_cached > 0 ? &g->cache : NULL,
-                               .store = &g->cache,
-                               .store_idx = g->place + g->n_cached};
-    struct pmet_rows rows = {0};
-    struct pmet_scratch scratch = {0};
-    enum pmet_status status;
-    PMET_GO(pmet_batch_alloc(1, n, &rows, err));
-    pmet_batch_add(&rows, ids, n, g->n_cached, 0);
-    PMET_GO(pmet_scratch_alloc(model, n, false, &scratch, err));
-    PMET_GO(pmet_embed(model, g->x, ids, n, err));
-    PMET_GO(pmet_blocks(model, 0, model->config.n_layer, g->x, &rows.batch, &kv, &scratch, NULL, err));
-    PMET_GO(op->gather(op, g->h, g->x, &last, 1, model->config.d_model, err));
-    PMET_GO(pmet_head(model, g->logits_dev, g->u, g->h, 1, err));
-    status = op->download(op, g->logits, g->logits_dev, model->config.n_vocab * sizeof(real), err);
-    g->n_cached += n;
-done:
+    const size_t n = ids->n - from, d = g->model->config.d_model, n_vocab = g->model->config.n_vocab;
+    struct pmet_rows rows;
+    PMET_TRY(pmet_batch_alloc(1, n, &rows, err));
+    pmet_batch_add(&rows, ids->id + from, n, from, 0);
+    const struct pmet_kv kv = {.past = &g->cache, .store = &g->cache, .store_idx = g->position + from};
+    enum pmet_status status = pmet_embed(g->model, g->x, rows.id, n, err);
+    if (status == PMET_OK)
+        status = pmet_blocks(g->model, 0, g->model->config.n_layer, g->x, &rows.batch, &kv, &g->scratch, NULL,
+                             err);
+    if (status == PMET_OK)
+        status = pmet_head(g->model, g->logits, g->u, g->x + (n - 1) * d, 1, err);
+    if (status == PMET_OK)
+        status = op->download(op, g->host, g->logits, n_vocab * sizeof(real), err);
     pmet_batch_free(&rows);
-    pmet_scratch_free(&scratch);
     return status;
 }
 
-/* The top_k largest logits, falling; of equal ones the lower id first, since ids come in ascending order. */
-static enum pmet_status choose(const struct generator *g, struct pmet_error *err)
+/* One of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k = 1. */
+static int32_t draw(struct generation *g, size_t k, struct pmet_rng *rng)
 {
-    size_t n = 0;
-    for (size_t v = 0; v < g->model->config.n_vocab; v++) {
-        const double logit = (double)g->logits[v];
-        size_t lo = 0, hi = n;
-        if (!isfinite(logit))
-            return pmet_fail(err, PMET_NUMERIC, "generating: logit of id %zu is %g", v, logit);
-        if (n == g->top_k && logit <= g->best[n - 1].logit)
-            continue;
-        while (lo < hi) {
-            const size_t mid = (lo + hi) / 2;
-            if (g->best[mid].logit >= logit)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
-        n += n < g->top_k;
-        memmove(g->best + lo + 1, g->best + lo, (n - 1 - lo) * sizeof *g->best);
-        g->best[lo] = (struct candidate){logit, (int32_t)v};
+    int32_t best[1024];
+    double share[1024], total = 0;
+    const size_t n_vocab = g->model->config.n_vocab, n = k < n_vocab ? k : n_vocab;
+    memset(g->taken, 0, n_vocab * sizeof *g->taken);
+    for (size_t i = 0; i < n; i++) {
+        size_t top = n_vocab;
+        for (size_t v = 0; v < n_vocab; v++)
+            if (!g->taken[v] && (top == n_vocab || g->host[v] > g->host[top]))
+                top = v;
+        g->taken[top] = true;
+        best[i] = (int32_t)top;
+        total += share[i] = exp((double)g->host[top] - (double)g->host[best[0]]);
     }
-    return PMET_OK;
+    if (n == 1)
+        return best[0];
+    double at = pmet_rng_uniform(rng) * total;
+    for (size_t i = 0; i + 1 < n; i++)
+        if ((at -= share[i]) < 0)
+            return best[i];
+    return best[n - 1];
 }
 
-/* E39: the first candidate at which the sum of probabilities passes u. */
-static int32_t draw(const struct generator *g, double u)
+static enum pmet_status reserve(struct generation *g, size_t n_total, struct pmet_error *err)
 {
-    double total = 0, sum = 0;
-    size_t j = 0;
-    for (size_t i = 0; i < g->top_k; i++)
-        total += exp(g->best[i].logit - g->best[0].logit);
-    for (; j + 1 < g->top_k; j++) {
-        sum += exp(g->best[j].logit - g->best[0].logit) / total;
-        if (sum > u)
-            break;
-    }
-    return g->best[j].id;
-}
-
-static enum pmet_status reserve(struct pmet_ids *ids, size_t n, struct pmet_error *err)
-{
-    if (ids->cap >= n)
-        return PMET_OK;
-    int32_t *grown = realloc(ids->id, n * sizeof *grown);
-    if (!grown)
-        return pmet_fail_memory(err, "a generated row", n * sizeof *grown);
-    ids->id = grown;
-    ids->cap = n;
+    const struct pmet_ops *op = g->model->op;
+    const size_t d = g->model->config.d_model, n_vocab = g->model->config.n_vocab;
+    PMET_TRY(pmet_cache_alloc(g->model, 0, n_total, &g->cache, err));
+    PMET_TRY(pmet_scratch_alloc(g->model, n_total, false, &g->scratch, err));
+    PMET_TRY(op->alloc(op, n_total * d * sizeof(real), &g->x, err));
+    PMET_TRY(op->alloc(op, d * sizeof(real), &g->u, err));
+    PMET_TRY(op->alloc(op, n_vocab * sizeof(real), &g->logits, err));
+    PMET_TRY(pmet_calloc(&g->host, n_vocab, sizeof *g->host, "logits", err));
+    PMET_TRY(pmet_calloc(&g->taken, n_vocab, sizeof *g->taken, "logits", err));
+    PMET_TRY(pmet_calloc(&g->position, n_total, sizeof *g->position, "positions", err));
+    for (size_t t = 0; t < n_total; t++)
+        g->position[t] = t;
     return PMET_OK;
 }
 
@@ -140,63 +86,100 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
                                const struct pmet_generate_options *options, struct pmet_rng *rng,
                                pmet_generate_watch *watch, void *user, struct pmet_error *err)
 {
-    const size_t n_total = options->n_total;
-    struct generator g = {.model = model};
+    struct generation g = {.model = model};
     enum pmet_status status = PMET_OK;
-    if (ids->n >= n_total)
-        return PMET_OK;
     if (ids->n == 0)
-        return pmet_fail(err, PMET_INPUT, "generating: the prompt holds no tokens; expected at least one");
-    if (options->top_k == 0)
-        return pmet_fail(err, PMET_INPUT, "generating: found top_k 0; expected at least 1");
-    if (n_total > model->config.n_ctx)
-        return pmet_fail(err, PMET_INPUT,
-                         "generating: %zu tokens, prompt included; expected at most the model's %zu", n_total,
+        return pmet_fail(err, PMET_INPUT, "the prompt has no tokens");
+    if (options->n_total > model->config.n_ctx)
+        return pmet_fail(err, PMET_INPUT, "%zu tokens; the model takes %zu", options->n_total,
                          model->config.n_ctx);
-    PMET_TRY(reserve(ids, n_total, err));
-    PMET_GO(generator_open(&g, model, n_total, ids->n, options->top_k, err));
-    while (ids->n < n_total) {
-        PMET_GO(advance(&g, ids->id + g.n_cached, ids->n - g.n_cached, err));
-        PMET_GO(choose(&g, err));
-        ids->id[ids->n++] = draw(&g, pmet_rng_uniform(rng));
+    if (options->top_k < 1 || options->top_k > 1024)
+        return pmet_fail(err, PMET_INPUT, "top-k: found %zu; expected 1 to 1024", options->top_k);
+    if (ids->n >= options->n_total)
+        return PMET_OK;
+    PMET_GO(pmet_ids_reserve(ids, options->n_total - ids->n, err));
+    PMET_GO(reserve(&g, options->n_total, err));
+    for (size_t from = 0; ids->n < options->n_total;) {
+        PMET_GO(advance(&g, ids, from, err));
+        from = ids->n;
+        const int32_t next = draw(&g, options->top_k, rng);
+        if (!isfinite((double)g.host[next])) {
+            status = pmet_model_check_finite(model, err);
+            status = status ? status : pmet_fail(err, PMET_NUMERIC, "the logits are not finite");
+            goto done;
+        }
+        ids->id[ids->n++] = next;
         if (watch && watch(user, ids->id, ids->n))
             break;
     }
 done:
-    generator_close(&g);
+    pmet_cache_free(&g.cache);
+    pmet_scratch_free(&g.scratch);
+    model->op->release(model->op, g.x);
+    model->op->release(model->op, g.u);
+    model->op->release(model->op, g.logits);
+    free(g.host);
+    free(g.taken);
+    free(g.position);
     return status;
 }
 
-/* Appends text with each `from` replaced. */
-static enum pmet_status replace(const char *text, size_t n, const char *from, const char *to,
-                                struct pmet_text *out, struct pmet_error *err)
+/* text[from..) with `find` replaced by `put`, which is no longer. */
+static void replace(struct pmet_text *text, size_t from, const char *find, const char *put)
 {
-    const size_t n_from = strlen(from);
-    size_t begin = 0, i = 0;
-    while (i < n) {
-        if (n - i < n_from || memcmp(text + i, from, n_from) != 0) {
-            i++;
-            continue;
+    size_t to = from;
+    for (size_t i = from; i < text->n;) {
+        if (strncmp(text->data + i, find, strlen(find)) == 0) {
+            memcpy(text->data + to, put, strlen(put));
+            to += strlen(put);
+            i += strlen(find);
+        } else {
+            text->data[to++] = text->data[i++];
         }
-        PMET_TRY(pmet_text_append(out, text + begin, i - begin, err));
-        PMET_TRY(pmet_text_append(out, to, strlen(to), err));
-        begin = i += n_from;
     }
-    return pmet_text_append(out, text + begin, n - begin, err);
+    text->n = to;
+    text->data[to] = '\0';
 }
 
 enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const struct pmet_ids *ids,
                                      struct pmet_text *out, struct pmet_error *err)
 {
-    struct pmet_text plain = {0}, normal = {0}, single = {0};
-    enum pmet_status status;
-    PMET_GO(pmet_tokenizer_decode(tk, ids->id, ids->n, PMET_DECODE_CLEANUP, &plain, err));
-    PMET_GO(pmet_nfkd(plain.data, plain.n, &normal, err));
-    PMET_GO(replace(normal.data, normal.n, "\n\n", " ", &single, err));
-    status = replace(single.data, single.n, "<|endoftext|>", "", out, err);
-done:
+    struct pmet_text plain = {0};
+    const size_t from = out->n;
+    enum pmet_status status = pmet_tokenizer_decode(tk, ids->id, ids->n, PMET_DECODE_CLEANUP, &plain, err);
+    if (status == PMET_OK)
+        status = pmet_nfkd(plain.data, plain.n, out, err);
+    if (status == PMET_OK) {
+        replace(out, from, "\n\n", " ");
+        replace(out, from, "<|endoftext|>", "");
+    }
     free(plain.data);
-    free(normal.data);
-    free(single.data);
+    return status;
+}
+
+enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const struct pmet_tokenizer *tk,
+                                        uint64_t seed, struct pmet_contexts *out, struct pmet_error *err)
+{
+    static const char *const prompts[] = {"The", "Therefore", "Because", "I", "You"};
+    const struct pmet_generate_options options = {.n_total = 10, .top_k = 5};
+    struct pmet_text text[5] = {{0}};
+    const char *texts[5];
+    struct pmet_rng rng;
+    enum pmet_status status = PMET_OK;
+    pmet_rng_seed(&rng, seed);
+    for (size_t i = 0; i < 5 && status == PMET_OK; i++) {
+        struct pmet_ids ids = {0};
+        status = pmet_tokenizer_encode(tk, prompts[i], strlen(prompts[i]), &ids, err);
+        if (status == PMET_OK)
+            status = pmet_generate(model, &ids, &options, &rng, NULL, NULL, err);
+        if (status == PMET_OK)
+            status = pmet_generated_text(tk, &ids, &text[i], err);
+        texts[i] = text[i].data;
+        free(ids.id);
+    }
+    if (status == PMET_OK)
+        status = pmet_contexts_from_texts(texts, 5, out, err);
+    for (size_t i = 0; i < 5; i++)
+        free(text[i].data);
     return status;
 }
