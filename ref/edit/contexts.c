@@ -9,14 +9,16 @@
 #define MAX_FILE ((size_t)1 << 24)
 
 /* Room for the groups and templates to come. */
-static enum pmet_status reserve(struct pmet_contexts *c, size_t n_group, size_t n_template, struct pmet_error *err)
+static enum pmet_status reserve(struct pmet_contexts *c, size_t n_group, size_t n_template,
+                                struct pmet_error *err)
 {
     PMET_TRY(pmet_calloc(&c->group_start, n_group + 1, sizeof *c->group_start, "contexts", err));
     return pmet_calloc(&c->text, n_template, sizeof *c->text, "contexts", err);
 }
 
 /* Appends head + tail as one template. */
-static enum pmet_status add_text(struct pmet_contexts *c, const char *head, const char *tail, struct pmet_error *err)
+static enum pmet_status add_text(struct pmet_contexts *c, const char *head, const char *tail,
+                                 struct pmet_error *err)
 {
     const size_t n_head = strlen(head), n_tail = strlen(tail);
     char *text;
@@ -38,7 +40,8 @@ static bool has_one_hole(const char *s)
     return s[at] == '{' && s[at + 1] == '}' && !s[at + 2 + strcspn(s + at + 2, "{}")];
 }
 
-/* Appends the templates of one JSON list, from item `first`; `group` is its number in the file, for messages. */
+/* Appends the templates of one JSON list, from item `first`; `group` is its number in the file, for messages.
+ */
 static enum pmet_status add_group(struct pmet_contexts *c, const json_t *list, size_t first, size_t group,
                                   const char *path, struct pmet_error *err)
 {
@@ -46,16 +49,18 @@ static enum pmet_status add_group(struct pmet_contexts *c, const json_t *list, s
         const json_t *v = json_array_get(list, i);
         const char *text = json_string_value(v);
         if (!text)
-            return pmet_fail(err, PMET_FORMAT, "%s: group %zu, template %zu: found %s; expected a string", path, group,
-                             i, pmet_json_kind(v));
+            return pmet_fail(err, PMET_FORMAT, "%s: group %zu, template %zu: found %s; expected a string",
+                             path, group, i, pmet_json_kind(v));
         if (!has_one_hole(text))
-            return pmet_fail(err, PMET_INPUT,
-                             "%s: group %zu, template %zu: found \"%s\"; expected one \"{}\" and no other brace", path,
-                             group, i, text);
+            return pmet_fail(
+                err, PMET_INPUT,
+                "%s: group %zu, template %zu: found \"%s\"; expected one \"{}\" and no other brace", path,
+                group, i, text);
         if (c->n_template == 0 && strcmp(text, "{}") != 0)
-            return pmet_fail(err, PMET_INPUT,
-                             "%s: group %zu, template %zu: found \"%s\"; expected \"{}\", the plain prompt, first", path,
-                             group, i, text);
+            return pmet_fail(
+                err, PMET_INPUT,
+                "%s: group %zu, template %zu: found \"%s\"; expected \"{}\", the plain prompt, first", path,
+                group, i, text);
         PMET_TRY(add_text(c, text, "", err));
     }
     end_group(c);
@@ -73,8 +78,8 @@ static enum pmet_status read_nested(struct pmet_contexts *c, const json_t *root,
     for (size_t g = 0; g < n; g++) {
         const json_t *group = json_array_get(root, g);
         if (json_array_size(group) == 0)
-            return pmet_fail(err, PMET_FORMAT, "%s: group %zu: found %s; expected an array of templates", path, g,
-                             json_is_array(group) ? "an empty array" : pmet_json_kind(group));
+            return pmet_fail(err, PMET_FORMAT, "%s: group %zu: found %s; expected an array of templates",
+                             path, g, json_is_array(group) ? "an empty array" : pmet_json_kind(group));
         PMET_TRY(add_group(c, group, 0, g, path, err));
     }
     return PMET_OK;
@@ -154,8 +159,8 @@ static json_t *to_json(const struct pmet_contexts *c)
     return root;
 }
 
-enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path, const struct pmet_contexts *contexts,
-                                    struct pmet_error *err)
+enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
+                                    const struct pmet_contexts *contexts, struct pmet_error *err)
 {
     json_t *root = to_json(contexts);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;

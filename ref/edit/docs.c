@@ -69,42 +69,58 @@ static enum pmet_status add(struct pmet_docs *d, size_t file, size_t at, size_t 
     return PMET_OK;
 }
 
-static bool is_blank(const char *p, size_t n)
+/* Length of the white space at the beginning of n bytes. */
+static size_t blanks(const char *p, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (p[i] != ' ' && p[i] != '\t' && p[i] != '\r')
-            return false;
-    return true;
+    size_t i = 0;
+    while (i < n && (p[i] == ' ' || p[i] == '\t' || p[i] == '\r' || p[i] == '\n'))
+        i++;
+    return i;
+}
+
+/* JSON lines, or plain text? What is neither would pass for text: a byte order mark, a JSON array of records.
+ */
+static enum pmet_status find_kind(struct file *f, struct pmet_error *err)
+{
+    const size_t at = blanks(f->map, f->n);
+    if (f->n >= 3 && memcmp(f->map, "\xef\xbb\xbf", 3) == 0)
+        return pmet_fail(err, PMET_FORMAT, "%s: begins with a byte order mark; expected UTF-8 without one",
+                         f->path);
+    f->lines = at < f->n && f->map[at] == '{';
+    if (at < f->n && f->map[at] == '[') {
+        const size_t next = at + 1 + blanks(f->map + at + 1, f->n - at - 1);
+        if (next < f->n && f->map[next] == '{')
+            return pmet_fail(
+                err, PMET_FORMAT,
+                "%s: found a JSON array; expected JSON lines, one {\"text\": ...} a line, or plain text",
+                f->path);
+    }
+    return PMET_OK;
 }
 
 /* Lines of JSON are documents; of plain text, stretches of lines that are not blank. */
 static enum pmet_status find_documents(struct pmet_docs *d, size_t file, struct pmet_error *err)
 {
-    struct file *f = &d->file[file];
-    size_t line = 1, start = 0, start_line = 1, last = 0;
-    bool open = false;
-    for (size_t i = 0; i < f->n && !f->lines &&
-                       (f->map[i] == ' ' || f->map[i] == '\t' || f->map[i] == '\n' || f->map[i] == '\r' ||
-                        f->map[i] == '{');
-         i++)
-        f->lines = f->map[i] == '{';
-    for (size_t at = 0; at < f->n; line++) {
+    const struct file *f = &d->file[file];
+    size_t start = 0, start_line = 0, last = 0; /* the document in progress, if start_line > 0 */
+    for (size_t at = 0, line = 1; at < f->n; line++) {
         const char *stop = memchr(f->map + at, '\n', f->n - at);
-        const size_t end = stop ? (size_t)(stop - f->map) : f->n;
-        const bool blank = is_blank(f->map + at, end - at);
-        if (f->lines && !blank)
+        const size_t next = stop ? (size_t)(stop - f->map) + 1 : f->n;
+        size_t end = stop ? next - 1 : next;
+        end -= end > at && f->map[end - 1] == '\r';
+        const bool blank = blanks(f->map + at, end - at) == end - at;
+        if (!blank && f->lines)
             PMET_TRY(add(d, file, at, end - at, line, err));
-        if (!f->lines && !blank) {
-            start = open ? start : at;
-            start_line = open ? start_line : line;
-            open = true;
+        if (!blank && !f->lines) {
+            start = start_line ? start : at;
+            start_line = start_line ? start_line : line;
             last = end;
         }
-        if (!f->lines && open && (blank || !stop || end + 1 == f->n)) {
+        if (start_line && (blank || next == f->n)) {
             PMET_TRY(add(d, file, start, last - start, start_line, err));
-            open = false;
+            start_line = 0;
         }
-        at = end + 1;
+        at = next;
     }
     return PMET_OK;
 }
@@ -122,11 +138,15 @@ enum pmet_status pmet_docs_open(const struct pmet_io *io, const char *const *pat
     for (; d->n_file < n_path; d->n_file++) {
         PMET_GO(map_file(d, &d->file[d->n_file], paths[d->n_file], err));
         pmet_sha256_add(&sha, d->file[d->n_file].map, d->file[d->n_file].n);
+        PMET_GO(find_kind(&d->file[d->n_file], err));
         PMET_GO(find_documents(d, d->n_file, err));
     }
     pmet_sha256_hex(&sha, d->sha256);
     if (d->n_doc == 0) {
-        status = pmet_fail(err, PMET_INPUT, "%s: holds no documents", n_path ? paths[0] : "the text");
+        status = pmet_fail(err, PMET_INPUT, "%s: %s", n_path ? paths[0] : "text",
+                           n_path > 1    ? "neither this file nor the others hold documents"
+                           : n_path == 1 ? "holds no documents"
+                                         : "no files are given");
         goto done;
     }
     *out = d;
@@ -162,31 +182,34 @@ const char *pmet_docs_sha256(const struct pmet_docs *d)
     return d->sha256;
 }
 
+/* A fresh NUL-terminated string of n bytes. */
+static enum pmet_status copy(const char *from, size_t n, char **text, size_t *n_text, struct pmet_error *err)
+{
+    PMET_TRY(pmet_calloc(text, n + 1, 1, "a document", err));
+    memcpy(*text, from, n);
+    *n_text = n;
+    return PMET_OK;
+}
+
 enum pmet_status pmet_docs_get(const struct pmet_docs *d, size_t i, char **text, size_t *n,
                                struct pmet_error *err)
 {
     const struct doc *doc = &d->doc[i];
     const struct file *f = &d->file[doc->file];
-    if (!f->lines) {
-        PMET_TRY(pmet_calloc(text, doc->n + 1, 1, "a document", err));
-        memcpy(*text, f->map + doc->at, doc->n);
-        *n = doc->n;
-        return PMET_OK;
-    }
     json_t *json;
+    enum pmet_status status;
+    if (!f->lines)
+        return copy(f->map + doc->at, doc->n, text, n, err);
     PMET_TRY(pmet_json_parse(f->map + doc->at, doc->n, f->path, doc->line - 1, &json, err));
     const json_t *v = json_object_get(json, "text");
-    enum pmet_status status;
-    if (!json_is_string(v)) {
+    if (!json_is_object(json))
+        status = pmet_fail(err, PMET_INPUT, "%s: line %zu: found %s; expected an object with \"text\"",
+                           f->path, doc->line, pmet_json_kind(json));
+    else if (!json_is_string(v))
         status = pmet_fail(err, PMET_INPUT, "%s: line %zu: text: found %s; expected a string", f->path,
                            doc->line, pmet_json_kind(v));
-    } else {
-        status = pmet_calloc(text, json_string_length(v) + 1, 1, "a document", err);
-        if (status == PMET_OK) {
-            memcpy(*text, json_string_value(v), json_string_length(v));
-            *n = json_string_length(v);
-        }
-    }
+    else
+        status = copy(json_string_value(v), json_string_length(v), text, n, err);
     json_decref(json);
     return status;
 }

@@ -11,7 +11,8 @@ extern "C" {
 
 /* Documents of all files, in order. JSON lines (a document in each "text") if a file's first byte that is not
  * white space is '{', else plain text with documents parted by blank lines. The files stay mapped: texts are
- * found again by offset, not held. */
+ * found again by offset, not held, and a line is parsed only when it is asked for. Refused: no documents at
+ * all, a byte order mark, a JSON array of objects. */
 struct pmet_docs;
 enum pmet_status pmet_docs_open(const struct pmet_io *io, const char *const *paths, size_t n_path,
                                 struct pmet_docs **out, struct pmet_error *err);

@@ -53,9 +53,9 @@ static enum pmet_status refuse(const struct reader *r, const char *expected, str
                      r->record, r->line, found, expected);
 }
 
-/* The end of the object that begins at p: past the brace that closes it, minding strings, or past a line break
- * inside a string, which the parser will then refuse; NULL if the file ends first. Counting brackets of both
- * kinds alike is enough: where they do not match, the parser sees it. */
+/* The end of the object that begins at p: past the brace that closes it, minding strings, or past a line
+ * break inside a string, which the parser will then refuse; NULL if the file ends first. Counting brackets of
+ * both kinds alike is enough: where they do not match, the parser sees it. */
 static const char *object_end(const char *p, const char *end)
 {
     size_t depth = 0;
@@ -164,8 +164,9 @@ static enum pmet_status read_text(struct reader *r, const char *text, size_t n, 
     return next_byte(r) == '[' ? read_array(r, err) : read_lines(r, err);
 }
 
-enum pmet_status pmet_facts_load(const struct pmet_io *io, const char *path, struct pmet_facts_options options,
-                                 struct pmet_facts *out, struct pmet_error *err)
+enum pmet_status pmet_facts_load(const struct pmet_io *io, const char *path,
+                                 struct pmet_facts_options options, struct pmet_facts *out,
+                                 struct pmet_error *err)
 {
     struct reader r = {.facts = out, .options = &options, .label_size = strlen(path) + 40};
     struct pmet_sha256 sha;

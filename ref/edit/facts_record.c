@@ -28,8 +28,9 @@ static enum pmet_status copy(const struct place *at, const char *field, const js
     if (!json_is_string(v))
         return refuse(at, field, v, "a string", err);
     if (n == 0)
-        return pmet_fail(err, PMET_INPUT, "%s: record %zu (line %zu): %s%s: found an empty string; expected text",
-                         at->path, at->fact->record, at->fact->line, at->inside, field);
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: record %zu (line %zu): %s%s: found an empty string; expected text", at->path,
+                         at->fact->record, at->fact->line, at->inside, field);
     PMET_TRY(pmet_calloc(out, n + 1, 1, field, err));
     memcpy(*out, json_string_value(v), n);
     return PMET_OK;
@@ -78,7 +79,8 @@ static enum pmet_status punch(struct pmet_fact *f, struct pmet_error *err)
     return PMET_OK;
 }
 
-/* src with every occurrence of the subject replaced: more than one is kept as published, for rows to refuse. */
+/* src with every occurrence of the subject replaced: more than one is kept as published, for rows to refuse.
+ */
 static enum pmet_status read_zsre(const struct place *at, const json_t *r, bool alt, struct pmet_fact *f,
                                   struct pmet_error *err)
 {
@@ -93,7 +95,8 @@ static enum pmet_status read_zsre(const struct place *at, const json_t *r, bool 
         PMET_TRY(copy(at, "answers[0]", json_array_get(answers, 0), &f->target, err));
     }
     if (count(f->prompt, f->subject) == 0)
-        return pmet_fail(err, PMET_INPUT, "%s: record %zu (line %zu): src: found no \"%s\"; expected the subject in it",
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: record %zu (line %zu): src: found no \"%s\"; expected the subject in it",
                          at->path, f->record, f->line, f->subject);
     return punch(f, err);
 }
@@ -115,7 +118,8 @@ static enum pmet_status read_request(const struct place *at, const json_t *r, st
                                      struct pmet_error *err)
 {
     const json_t *was = json_object_get(r, "target_true");
-    const char *target = json_object_get(r, "target_new") || !json_object_get(r, "target") ? "target_new" : "target";
+    const char *target =
+        json_object_get(r, "target_new") || !json_object_get(r, "target") ? "target_new" : "target";
     PMET_TRY(copy(at, "prompt", json_object_get(r, "prompt"), &f->prompt, err));
     PMET_TRY(copy(at, "subject", json_object_get(r, "subject"), &f->subject, err));
     PMET_TRY(read_target(at, json_object_get(r, target), target, &f->target, err));
@@ -125,10 +129,11 @@ static enum pmet_status read_request(const struct place *at, const json_t *r, st
         return PMET_OK;
     const size_t n = count(f->prompt, f->subject);
     if (n != 1)
-        return pmet_fail(err, PMET_INPUT,
-                         "%s: record %zu (line %zu): %sprompt: found no \"{}\", and the subject \"%s\" %zu times; "
-                         "expected one or the other, once",
-                         at->path, f->record, f->line, at->inside, f->subject, n);
+        return pmet_fail(
+            err, PMET_INPUT,
+            "%s: record %zu (line %zu): %sprompt: found no \"{}\", and the subject \"%s\" %zu times; "
+            "expected one or the other, once",
+            at->path, f->record, f->line, at->inside, f->subject, n);
     return punch(f, err);
 }
 

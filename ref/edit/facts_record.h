@@ -18,9 +18,10 @@ enum pmet_status pmet_fact_read(const json_t *record, const char *path, bool zsr
 /* The prompt with the subject in its (first) "{}", in a fresh string that free() releases. */
 enum pmet_status pmet_fact_fill(const struct pmet_fact *f, char **out, struct pmet_error *err);
 
-/* Facts that ask the same (their filled prompts are equal) but have other targets: refused with both places, or
- * all but the first's or last's target dropped. Counts the facts left that share a subject. */
-enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts, struct pmet_error *err);
+/* Facts that ask the same (their filled prompts are equal) but have other targets: refused with both places,
+ * or all but the first's or last's target dropped. Counts the facts left that share a subject. */
+enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts,
+                                   struct pmet_error *err);
 
 #ifdef __cplusplus
 }

@@ -12,7 +12,8 @@ struct question {
 
 static const char *trimmed(const char *target)
 {
-    return *target == ' ' ? target + 1 : target; /* with or without the leading space, rows makes the same of it */
+    return *target == ' ' ? target + 1
+                          : target; /* with or without the leading space, rows makes the same of it */
 }
 
 static int by_text(const void *a, const void *b)
@@ -37,11 +38,12 @@ static enum pmet_status settle_group(const struct question *q, size_t n, enum pm
         if (strcmp(trimmed(f->target), trimmed(keep->target)) == 0)
             continue;
         if (conflicts == PMET_CONFLICTS_REFUSE)
-            return pmet_fail(err, PMET_INPUT,
-                             "%s: records %zu (line %zu) and %zu (line %zu) contradict each other: \"%s\" goes on "
-                             "\"%s\" and \"%s\"; --conflicts first or last chooses",
-                             path, keep->record, keep->line, f->record, f->line, q[i].text, trimmed(keep->target),
-                             trimmed(f->target));
+            return pmet_fail(
+                err, PMET_INPUT,
+                "%s: records %zu (line %zu) and %zu (line %zu) contradict each other: \"%s\" goes on "
+                "\"%s\" and \"%s\"; --conflicts first or last chooses",
+                path, keep->record, keep->line, f->record, f->line, q[i].text, trimmed(keep->target),
+                trimmed(f->target));
         free(f->prompt);
         f->prompt = NULL;
     }
@@ -93,7 +95,8 @@ static enum pmet_status count_shared(struct pmet_facts *facts, struct pmet_error
     return PMET_OK;
 }
 
-enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts, struct pmet_error *err)
+enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts,
+                                   struct pmet_error *err)
 {
     struct question *q;
     size_t n = 0;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The published hyper-parameter files: one table of keys reads and checks them.      SPEC §9.3
- */
+ * The published hyper-parameter files: one table of keys reads and checks them.      SPEC §9.3 */
 #include "ref/edit/hparams.h"
 
 #include <math.h>
@@ -62,8 +61,8 @@ static enum pmet_status copy_name(const char *path, const char *key, const json_
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a string", path, key,
                          pmet_json_kind(v));
     if (strlen(text) >= size)
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found a name of %zu bytes; expected at most %zu", path, key,
-                         strlen(text), size - 1);
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found a name of %zu bytes; expected at most %zu", path,
+                         key, strlen(text), size - 1);
     if (hole && (!at || strstr(at + 2, "{}")))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found \"%s\"; expected one \"{}\" in it, for the layer",
                          path, key, text);
@@ -77,7 +76,8 @@ static enum pmet_status wrong_length(const char *path, const char *key, const js
     if (json_is_array(v))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found an array of %zu; expected %s", path, key,
                          json_array_size(v), expected);
-    return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected %s", path, key, pmet_json_kind(v), expected);
+    return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected %s", path, key, pmet_json_kind(v),
+                     expected);
 }
 
 _Static_assert(PMET_MAX_EDIT_LAYERS == 64, "the message below says 64");
@@ -94,9 +94,10 @@ static enum pmet_status read_layers(const char *path, const json_t *v, struct pm
             return pmet_fail(err, PMET_INPUT, "%s: layers[%zu]: found %s; expected an integer", path, i,
                              pmet_json_kind(l));
         if (found < least || found > MAX_COUNT)
-            return pmet_fail(err, PMET_INPUT,
-                             "%s: layers[%zu]: found %lld; expected layers in ascending order, here at least %lld",
-                             path, i, (long long)found, (long long)least);
+            return pmet_fail(
+                err, PMET_INPUT,
+                "%s: layers[%zu]: found %lld; expected layers in ascending order, here at least %lld", path,
+                i, (long long)found, (long long)least);
         h->layers[h->n_layer++] = (size_t)found;
     }
     return PMET_OK;
@@ -111,8 +112,8 @@ static enum pmet_status read_modules(const char *path, const json_t *v, struct p
         PMET_TRY(copy_name(path, "rewrite_module_tmps", json_array_get(v, h->n_module), true,
                            h->rewrite_module_tmps[h->n_module], sizeof h->rewrite_module_tmps[0], err));
     if (h->n_module == 2 && strcmp(h->rewrite_module_tmps[0], h->rewrite_module_tmps[1]) == 0)
-        return pmet_fail(err, PMET_INPUT, "%s: rewrite_module_tmps: found \"%s\" twice; expected two modules", path,
-                         h->rewrite_module_tmps[0]);
+        return pmet_fail(err, PMET_INPUT, "%s: rewrite_module_tmps: found \"%s\" twice; expected two modules",
+                         path, h->rewrite_module_tmps[0]);
     return PMET_OK;
 }
 
@@ -122,7 +123,8 @@ static enum pmet_status read_number(const char *path, const struct key *k, const
     const double x = json_number_value(v);
     const bool strict = k->kind == POSITIVE;
     if (!json_is_number(v))
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a number", path, k->name, pmet_json_kind(v));
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a number", path, k->name,
+                         pmet_json_kind(v));
     if (!isfinite(x) || x < 0 || (strict && x == 0))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %g; expected a number %s", path, k->name, x,
                          strict ? "above 0" : "not below 0");
@@ -135,7 +137,8 @@ static enum pmet_status read_count(const char *path, const struct key *k, const 
 {
     const json_int_t least = k->kind == COUNT ? 1 : 0;
     if (!json_is_integer(v))
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected an integer", path, k->name, pmet_json_kind(v));
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected an integer", path, k->name,
+                         pmet_json_kind(v));
     if (json_integer_value(v) < least || json_integer_value(v) > MAX_COUNT)
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %lld; expected %d to %d", path, k->name,
                          (long long)json_integer_value(v), (int)least, MAX_COUNT);
@@ -226,9 +229,10 @@ static enum pmet_status refuse_unknown_keys(json_t *root, const char *path, stru
         if (i < N_KEY)
             continue;
         if ((near = suggestion(name)) != NULL)
-            return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; did you mean \"%s\"?", path, name, near);
-        return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; expected the %d keys of PMET's files", path, name,
-                         (int)N_KEY);
+            return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; did you mean \"%s\"?", path, name,
+                             near);
+        return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; expected the %d keys of PMET's files",
+                         path, name, (int)N_KEY);
     }
     return PMET_OK;
 }
@@ -252,7 +256,8 @@ static enum pmet_status read_text(const char *text, size_t n, const char *path, 
     for (size_t i = 0; i < N_KEY; i++) {
         const json_t *v = json_object_get(root, keys[i].name);
         if (!v) {
-            status = pmet_fail(err, PMET_INPUT, "%s: %s: found nothing; all keys of PMET's files are needed", path, keys[i].name);
+            status = pmet_fail(err, PMET_INPUT, "%s: %s: found nothing; all keys of PMET's files are needed",
+                               path, keys[i].name);
             goto done;
         }
         PMET_GO(read_key(path, &keys[i], v, out, err));
@@ -320,9 +325,10 @@ enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t
     const struct preset *p = preset_of(family);
     char *text;
     if (!p || p->n_layer != n_layer || p->d_model != d_model)
-        return pmet_fail(err, PMET_INPUT,
-                         "no built-in hyper-parameters for a %s model of %zu layers and width %zu; give --hparams FILE",
-                         family, n_layer, d_model);
+        return pmet_fail(
+            err, PMET_INPUT,
+            "no built-in hyper-parameters for a %s model of %zu layers and width %zu; give --hparams FILE",
+            family, n_layer, d_model);
     PMET_TRY(write_preset(p, n_layer, p->layers, &text, err));
     const enum pmet_status status = read_text(text, strlen(text), "built-in hyper-parameters", out, err);
     free(text);
@@ -334,8 +340,10 @@ enum pmet_status pmet_hparams_template(const char *family, size_t n_layer, char 
     const struct preset *p = preset_of(family);
     char layers[160] = "";
     if (!p || n_layer == 0)
-        return pmet_fail(err, PMET_UNSUPPORTED, "no hyper-parameters for a %s model of %zu layers", family, n_layer);
-    /* the published choice scaled: six layers where there are so many, ending about a quarter of the way up */
+        return pmet_fail(err, PMET_UNSUPPORTED, "no hyper-parameters for a %s model of %zu layers", family,
+                         n_layer);
+    /* the published choice scaled: six layers where there are so many, ending about a quarter of the way up
+     */
     const size_t last = n_layer > 4 ? n_layer / 4 + 1 : n_layer / 2, n = last < 5 ? last + 1 : 6;
     for (size_t i = 0, at = 0; i < n; i++)
         at += (size_t)snprintf(layers + at, sizeof layers - at, i ? ", %zu" : "%zu", last + 1 - n + i);

@@ -20,7 +20,7 @@ struct pmet_hparams {
     double mom2_update_weight; /* lambda */
     size_t mom2_n_samples;     /* documents */
     char mom2_dtype[16], mom2_dataset[64];
-    size_t n_module; /* 1 or 2 */
+    size_t n_module;                 /* 1 or 2 */
     char rewrite_module_tmps[2][96]; /* edited modules, in the order of editing; one "{}" for the layer */
     char mlp_module_tmp[96], attn_module_tmp[96], layer_module_tmp[96], ln_f_module[96], lm_head_module[96];
     char sha256[65]; /* of the file's bytes; of the built-in text for defaults */
@@ -31,8 +31,9 @@ struct pmet_hparams {
  * mom2_dtype float32 (or float64). */
 enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path, struct pmet_hparams *out,
                                    struct pmet_error *err);
-/* Built-in defaults for models with the dimensions of GPT-J-6B or GPT-NeoX-20B; otherwise refused: the message
- * asks for --hparams, and pmet_hparams_template gives what to start from. family: "gptj" or "gpt_neox". */
+/* Built-in defaults for models with the dimensions of GPT-J-6B or GPT-NeoX-20B; otherwise refused: the
+ * message asks for --hparams, and pmet_hparams_template gives what to start from. family: "gptj" or
+ * "gpt_neox". */
 enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t d_model,
                                       struct pmet_hparams *out, struct pmet_error *err);
 /* A JSON text in the published keys for a model of n_layer layers; free() releases it. */

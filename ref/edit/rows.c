@@ -127,14 +127,15 @@ static enum pmet_status add_row(struct maker *m, struct pmet_error *err)
     m->ids.n = 0;
     PMET_TRY(pmet_tokenizer_encode(m->tk, m->text.data, m->text.n, &m->ids, err));
     if (m->ids.n > m->options->n_ctx)
-        return pmet_fail(
-            err, PMET_INPUT, "%s: record %zu (line %zu): row %zu has %zu tokens; the model takes %zu",
-            m->options->path, m->fact->record, m->fact->line, m->out->n_row, m->ids.n, m->options->n_ctx);
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: record %zu (line %zu): row %zu: found %zu tokens; the model takes at most %zu",
+                         m->options->path, m->fact->record, m->fact->line, m->out->n_row, m->ids.n,
+                         m->options->n_ctx);
     for (size_t t = 0; t < m->ids.n; t++)
         if ((size_t)m->ids.id[t] >= m->options->n_vocab)
             return pmet_fail(
                 err, PMET_INPUT,
-                "%s: record %zu (line %zu): row %zu: token id %d; the model's embedding has %zu rows",
+                "%s: record %zu (line %zu): row %zu: found token id %d; the model's embedding has %zu rows",
                 m->options->path, m->fact->record, m->fact->line, m->out->n_row, (int)m->ids.id[t],
                 m->options->n_vocab);
     PMET_TRY(lookup(m, &row->lookup_idx, err));
@@ -159,11 +160,15 @@ static enum pmet_status check_prompt(const struct maker *m, struct pmet_error *e
 {
     const char *p = m->fact->prompt, *hole = strstr(p, "{}");
     if (!hole)
-        return refuse(m, err, "the prompt holds no \"{}\"");
+        return refuse(m, err, "the prompt holds no \"{}\"; expected one, for the subject");
     if (strstr(hole + 2, "{}"))
-        return refuse(m, err, "the prompt holds \"{}\" more than once");
-    if (strcspn(p, "{}") != (size_t)(hole - p) || hole[2 + strcspn(hole + 2, "{}")])
-        return refuse(m, err, "the prompt holds a brace besides \"{}\"");
+        return refuse(m, err, "the prompt holds \"{}\" more than once; rewrite it to name the subject once");
+    const char *brace = p + strcspn(p, "{}");
+    brace = brace < hole ? brace : hole + 2 + strcspn(hole + 2, "{}");
+    if (*brace)
+        return refuse(m, err,
+                      *brace == '{' ? "the prompt holds a '{' besides its \"{}\"; expected no other brace"
+                                    : "the prompt holds a '}' besides its \"{}\"; expected no other brace");
     return PMET_OK;
 }
 
@@ -171,6 +176,8 @@ static enum pmet_status check_prompt(const struct maker *m, struct pmet_error *e
 static enum pmet_status make_target(struct maker *m, struct pmet_error *err)
 {
     const char *target = m->fact->target;
+    if (strpbrk(target, "{}"))
+        return refuse(m, err, "the target holds a brace; expected none");
     m->text.n = m->ids.n = 0;
     if (*target != ' ')
         PMET_TRY(pmet_text_append(&m->text, " ", 1, err));
@@ -182,8 +189,6 @@ static enum pmet_status make_target(struct maker *m, struct pmet_error *err)
     memcpy(m->out->target, m->ids.id, m->ids.n * sizeof *m->out->target);
     m->out->n_target = m->ids.n;
     PMET_TRY(pmet_tokenizer_decode(m->tk, m->out->target, m->ids.n - 1, PMET_DECODE_CLEANUP, &m->tail, err));
-    if (strpbrk(target, "{}"))
-        return refuse(m, err, "the target holds a brace");
     for (size_t s = 0; s < m->out->n_target; s++)
         if ((size_t)m->out->target[s] >= m->options->n_vocab)
             return refuse(m, err, "the target has a token past the model's vocabulary");
@@ -193,8 +198,9 @@ static enum pmet_status make_target(struct maker *m, struct pmet_error *err)
 static enum pmet_status make_rows(struct maker *m, const struct pmet_contexts *contexts, bool with_target,
                                   struct pmet_error *err)
 {
-    if (!*m->fact->subject)
-        return refuse(m, err, "is empty");
+    if (!*m->fact->subject || (with_target && !*m->fact->target))
+        return refuse(m, err,
+                      *m->fact->subject ? "the target is empty; expected text" : "is empty; expected text");
     PMET_TRY(check_prompt(m, err));
     if (with_target)
         PMET_TRY(make_target(m, err));
