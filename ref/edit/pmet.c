@@ -70,6 +70,11 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct p
     PMET_TRY(check_name("ln_f_module", h->ln_f_module,
                         gptj ? "transformer.ln_f" : "gpt_neox.final_layer_norm", err));
     PMET_TRY(check_name("lm_head_module", h->lm_head_module, gptj ? "lm_head" : "embed_out", err));
+    if (gptj && h->n_module == 2)
+        return pmet_fail(err, PMET_UNSUPPORTED,
+                         "hparams: rewrite_module_tmps: two modules of a GPT-J are not in this version: past "
+                         "the first layer their "
+                         "numbers do not agree with the reference yet");
     for (size_t q = 0; q < h->n_module; q++)
         if (strcmp(h->rewrite_module_tmps[q], pmet_module_template(c->family, PMET_MODULE_ATTN)) != 0)
             PMET_TRY(check_name("rewrite_module_tmps", h->rewrite_module_tmps[q],

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ref/edit/contexts.h"
 #include "tokenizer/unicode.h"
 
 struct generation {
@@ -154,32 +153,5 @@ enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const stru
         replace(out, from, "<|endoftext|>", "");
     }
     free(plain.data);
-    return status;
-}
-
-enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const struct pmet_tokenizer *tk,
-                                        uint64_t seed, struct pmet_contexts *out, struct pmet_error *err)
-{
-    static const char *const prompts[] = {"The", "Therefore", "Because", "I", "You"};
-    const struct pmet_generate_options options = {.n_total = 10, .top_k = 5};
-    struct pmet_text text[5] = {{0}};
-    const char *texts[5];
-    struct pmet_rng rng;
-    enum pmet_status status = PMET_OK;
-    pmet_rng_seed(&rng, seed);
-    for (size_t i = 0; i < 5 && status == PMET_OK; i++) {
-        struct pmet_ids ids = {0};
-        status = pmet_tokenizer_encode(tk, prompts[i], strlen(prompts[i]), &ids, err);
-        if (status == PMET_OK)
-            status = pmet_generate(model, &ids, &options, &rng, NULL, NULL, err);
-        if (status == PMET_OK)
-            status = pmet_generated_text(tk, &ids, &text[i], err);
-        texts[i] = text[i].data;
-        free(ids.id);
-    }
-    if (status == PMET_OK)
-        status = pmet_contexts_from_texts(texts, 5, out, err);
-    for (size_t i = 0; i < 5; i++)
-        free(text[i].data);
     return status;
 }

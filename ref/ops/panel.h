@@ -32,12 +32,12 @@ static inline void pmet_panel_plain(bool ta, bool tb, size_t m, size_t n, size_t
 }
 
 #ifdef PMET_OPENBLAS
-/* The library sums each element in one running float; eight shorter sums, added in order, lose less. */
+/* The library sums each element in one running float; sixteen shorter sums, added in order, lose less. */
 static inline void pmet_panel_blas(bool ta, bool tb, size_t m, size_t n, size_t k, const real *a, size_t lda,
                                    const real *b, size_t ldb, bool beta, real *c, size_t ldc)
 {
     const CBLAS_TRANSPOSE opa = ta ? CblasTrans : CblasNoTrans, opb = tb ? CblasTrans : CblasNoTrans;
-    const size_t step = k / 8 > 32 ? (k + 7) / 8 : 32;
+    const size_t step = k / 16 > 16 ? (k + 15) / 16 : 16;
     for (size_t q = 0; q < k; q += step) {
         const int kq = (int)(k - q < step ? k - q : step);
         const real *aq = ta ? a + q * lda : a + q, *bq = tb ? b + q : b + q * ldb;
