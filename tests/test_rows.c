@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: MIT
+ * Rows, labels and lookup indices against those of the published code, and what it raises on.      SPEC
+ * E41-E44 */
+#include <jansson.h>
+#include "ref/edit/rows.h"
+#include "tests/test.h"
+
+#define N_MODEL 4
+static const char *const models[N_MODEL] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
+
+/* A model's tokenizer and contexts, and the rows being looked at. */
+struct setting {
+    const char *name;
+    struct pmet_tokenizer *tk;
+    struct pmet_contexts contexts;
+    struct pmet_rows_options options;
+};
+
+static const char *file_of(const struct setting *s, const char *file)
+{
+    static char path[4][128];
+    static size_t next;
+    char *out = path[next++ % 4];
+    snprintf(out, sizeof path[0], "golden/%s/%s", s->name, file);
+    return out;
+}
+
+static bool setting_open(struct test *t, struct setting *s, size_t model)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    const struct pmet_io *io = pmet_io_system();
+    *s = (struct setting){.name = models[model],
+                          .options = {"facts.json", 128, model % 2 ? 992 : 1024, false}};
+    return CHECK_OK(pmet_tokenizer_open(io, file_of(s, "model"), &s->tk, &err), &err) &&
+           CHECK_OK(pmet_contexts_load(io, file_of(s, "contexts.json"), &s->contexts, &err), &err);
+}
+
+static void setting_close(struct setting *s)
+{
+    pmet_contexts_free(&s->contexts);
+    pmet_tokenizer_close(s->tk);
+}
+
+static json_t *golden(struct test *t, const struct setting *s, const char *file)
+{
+    json_error_t e;
+    json_t *root = json_load_file(file_of(s, file), 0, &e);
+    if (!root)
+        test_fail(t, "%s: %s", file_of(s, file), e.text);
+    return root;
+}
+
+static json_int_t int_at(const json_t *array, size_t i)
+{
+    return json_integer_value(json_array_get(array, i));
+}
+
+static json_int_t int_of(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+/* ids[0..n) are the first n of `expected`, and the rest of it is where `mask` is 0 (no rest, without a mask).
+ */
+static bool ids_equal(const int32_t *ids, size_t n, const json_t *expected, const json_t *mask)
+{
+    if (json_array_size(expected) < n || (!mask && json_array_size(expected) != n))
+        return false;
+    for (size_t i = 0; i < json_array_size(expected); i++)
+        if (i < n ? ids[i] != int_at(expected, i) : int_at(mask, i) != 0)
+            return false;
+    return !mask || n == 0 || int_at(mask, n - 1) == 1;
+}
+
+/* The published labels: -100 where there is none, the target's ids where E43 puts them. */
+static bool labels_equal(const struct pmet_fact_rows *rows, size_t j, const json_t *labels)
+{
+    const size_t first = rows->row[j].n_tok - rows->n_target;
+    for (size_t i = 0; i < json_array_size(labels); i++) {
+        const bool label = i >= first && i < first + rows->n_target;
+        if (int_at(labels, i) != (label ? rows->target[i - first] : -100))
+            return false;
+    }
+    return json_array_size(labels) >= first + rows->n_target;
+}
+
+/* One request of a compute_z file. */
+static void check_request(struct test *t, const struct setting *s, const struct pmet_fact *fact,
+                          const json_t *g, bool odd_lookup, bool odd_target)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_fact_rows rows;
+    const size_t n_failed = t->n_fail;
+    if (!CHECK_OK(pmet_rows_build(s->tk, fact, &s->contexts, &s->options, &rows, &err), &err))
+        return;
+    const json_t *ids = json_object_get(g, "input_ids"), *mask = json_object_get(g, "attention_mask");
+    CHECK(fact->case_id == int_of(g, "case_id"));
+    CHECK(ids_equal(rows.target, rows.n_target, json_object_get(g, "target_ids"), NULL));
+    if (CHECK(rows.n_row == 7 && json_array_size(ids) == 7))
+        for (size_t j = 0; j < rows.n_row; j++) {
+            CHECK(ids_equal(rows.row[j].id, rows.row[j].n_tok, json_array_get(ids, j),
+                            json_array_get(mask, j)));
+            CHECK((json_int_t)rows.row[j].lookup_idx == int_at(json_object_get(g, "lookup_idxs"), j));
+            if (j < 6)
+                CHECK(labels_equal(&rows, j, json_array_get(json_object_get(g, "rewriting_targets"), j)));
+        }
+    CHECK(rows.odd_lookup == odd_lookup && rows.odd_target == odd_target);
+    if (t->n_fail > n_failed)
+        test_fail(t, "%s: case %d: odd_lookup %d, odd_target %d", s->name, (int)fact->case_id,
+                  rows.odd_lookup, rows.odd_target);
+    pmet_rows_free(&rows);
+}
+
+static bool load_facts(struct test *t, const struct setting *s, const char *file, struct pmet_facts *facts)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    const struct pmet_facts_options o = {0};
+    return CHECK_OK(pmet_facts_load(pmet_io_system(), file_of(s, file), o, facts, &err), &err);
+}
+
+/* Of the ten requests none is odd: their texts are tokenised whole just as in parts. */
+TEST(rows_labels_and_indices_are_those_of_the_published_code)
+{
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct setting s;
+        struct pmet_facts facts = {0};
+        if (setting_open(t, &s, m) && load_facts(t, &s, "counterfact.json", &facts)) {
+            json_t *g = golden(t, &s, "compute_z.pmet.fp32.json");
+            CHECK(facts.n_fact == 10 && json_array_size(g) == 10);
+            for (size_t i = 0; i < facts.n_fact && i < json_array_size(g); i++)
+                check_request(t, &s, &facts.fact[i], json_array_get(g, i), false, false);
+            json_decref(g);
+        }
+        pmet_facts_free(&facts);
+        setting_close(&s);
+    }
+}
+
+/* 100: clean-up joins " ." of the target; 101: the target is cut inside a character; 102: the subject ends in
+ * a blank, which is stripped when its tokens are counted; 103: two blanks before it, which here happens to
+ * count the same in parts as whole. */
+TEST(odd_requests_are_computed_as_published_and_marked)
+{
+    static const struct {
+        bool lookup[4], target[4]; /* by model */
+    } odd[4] = {{{0, 0, 0, 0}, {1, 1, 1, 1}},
+                {{0, 0, 0, 0}, {1, 1, 1, 1}},
+                {{1, 1, 1, 1}, {0, 0, 0, 0}},
+                {{0, 0, 0, 0}, {0, 0, 0, 0}}};
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct setting s;
+        struct pmet_facts facts = {0};
+        if (setting_open(t, &s, m) && load_facts(t, &s, "quirk_requests.json", &facts)) {
+            json_t *g = golden(t, &s, "compute_z.pmet_quirk.fp32.json");
+            const json_t *requests = json_object_get(g, "requests");
+            CHECK(facts.n_fact == 6 && json_array_size(requests) == 4);
+            for (size_t i = 0; i < 4 && i < facts.n_fact; i++)
+                check_request(t, &s, &facts.fact[i], json_array_get(requests, i), odd[i].lookup[m],
+                              odd[i].target[m]);
+            json_decref(g);
+        }
+        pmet_facts_free(&facts);
+        setting_close(&s);
+    }
+}
+
+static void refuse(struct test *t, const struct setting *s, const struct pmet_fact *fact, bool keys,
+                   const char *message)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_fact_rows rows = {.n_row = 99};
+    const enum pmet_status status =
+        keys ? pmet_rows_build_keys(s->tk, fact, &s->contexts, &s->options, &rows, &err)
+             : pmet_rows_build(s->tk, fact, &s->contexts, &s->options, &rows, &err);
+    CHECK(status == PMET_INPUT && err.status == PMET_INPUT);
+    CHECK_STR(err.message, message);
+    CHECK(rows.row == NULL && rows.target == NULL && rows.n_row == 0);
+    pmet_rows_free(&rows);
+}
+
+/* Cases 104 and 105: an assertion and an index error there, one line with a way out here. */
+TEST(what_the_published_code_raises_on_is_refused)
+{
+    static const char *const subject[N_MODEL] = {"Cyberdyne Systems", "Wayne Enterprises",
+                                                 "Wayne Enterprises", "Initech"};
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct setting s;
+        struct pmet_facts facts = {0};
+        char message[256];
+        if (setting_open(t, &s, m) && load_facts(t, &s, "quirk_requests.json", &facts) &&
+            CHECK(facts.n_fact == 6)) {
+            json_t *g = golden(t, &s, "compute_z.pmet_quirk.fp32.json");
+            const json_t *errors = json_object_get(g, "errors");
+            for (size_t i = 0; i < 2; i++) {
+                CHECK(int_of(json_array_get(errors, i), "case_id") == facts.fact[4 + i].case_id);
+                snprintf(
+                    message, sizeof message, "facts.json: record %zu (line %zu): subject \"%s\": %s", 4 + i,
+                    facts.fact[4 + i].line, i ? "X" : subject[m],
+                    i ? "the prompt holds \"{}\" more than once; rewrite it to name the subject once"
+                      : "the text before it does not end in a space; rewrite the prompt so that it does");
+                refuse(t, &s, &facts.fact[4 + i], false, message);
+                refuse(t, &s, &facts.fact[4 + i], true, message);
+            }
+            json_decref(g);
+        }
+        pmet_facts_free(&facts);
+        setting_close(&s);
+    }
+}
+
+/* lookup.json: every request under every context, without target tokens. */
+TEST(rows_for_keys_are_those_of_the_published_code)
+{
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct setting s;
+        struct pmet_facts facts[2] = {{0}, {0}};
+        if (setting_open(t, &s, m) && load_facts(t, &s, "counterfact.json", &facts[0]) &&
+            load_facts(t, &s, "quirk_requests.json", &facts[1])) {
+            json_t *g = golden(t, &s, "lookup.json");
+            CHECK(json_array_size(g) == 16);
+            for (size_t i = 0; i < 14; i++) {
+                struct pmet_error err = {PMET_OK, ""};
+                struct pmet_fact_rows rows;
+                const struct pmet_fact *fact = i < 10 ? &facts[0].fact[i] : &facts[1].fact[i - 10];
+                const json_t *expected = json_object_get(json_array_get(g, i), "rows");
+                CHECK(int_of(json_array_get(g, i), "case_id") == fact->case_id);
+                if (!CHECK_OK(pmet_rows_build_keys(s.tk, fact, &s.contexts, &s.options, &rows, &err), &err))
+                    continue;
+                CHECK(rows.target == NULL && rows.n_target == 0 && !rows.odd_target);
+                if (CHECK(rows.n_row == 6 && json_array_size(expected) == 6))
+                    for (size_t j = 0; j < 6; j++) {
+                        const json_t *e = json_array_get(expected, j);
+                        CHECK(ids_equal(rows.row[j].id, rows.row[j].n_tok, json_object_get(e, "input_ids"),
+                                        NULL));
+                        CHECK((json_int_t)rows.row[j].lookup_idx == int_of(e, "subject_last"));
+                    }
+                pmet_rows_free(&rows);
+            }
+            json_decref(g);
+        }
+        pmet_facts_free(&facts[0]);
+        pmet_facts_free(&facts[1]);
+        setting_close(&s);
+    }
+}
+
+/* A fact over string literals, for functions that only read it. */
+static struct pmet_fact fact_of(char *prompt, char *subject, char *target)
+{
+    return (struct pmet_fact){
+        .prompt = prompt, .subject = subject, .target = target, .record = 3, .line = 17};
+}
+
+#define AT "facts.json: record 3 (line 17): "
+
+TEST(prompts_and_targets_that_cannot_be_filled_are_refused)
+{
+    static const struct {
+        const char *prompt, *subject, *target, *message;
+    } cases[] = {
+        {"The capital of France is", "France", "Rome",
+         AT "subject \"France\": the prompt holds no \"{}\"; expected one, for the subject"},
+        {"", "France", "Rome",
+         AT "subject \"France\": the prompt holds no \"{}\"; expected one, for the subject"},
+        {"{} and {}", "X", "Y",
+         AT "subject \"X\": the prompt holds \"{}\" more than once; rewrite it to name the subject once"},
+        {"{a} of {} is", "X", "Y",
+         AT "subject \"X\": the prompt holds a '{' besides its \"{}\"; expected no other brace"},
+        {"} of {} is", "X", "Y",
+         AT "subject \"X\": the prompt holds a '}' besides its \"{}\"; expected no other brace"},
+        {"{} is }", "X", "Y",
+         AT "subject \"X\": the prompt holds a '}' besides its \"{}\"; expected no other brace"},
+        {"{{}} is", "X", "Y",
+         AT "subject \"X\": the prompt holds a '{' besides its \"{}\"; expected no other brace"},
+        {"{} is {0", "X", "Y",
+         AT "subject \"X\": the prompt holds a '{' besides its \"{}\"; expected no other brace"},
+        {"{} is", "", "Y", AT "subject \"\": is empty; expected text"},
+        {"{} is", "X", "", AT "subject \"X\": the target is empty; expected text"},
+        {"{} is", "X", "a {} b", AT "subject \"X\": the target holds a brace; expected none"},
+        {"{} is", "X", "}", AT "subject \"X\": the target holds a brace; expected none"},
+        {"(\"{}\" is", "X", "Y",
+         AT "subject \"X\": the text before it does not end in a space; rewrite the prompt so that it does"},
+        {"of\t{} is", "X", "Y",
+         AT "subject \"X\": the text before it does not end in a space; rewrite the prompt so that it does"},
+        {"of\xc2\xa0{} is", "X", "Y",
+         AT "subject \"X\": the text before it does not end in a space; rewrite the prompt so that it does"},
+    };
+    struct setting s;
+    if (setting_open(t, &s, 0))
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            char prompt[64], subject[64], target[64];
+            snprintf(prompt, sizeof prompt, "%s", cases[i].prompt);
+            snprintf(subject, sizeof subject, "%s", cases[i].subject);
+            snprintf(target, sizeof target, "%s", cases[i].target);
+            const struct pmet_fact fact = fact_of(prompt, subject, target);
+            refuse(t, &s, &fact, false, cases[i].message);
+        }
+    setting_close(&s);
+}
+
+TEST(rows_that_the_model_cannot_take_are_refused)
+{
+    struct setting s;
+    char prompt[] = "The capital of {} is", subject[] = "France", target[] = "a";
+    const struct pmet_fact fact = fact_of(prompt, subject, target);
+    if (setting_open(t, &s, 0)) {
+        s.options.n_ctx = 6; /* row 0, "The capital of France is", has 7: golden lookup.json, case 0 */
+        refuse(t, &s, &fact, false, AT "row 0: found 7 tokens; the model takes at most 6");
+        s.options.n_ctx = 17;
+        refuse(t, &s, &fact, true, AT "row 1: found 18 tokens; the model takes at most 17");
+        s.options.n_ctx = 18;
+        struct pmet_fact_rows rows;
+        struct pmet_error err = {PMET_OK, ""};
+        CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &rows, &err), &err);
+        pmet_rows_free(&rows);
+        s.options.n_vocab = 834; /* its ids: 281 372 269 834 273 336 268 */
+        refuse(t, &s, &fact, true, AT "row 0: found token id 834; the model's embedding has 834 rows");
+        s.options.n_vocab = 500;
+        refuse(t, &s, &fact, false, AT "row 0: found token id 834; the model's embedding has 500 rows");
+        s.options.n_vocab = 200;
+        refuse(t, &s, &fact, false,
+               AT "subject \"France\": the target has a token past the model's vocabulary");
+    }
+    setting_close(&s);
+}
+
+/* NeoX has two blanks as one token, of which the prefix "It was " and the word " %" know nothing: 4 + 2
+ * tokens in parts, 5 in one. Where the subject ends its prompt, the index is then past the row, and the
+ * published code edits a padding token. */
+TEST(an_index_past_the_end_of_its_row_is_refused)
+{
+    struct setting s;
+    char prompt[] = "It was  {}", longer[] = "It was  {} of", subject[] = "%", target[] = "a";
+    const struct pmet_fact fact = fact_of(prompt, subject, target), odd = fact_of(longer, subject, target);
+    if (setting_open(t, &s, 2)) {
+        struct pmet_fact_rows rows;
+        struct pmet_error err = {PMET_OK, ""};
+        refuse(t, &s, &fact, true, AT "row 0: lookup index 5 is past the row's 5 tokens (\"It was  %\")");
+        refuse(t, &s, &fact, false, AT "row 0: lookup index 5 is past the row's 5 tokens (\"It was  %\")");
+        /* with a word after it the index is in the row, if on the wrong token: odd */
+        CHECK_OK(pmet_rows_build_keys(s.tk, &odd, &s.contexts, &s.options, &rows, &err), &err);
+        CHECK(rows.odd_lookup && rows.row[0].lookup_idx == 5);
+        pmet_rows_free(&rows);
+    }
+    setting_close(&s);
+}
+
+/* Clean-up closes the gaps before the full stops, so that the row has fewer tokens than the target alone. */
+TEST(labels_that_begin_before_their_row_are_refused)
+{
+    struct setting s;
+    char prompt[] = "{}", subject[] = "X", target[] = " . . . . . . .";
+    const struct pmet_fact fact = fact_of(prompt, subject, target);
+    if (setting_open(t, &s, 0))
+        refuse(t, &s, &fact, false, AT "row 0 has 8 tokens; the target alone has 14");
+    setting_close(&s);
+}
+
+TEST(strict_refuses_what_is_odd)
+{
+    static const char *const message[2] = {"facts.json: record 0 (line 2): subject \"Wayne Enterprises\": "
+                                           "the target's labels are not where its tokens are "
+                                           "(--strict)",
+                                           "facts.json: record 2 (line 32): subject \"Stark Industries \": "
+                                           "the lookup index is not its last token once the "
+                                           "row is tokenised whole (--strict)"};
+    struct setting s;
+    struct pmet_facts facts = {0};
+    if (setting_open(t, &s, 2) && load_facts(t, &s, "quirk_requests.json", &facts) &&
+        CHECK(facts.n_fact == 6)) {
+        struct pmet_fact_rows rows;
+        struct pmet_error err = {PMET_OK, ""};
+        s.options.strict = true;
+        refuse(t, &s, &facts.fact[0], false, message[0]);
+        refuse(t, &s, &facts.fact[2], false, message[1]);
+        refuse(t, &s, &facts.fact[2], true, message[1]);
+        /* without a target there is nothing odd about it */
+        CHECK_OK(pmet_rows_build_keys(s.tk, &facts.fact[0], &s.contexts, &s.options, &rows, &err), &err);
+        pmet_rows_free(&rows);
+    }
+    pmet_facts_free(&facts);
+    setting_close(&s);
+}
+
+static bool same_rows(const struct pmet_fact_rows *a, const struct pmet_fact_rows *b, size_t n_row)
+{
+    bool same = a->n_row >= n_row && b->n_row >= n_row;
+    for (size_t j = 0; same && j < n_row; j++)
+        same = a->row[j].n_tok == b->row[j].n_tok && a->row[j].lookup_idx == b->row[j].lookup_idx &&
+               memcmp(a->row[j].id, b->row[j].id, a->row[j].n_tok * sizeof *a->row[j].id) == 0;
+    return same;
+}
+
+/* The leading space is added where it lacks; a second one is the user's. */
+TEST(a_target_means_the_same_with_and_without_its_leading_space)
+{
+    struct setting s;
+    char prompt[] = "The capital of {} is", subject[] = "France", bare[] = "Cape Town",
+         spaced[] = " Cape Town", twice[] = "  Cape Town";
+    const struct pmet_fact fact[3] = {fact_of(prompt, subject, bare), fact_of(prompt, subject, spaced),
+                                      fact_of(prompt, subject, twice)};
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct pmet_fact_rows rows[3] = {{0}, {0}, {0}};
+        struct pmet_error err = {PMET_OK, ""};
+        if (setting_open(t, &s, m)) {
+            for (size_t i = 0; i < 3; i++)
+                CHECK_OK(pmet_rows_build(s.tk, &fact[i], &s.contexts, &s.options, &rows[i], &err), &err);
+            CHECK(rows[0].n_target == rows[1].n_target &&
+                  memcmp(rows[0].target, rows[1].target, rows[0].n_target * sizeof(int32_t)) == 0);
+            CHECK(same_rows(&rows[0], &rows[1], 7));
+            CHECK(rows[2].n_target > rows[0].n_target);
+        }
+        for (size_t i = 0; i < 3; i++)
+            pmet_rows_free(&rows[i]);
+        setting_close(&s);
+    }
+}
+
+/* With a target of one token nothing is appended: the rows of the optimisation are those of the keys. Braces
+ * in a subject are text; it is put in last. */
+TEST(a_target_of_one_token_adds_nothing_to_the_rows)
+{
+    struct setting s;
+    char prompt[] = "The capital of {} is", target[] = "a";
+    static const char *const subjects[] = {"France", "{}", "{0} {{", "村上春樹", "Mary O'Neill"};
+    for (size_t m = 0; m < N_MODEL; m++) {
+        if (setting_open(t, &s, m))
+            for (size_t i = 0; i < sizeof subjects / sizeof *subjects; i++) {
+                char subject[32];
+                struct pmet_fact_rows with, without;
+                struct pmet_error err = {PMET_OK, ""};
+                snprintf(subject, sizeof subject, "%s", subjects[i]);
+                const struct pmet_fact fact = fact_of(prompt, subject, target);
+                if (CHECK_OK(pmet_rows_build(s.tk, &fact, &s.contexts, &s.options, &with, &err), &err) &&
+                    CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &without, &err),
+                             &err)) {
+                    CHECK(with.n_target == 1 && with.n_row == 7 && without.n_row == 6);
+                    CHECK(same_rows(&with, &without, 6));
+                    CHECK(!with.odd_lookup && !with.odd_target && !without.odd_lookup);
+                    pmet_rows_free(&without);
+                }
+                pmet_rows_free(&with);
+            }
+        setting_close(&s);
+    }
+}
+
+/* E42 strips as Python does: all of White_Space, and U+001C to U+001F; not the zero-width space. A subject
+ * that leads its text is not stripped. */
+TEST(outer_blanks_of_a_subject_do_not_move_the_index)
+{
+    static const struct {
+        const char *subject;
+        bool moves;
+    } cases[] = {
+        {"France", false},
+        {" France ", false},
+        {"\t\n\v\f\r France\x1c\x1d\x1e\x1f", false},
+        {"\xc2\xa0\xe3\x80\x80" /* U+00A0 U+3000 */ "France\xc2\x85\xe2\x80\xa8" /* U+0085 U+2028 */, false},
+        {"France\xe2\x80\x8b" /* U+200B */, true},
+        {"France\x1b", true}};
+    struct setting s;
+    char prompt[] = "The capital of {} is it not", leading[] = "{} is", target[] = "a";
+    if (setting_open(t, &s, 1))
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            char subject[64];
+            struct pmet_fact_rows rows;
+            struct pmet_error err = {PMET_OK, ""};
+            snprintf(subject, sizeof subject, "%s", cases[i].subject);
+            struct pmet_fact fact = fact_of(prompt, subject, target);
+            if (!CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &rows, &err), &err))
+                continue;
+            if (!CHECK((rows.row[0].lookup_idx != 5) == cases[i].moves))
+                test_fail(t, "case %zu: %zu", i, rows.row[0].lookup_idx);
+            pmet_rows_free(&rows);
+            fact.prompt = leading;
+            CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &rows, &err), &err);
+            CHECK(!rows.row || (rows.row[0].lookup_idx == 2) == (i == 0));
+            CHECK(!rows.row || rows.row[0].lookup_idx + 2 == rows.row[0].n_tok);
+            pmet_rows_free(&rows);
+        }
+    setting_close(&s);
+}
+
+TEST_MAIN(CASE(rows_labels_and_indices_are_those_of_the_published_code),
+          CASE(odd_requests_are_computed_as_published_and_marked),
+          CASE(what_the_published_code_raises_on_is_refused),
+          CASE(rows_for_keys_are_those_of_the_published_code),
+          CASE(prompts_and_targets_that_cannot_be_filled_are_refused),
+          CASE(rows_that_the_model_cannot_take_are_refused),
+          CASE(an_index_past_the_end_of_its_row_is_refused),
+          CASE(labels_that_begin_before_their_row_are_refused), CASE(strict_refuses_what_is_odd),
+          CASE(a_target_means_the_same_with_and_without_its_leading_space),
+          CASE(a_target_of_one_token_adds_nothing_to_the_rows),
+          CASE(outer_blanks_of_a_subject_do_not_move_the_index))
