@@ -55,6 +55,42 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libpmet.a
 .PHONY: tests
 tests: $(B)/pmet $(TESTS)
 
+ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%)
+
+.PHONY: deps
+deps: ## installs what is missing, with apt where it can
+	@tests/deps.sh
+
+.PHONY: demo
+demo: deps ## builds, edits the ten facts of golden/gptj-A, shows what changed
+	@$(MAKE) --no-print-directory REAL=float all
+	@tests/demo.sh build/float/pmet
+
+.PHONY: test
+test: deps ## every test in both builds of real: float and double
+	@$(MAKE) --no-print-directory REAL=float tests
+	@$(MAKE) --no-print-directory REAL=double tests
+	@tests/run.sh $(ALL_TESTS)
+
+.PHONY: sanitize
+sanitize: deps ## the tests under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory REAL=float SAN=1 CFLAGS=-O1 tests
+	@ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 tests/run.sh $(TEST_SRC:%.c=build/float-san/%)
+
+.PHONY: test-long
+test-long: sanitize ## the sanitizer build of every test
+
+.PHONY: spec-check
+spec-check: ## equations of SPEC.md that no source or no test cites
+	@tests/spec_check.sh
+
+.PHONY: install
+install: all ## PREFIX=/usr/local, DESTDIR=
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
+	$(INSTALL) $(B)/pmet $(DESTDIR)$(PREFIX)/bin/pmet
+	$(INSTALL) -m 644 include/pmet.h $(DESTDIR)$(PREFIX)/include/pmet.h
+	$(INSTALL) -m 644 $(B)/libpmet.a $(DESTDIR)$(PREFIX)/lib/libpmet.a
+
 .PHONY: format
 format: ## clang-format over all sources
 	clang-format -i $(shell git ls-files '*.c' '*.h')

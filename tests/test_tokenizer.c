@@ -156,8 +156,7 @@ TEST(decode_of_encode_gives_any_bytes_back)
             char text[400];
             const size_t n = test_rng_next(&r) % sizeof text;
             for (size_t i = 0; i < n; i++) /* half of them near ASCII, so that words and runs appear */
-                text[i] = (char)(unsigned char)(k % 2 ? test_rng_next(&r)
-                                                      : " a'\t1s\xc3\xa9\n<|"[test_rng_next(&r) % 12]);
+                text[i] = k % 2 ? (char)(unsigned char)test_rng_next(&r) : " a'\t1s\xc3\xa9\n<|"[test_rng_next(&r) % 12];
             check_round_trip(t, tk, text, n);
         }
         pmet_tokenizer_close(tk);
