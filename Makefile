@@ -9,6 +9,7 @@ BLAS    ?= $(shell pkg-config --exists openblas 2>/dev/null && echo openblas || 
 CFLAGS  ?= -O3 -march=native
 INSTALL ?= install
 
+COMMA    := ,
 VERSION  := $(shell sed -n 's/.*PMET_VERSION "\(.*\)"/\1/p' include/pmet.h)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvla -Wdouble-promotion \
             -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wundef -Werror
@@ -20,7 +21,6 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. $(WARNINGS) -ffp-contract=off
               $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) \
               $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
 ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
-COMMA := ,
 
 LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/ops/*.c ref/model/*.c ref/edit/*.c ref/eval/*.c))
 CLI_SRC  := $(sort $(filter-out cli/main.c,$(wildcard cli/*.c)))
