@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: MIT
+ * Facts files: every form of a record, what is refused and in which words, contradictions.      SPEC §4.1 */
+#include <errno.h>
+#include <jansson.h>
+#include <time.h>
+#include "ref/edit/facts.h"
+#include "tests/fault.h"
+#include "tests/fuzz.h"
+
+static enum pmet_status load_text(const char *text, size_t n, struct pmet_facts_options options,
+                                  struct pmet_facts *out, struct pmet_error *err)
+{
+    const char *path = test_path("facts.json");
+    test_write_file(path, text, n);
+    *err = (struct pmet_error){PMET_OK, ""};
+    return pmet_facts_load(pmet_io_system(), path, options, out, err);
+}
+
+static bool load_ok(struct test *t, const char *text, struct pmet_facts_options options,
+                    struct pmet_facts *out)
+{
+    struct pmet_error err;
+    if (CHECK_OK(load_text(text, strlen(text), options, out, &err), &err))
+        return true;
+    test_fail(t, "%s", text);
+    return false;
+}
+
+static bool is_fact(const struct pmet_fact *f, const char *prompt, const char *subject, const char *target)
+{
+    return strcmp(f->prompt, prompt) == 0 && strcmp(f->subject, subject) == 0 &&
+           strcmp(f->target, target) == 0;
+}
+
+static const struct pmet_facts_options plain = {0, PMET_CONFLICTS_REFUSE, false};
+
+TEST(every_form_of_a_record_is_read)
+{
+    static const char text[] =
+        "[{\"case_id\": 7, \"pararel_idx\": 1, \"requested_rewrite\": {\"prompt\": \"{} was born in\", "
+        "\"subject\": "
+        "\"Ada\", \"target_new\": {\"str\": \"Oslo\", \"id\": \"Q1\"}, \"target_true\": {\"str\": "
+        "\"London\"}}, "
+        "\"note\": [{\"}\": \"\\\"]\"}]},\n"
+        " {\"case_id\": 100, \"prompt\": \"The head of {} is\", \"subject\": \"Initech \", \"target_new\": "
+        "{\"str\": "
+        "\"Bob\"}, \"target_true\": {\"str\": \"Paul\"}},\n"
+        "\n {\"prompt\": \"{} is the capital of\", \"subject\": \"Rome\", \"target_new\": \" Peru\"},"
+        "{\"prompt\": \"Lima is in\", \"subject\": \"Lima\", \"target\": \"Chile\", \"target_true\": "
+        "\"Peru\"},\n"
+        " {\"src\": \"Where is Bor? I mean Bor.\", \"subject\": \"Bor\", \"answers\": [\"here\", \"there\"], "
+        "\"alt\": "
+        "\"away\"},\n"
+        " {\"case_id\": null, \"prompt\": \"In {}\", \"subject\": \"{}\", \"target\": {\"str\": \"x\"}, "
+        "\"target_true\": null}]\n";
+    struct pmet_facts f;
+    if (!load_ok(t, text, plain, &f) || !CHECK(f.n_fact == 6))
+        return;
+    CHECK(is_fact(&f.fact[0], "{} was born in", "Ada", "Oslo"));
+    CHECK(is_fact(&f.fact[1], "The head of {} is", "Initech ", "Bob"));
+    CHECK(is_fact(&f.fact[2], "{} is the capital of", "Rome", " Peru"));
+    CHECK(is_fact(&f.fact[3], "{} is in", "Lima", "Chile"));
+    CHECK(is_fact(&f.fact[4], "Where is {}? I mean {}.", "Bor", "here"));
+    CHECK(is_fact(&f.fact[5], "In {}", "{}", "x"));
+    static const int64_t case_id[6] = {7, 100, 2, 3, 4, 5};
+    static const size_t line[6] = {1, 2, 4, 4, 5, 6};
+    static const char *const was[6] = {"London", "Paul", NULL, "Peru", NULL, NULL};
+    for (size_t i = 0; i < 6; i++) {
+        CHECK(f.fact[i].record == i && f.fact[i].line == line[i] && f.fact[i].case_id == case_id[i]);
+        CHECK(was[i] ? f.fact[i].target_true && strcmp(f.fact[i].target_true, was[i]) == 0
+                     : !f.fact[i].target_true);
+    }
+    CHECK(f.n_dropped == 0 && f.n_shared_subject == 0);
+    pmet_facts_free(&f);
+    pmet_facts_free(&f); /* twice does no harm */
+    struct pmet_facts_options alt = plain;
+    alt.zsre_alt = true;
+    if (load_ok(t, text, alt, &f)) {
+        CHECK(is_fact(&f.fact[4], "Where is {}? I mean {}.", "Bor", "away"));
+        CHECK(is_fact(&f.fact[3], "{} is in", "Lima", "Chile"));
+        pmet_facts_free(&f);
+    }
+}
+
+TEST(json_lines_and_arrays_read_alike)
+{
+    static const char *const texts[] = {
+        "{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"}\n{\"prompt\":\"{} "
+        "d\",\"subject\":\"e\",\"target\":\"f\"}\n",
+        "\n\r\n{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"}\r\n\t\n{\"prompt\":\"{} "
+        "d\",\"subject\":\"e\",\"target\":\"f\"}",
+        "{\"prompt\":\"{} a\",\n\"subject\":\"b\",\"target\":\"c\"}{\"prompt\":\"{} "
+        "d\",\"subject\":\"e\",\"target\":\"f\"}",
+        "[{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"},{\"prompt\":\"{} "
+        "d\",\"subject\":\"e\",\"target\":\"f\"}]",
+        " [ {\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"} , {\"prompt\":\"{} "
+        "d\",\"subject\":\"e\",\"target\":\"\\u0066\"}\n]\n\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct pmet_facts f;
+        if (!load_ok(t, texts[i], plain, &f))
+            continue;
+        CHECK(f.n_fact == 2 && is_fact(&f.fact[0], "{} a", "b", "c") &&
+              is_fact(&f.fact[1], "{} d", "e", "f"));
+        pmet_facts_free(&f);
+    }
+}
+
+/* All four golden files, as jansson has them: non-ASCII subjects, targets with and without a leading space.
+ */
+TEST(published_records_keep_every_byte)
+{
+    static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
+    for (size_t m = 0; m < 4; m++) {
+        char path[64];
+        struct pmet_facts f;
+        struct pmet_error err = {PMET_OK, ""};
+        snprintf(path, sizeof path, "golden/%s/counterfact.json", models[m]);
+        if (!CHECK_OK(pmet_facts_load(pmet_io_system(), path, plain, &f, &err), &err))
+            continue;
+        json_t *g = json_load_file(path, 0, NULL);
+        CHECK(f.n_fact == 10 && json_array_size(g) == 10 && strcmp(f.path, path) == 0);
+        for (size_t i = 0; i < f.n_fact; i++) {
+            const char *prompt = "", *subject = "", *target = "", *was = "";
+            int id = -1;
+            json_unpack(json_array_get(g, i), "{s:i, s:{s:s, s:s, s:{s:s}, s:{s:s}}}", "case_id", &id,
+                        "requested_rewrite", "prompt", &prompt, "subject", &subject, "target_new", "str",
+                        &target, "target_true", "str", &was);
+            CHECK(*prompt && is_fact(&f.fact[i], prompt, subject, target) && f.fact[i].case_id == id);
+            CHECK(f.fact[i].target_true && strcmp(f.fact[i].target_true, was) == 0);
+        }
+        json_decref(g);
+        pmet_facts_free(&f);
+    }
+}
+
+TEST(the_hash_is_of_the_files_bytes)
+{
+    struct pmet_facts f;
+    if (load_ok(t, "{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"}\n", plain, &f)) {
+        CHECK_STR(f.sha256, "0a76b1ace0ce0a162765928f7b036c3be7601bb00eb99fea884e54c5a23f9986");
+        pmet_facts_free(&f);
+    }
+}
+
+TEST(a_limit_takes_the_first_facts)
+{
+    static const char text[] = "{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"}\n"
+                               "{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"d\"}\n"
+                               "{\"prompt\":7}\n";
+    struct pmet_facts f;
+    struct pmet_facts_options o = plain;
+    o.limit = 1; /* neither the contradiction nor the broken record is reached */
+    if (load_ok(t, text, o, &f)) {
+        CHECK(f.n_fact == 1 && is_fact(&f.fact[0], "{} a", "b", "c"));
+        pmet_facts_free(&f);
+    }
+    o.limit = 2;
+    o.conflicts = PMET_CONFLICTS_LAST;
+    if (load_ok(t, text, o, &f)) {
+        CHECK(f.n_fact == 1 && f.n_dropped == 1 && is_fact(&f.fact[0], "{} a", "b", "d"));
+        pmet_facts_free(&f);
+    }
+    o.limit = 3;
+    struct pmet_error err;
+    CHECK(load_text(text, sizeof text - 1, o, &f, &err) == PMET_INPUT);
+}
+
+#define GOOD "{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"}"
+#define REWRITE(request) "{\"case_id\":1,\"requested_rewrite\":" request "}"
+
+/* The message after the path of the file; the whole, where n says how many bytes hold NUL. */
+struct refusal {
+    const char *text, *message;
+    size_t n;
+};
+
+static void try_refusals(struct test *t, const struct refusal *r, size_t n, enum pmet_status expected)
+{
+    const char *dir = test_tmpdir();
+    for (size_t i = 0; i < n; i++) {
+        struct pmet_facts f = {.n_fact = 9};
+        struct pmet_error err;
+        const enum pmet_status status =
+            load_text(r[i].text, r[i].n ? r[i].n : strlen(r[i].text), plain, &f, &err);
+        const char *prefix = "/facts.json: ";
+        CHECK(strncmp(err.message, dir, strlen(dir)) == 0 &&
+              strncmp(err.message + strlen(dir), prefix, strlen(prefix)) == 0);
+        CHECK_STR(strlen(err.message) > strlen(dir) + strlen(prefix)
+                      ? err.message + strlen(dir) + strlen(prefix)
+                      : err.message,
+                  r[i].message);
+        if (!CHECK(status == expected && err.status == expected))
+            test_fail(t, "status %d: %s", (int)status, r[i].text);
+        CHECK(f.n_fact == 0 && !f.fact && !f.path);
+    }
+}
+#define TRY(cases, status) try_refusals(t, cases, sizeof cases / sizeof *cases, status)
+
+TEST(files_that_are_not_records_are_refused)
+{
+    static const struct refusal cases[] = {
+        {"\xef\xbb\xbf" GOOD, "begins with a byte order mark; expected UTF-8 without one", 0},
+        {"hello", "record 0 (line 1): found 'h'; expected an object", 0},
+        {"\n\n\"a\"", "record 0 (line 3): found '\"'; expected an object", 0},
+        {GOOD "\n\n7", "record 1 (line 3): found '7'; expected an object", 0},
+        {GOOD ",\n" GOOD, "record 1 (line 1): found ','; expected an object", 0},
+        {GOOD "\n\xc3\xa9", "record 1 (line 2): found byte 0xc3; expected an object", 0},
+        {GOOD "\n\0", "record 1 (line 2): found byte 0x00; expected an object", sizeof GOOD + 1},
+        {"[", "record 0 (line 1): found the end of the file; expected an object", 0},
+        {"[[" GOOD "]]", "record 0 (line 1): found '['; expected an object", 0},
+        {"[" GOOD, "record 1 (line 1): found the end of the file; expected ',' or ']'", 0},
+        {"[" GOOD "\n" GOOD "]", "record 1 (line 2): found '{'; expected ',' or ']'", 0},
+        {"[" GOOD ",\n]", "record 1 (line 2): found ']'; expected an object", 0},
+        {"[," GOOD "]", "record 0 (line 1): found ','; expected an object", 0},
+        {"[" GOOD ",", "record 1 (line 1): found the end of the file; expected an object", 0},
+        {"[" GOOD "]\n\n]", "record 1 (line 3): found ']'; expected nothing after the array", 0},
+        {"[" GOOD "]" GOOD, "record 1 (line 1): found '{'; expected nothing after the array", 0},
+        {GOOD "\n{\"prompt\":\"a\",", "record 1 (line 2): the file ends before the record does", 0},
+        {"{", "record 0 (line 1): the file ends before the record does", 0},
+    };
+    TRY(cases, PMET_FORMAT);
+}
+
+TEST(records_that_are_not_json_are_refused)
+{
+    static const struct refusal cases[] = {
+        {GOOD "\n{\"prompt\" \"a\"}", "record 1: line 2 column 13: not JSON: ':' expected near '\"a\"'", 0},
+        {"[" GOOD ",\n\n{\"a\":[1,}]}]", "record 1: line 3 column 9: not JSON: unexpected token near '}'", 0},
+        {"{\"prompt\": \"a\n\"}", "record 0: line 1 column 13: not JSON: unexpected newline near '\"a'", 0},
+        {"{\"a\":1,\"a\":2}", "record 0: line 1 column 10: duplicate object key near '\"a\"'", 0},
+        {"{\"a\":\"\xff\"}", "record 0: line 1 column 6: not JSON: unable to decode byte 0xff near '\"'", 0},
+        {"{\"a\":\"\\u0000\"}",
+         "record 0: line 1 column 13: found \\u0000 in a string; expected text without it", 0},
+        {"{\"a\":NaN}", "record 0: line 1 column 8: not JSON: invalid token near 'NaN'", 0},
+        {"{'a':1}", "record 0: line 1 column 2: not JSON: string or '}' expected near '''", 0},
+    };
+    TRY(cases, PMET_FORMAT);
+}
+
+TEST(fields_of_the_wrong_kind_are_refused_by_name)
+{
+    static const struct refusal cases[] = {
+        {"", "holds no facts", 0},
+        {" \n\n", "holds no facts", 0},
+        {"[]", "holds no facts", 0},
+        {"[\n]\n", "holds no facts", 0},
+        {"{}", "record 0 (line 1): prompt: found nothing; expected a string", 0},
+        {"{\"requests\":[" GOOD "]}", "record 0 (line 1): prompt: found nothing; expected a string", 0},
+        {"\n" REWRITE("7"), "record 0 (line 2): requested_rewrite: found an integer; expected an object", 0},
+        {REWRITE("{}"), "record 0 (line 1): requested_rewrite.prompt: found nothing; expected a string", 0},
+        {GOOD "\n" REWRITE("{\"prompt\":\"{}\",\"subject\":1.5}"),
+         "record 1 (line 2): requested_rewrite.subject: found a number with a fraction or exponent; expected "
+         "a "
+         "string",
+         0},
+        {REWRITE("{\"prompt\":\"{}\",\"subject\":\"\"}"),
+         "record 0 (line 1): requested_rewrite.subject: found an empty string; expected text", 0},
+        {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\"}"),
+         "record 0 (line 1): requested_rewrite.target_new: found nothing; expected a string, or an object "
+         "with "
+         "\"str\"",
+         0},
+        {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{}}"),
+         "record 0 (line 1): requested_rewrite.target_new.str: found nothing; expected a string", 0},
+        {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":null}}"),
+         "record 0 (line 1): requested_rewrite.target_new.str: found null; expected a string", 0},
+        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":[]}",
+         "record 0 (line 1): target: found an array; expected a string, or an object with \"str\"", 0},
+        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"\"}",
+         "record 0 (line 1): target: found an empty string; expected text", 0},
+        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\",\"target_new\":true}",
+         "record 0 (line 1): target_new: found a boolean; expected a string, or an object with \"str\"", 0},
+        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\",\"target_true\":0}",
+         "record 0 (line 1): target_true: found an integer; expected a string, or an object with \"str\"", 0},
+        {"{\"case_id\":\"7\",\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
+         "record 0 (line 1): case_id: found a string; expected an integer", 0},
+        {"{\"case_id\":7.0,\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
+         "record 0 (line 1): case_id: found a number with a fraction or exponent; expected an integer", 0},
+        {"{\"prompt\":\"the capital\",\"subject\":\"Rome\",\"target\":\"c\"}",
+         "record 0 (line 1): prompt: found no \"{}\", and the subject \"Rome\" 0 times; expected one or the "
+         "other, "
+         "once",
+         0},
+        {"{\"prompt\":\"Rome, Rome\",\"subject\":\"Rome\",\"target\":\"c\"}",
+         "record 0 (line 1): prompt: found no \"{}\", and the subject \"Rome\" 2 times; expected one or the "
+         "other, "
+         "once",
+         0},
+        {"{\"src\":\"Who?\",\"answers\":[\"a\"]}",
+         "record 0 (line 1): subject: found nothing; expected a string", 0},
+        {"{\"src\":7,\"subject\":\"b\",\"answers\":[\"a\"]}",
+         "record 0 (line 1): src: found an integer; expected a string", 0},
+        {"{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":\"a\"}",
+         "record 0 (line 1): answers: found a string; expected an array of strings", 0},
+        {"{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":[]}",
+         "record 0 (line 1): answers[0]: found nothing; expected a string", 0},
+        {"{\"src\":\"Who is B?\",\"subject\":\"b\",\"answers\":[\"a\"]}",
+         "record 0 (line 1): src: found no \"b\"; expected the subject in it", 0},
+    };
+    TRY(cases, PMET_INPUT);
+}
+
+TEST(the_zsre_target_alt_is_asked_for_by_name)
+{
+    static const char text[] = "{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":[\"a\"]}";
+    struct pmet_facts f;
+    struct pmet_error err;
+    struct pmet_facts_options o = plain;
+    o.zsre_alt = true;
+    CHECK(load_text(text, sizeof text - 1, o, &f, &err) == PMET_INPUT);
+    CHECK(strstr(err.message, "record 0 (line 1): alt: found nothing; expected a string") != NULL);
+}
+
+/* Records 0 and 3 ask the same in other words ("{} is in" of Lima, "Lima {} in" of is), 2 is an exact double.
+ */
+static const char contradicting[] = "{\"prompt\":\"{} is in\",\"subject\":\"Lima\",\"target\":\"Peru\"}\n"
+                                    "{\"prompt\":\"{} is in\",\"subject\":\"Oslo\",\"target\":\"Peru\"}\n"
+                                    "\n"
+                                    "{\"prompt\":\"Lima is in\",\"subject\":\"Lima\",\"target\":\" Peru\"}\n"
+                                    "{\"prompt\":\"Lima {} in\",\"subject\":\"is\",\"target\":\"Chile\"}\n"
+                                    "{\"prompt\":\"{} is in \",\"subject\":\"Lima\",\"target\":\"Chile\"}\n";
+
+TEST(contradictions_are_refused_with_both_places)
+{
+    static const struct refusal cases[] = {{contradicting,
+                                            "records 0 (line 1) and 3 (line 5) contradict each other: \"Lima "
+                                            "is in\" goes on \"Peru\" and \"Chile\"; "
+                                            "--conflicts first or last chooses",
+                                            0}};
+    TRY(cases, PMET_INPUT);
+}
+
+TEST(of_contradictions_the_first_or_the_last_is_kept)
+{
+    struct pmet_facts f;
+    struct pmet_facts_options o = plain;
+    o.conflicts = PMET_CONFLICTS_FIRST;
+    if (load_ok(t, contradicting, o, &f)) {
+        static const size_t record[4] = {0, 1, 2, 4}; /* doubles stay, the order too */
+        CHECK(f.n_fact == 4 && f.n_dropped == 1 && f.n_shared_subject == 3);
+        for (size_t i = 0; i < f.n_fact && i < 4; i++)
+            CHECK(f.fact[i].record == record[i]);
+        pmet_facts_free(&f);
+    }
+    o.conflicts = PMET_CONFLICTS_LAST;
+    if (load_ok(t, contradicting, o, &f)) {
+        static const size_t record[3] = {1, 3, 4};
+        CHECK(f.n_fact == 3 && f.n_dropped == 2 && f.n_shared_subject == 0);
+        for (size_t i = 0; i < f.n_fact && i < 3; i++)
+            CHECK(f.fact[i].record == record[i]);
+        pmet_facts_free(&f);
+    }
+}
+
+/* 40 000 records, with one contradiction far apart: a quadratic search would take minutes. */
+TEST(large_files_load_in_well_under_a_second)
+{
+    const size_t n = 40000, size = 160;
+    char *text = malloc(n * size);
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++)
+        at += (size_t)snprintf(
+            text + at, size,
+            "%c{\"case_id\": %zu, \"requested_rewrite\": {\"prompt\": \"{} was born in\", \"subject\": "
+            "\"subject %zu\", \"target_new\": {\"str\": \"town %zu\"}}}%s",
+            i ? ',' : '[', i, i == n - 1 ? 17 : i, i, i == n - 1 ? "]" : "\n");
+    struct pmet_facts f;
+    struct pmet_error err;
+    struct pmet_facts_options o = plain;
+    o.conflicts = PMET_CONFLICTS_LAST;
+    const clock_t begin = clock();
+    if (CHECK_OK(load_text(text, at, o, &f, &err), &err)) {
+        const double seconds = (double)(clock() - begin) / CLOCKS_PER_SEC;
+        printf("     %zu facts, %.1f MB: %.2f s\n", n, (double)at / 1e6, seconds);
+        CHECK(seconds < 5); /* measured 0.1; sanitizers and busy machines are slower */
+        CHECK(f.n_fact == n - 1 && f.n_dropped == 1 && f.fact[17].record == 18 &&
+              f.fact[n - 2].record == n - 1);
+        pmet_facts_free(&f);
+    }
+    free(text);
+}
+
+TEST(failing_calls_are_reported)
+{
+    const char *path = test_path("facts.json");
+    test_write_file(path, GOOD, sizeof GOOD - 1);
+    size_t k = 0;
+    for (;; k++) {
+        struct fault fault;
+        struct pmet_facts f = {.n_fact = 9};
+        struct pmet_error err = {PMET_OK, ""};
+        fault_begin(&fault, k, EIO);
+        const enum pmet_status status = pmet_facts_load(&fault.io, path, plain, &f, &err);
+        if (!fault.fired) {
+            CHECK_OK(status, &err);
+            pmet_facts_free(&f);
+            break;
+        }
+        CHECK(status == PMET_IO && f.n_fact == 0 && !f.fact && !f.path);
+    }
+    CHECK(k >= 2);
+}
+
+static enum pmet_status load_damaged(const char *path, struct pmet_error *err)
+{
+    struct pmet_facts f;
+    PMET_TRY(pmet_facts_load(pmet_io_system(), path, plain, &f, err));
+    for (size_t i = 0; i < f.n_fact; i++) {
+        const struct pmet_fact *fact = &f.fact[i];
+        if (!*fact->prompt || !*fact->subject || !*fact->target || !strstr(fact->prompt, "{}"))
+            pmet_fail(err, PMET_FORMAT, "an empty field was taken");
+    }
+    pmet_facts_free(&f);
+    return PMET_OK;
+}
+
+TEST(damaged_files_are_read_or_refused_in_one_line)
+{
+    static const char lines[] = /* the four forms */
+        "{\"case_id\":1,\"requested_rewrite\":{\"prompt\":\"{} is "
+        "a\",\"subject\":\"b\\u00e9\",\"target_new\":{\"str\":\"c\"}}}\n"
+        "{\"case_id\":2,\"prompt\":\"He is "
+        "{}\",\"subject\":\"b\",\"target_new\":{\"str\":\"c\",\"id\":\"Q1\"}}\n"
+        "{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":[\"a\",\"d\"],\"loc\":\"nq question: who\"}\n"
+        "{\"prompt\":\"b is\",\"subject\":\"b\",\"target\":\"c\"}\n";
+    static const char array[] =
+        "[{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\",\"note\":\"a text that nobody reads\"},\n"
+        "{\"prompt\":\"{} is a\",\"subject\":\"村\",\"target\":{\"str\":\"c\",\"id\":[{}, 1.5e3, "
+        "null]}}\n]\n";
+    const size_t taken = fuzz(t, lines, sizeof lines - 1, 3000, 1, load_damaged) +
+                         fuzz(t, array, sizeof array - 1, 3000, 2, load_damaged);
+    CHECK(taken > 300 && taken < 3000); /* the damage is neither too little nor too much */
+}
+
+TEST_MAIN(CASE(every_form_of_a_record_is_read), CASE(json_lines_and_arrays_read_alike),
+          CASE(published_records_keep_every_byte), CASE(the_hash_is_of_the_files_bytes),
+          CASE(a_limit_takes_the_first_facts), CASE(files_that_are_not_records_are_refused),
+          CASE(records_that_are_not_json_are_refused), CASE(fields_of_the_wrong_kind_are_refused_by_name),
+          CASE(the_zsre_target_alt_is_asked_for_by_name), CASE(contradictions_are_refused_with_both_places),
+          CASE(of_contradictions_the_first_or_the_last_is_kept),
+          CASE(large_files_load_in_well_under_a_second), CASE(failing_calls_are_reported),
+          CASE(damaged_files_are_read_or_refused_in_one_line))
