@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Conjugate gradients for all right-hand sides at once, each with its own coefficients.      SPEC §8.3 */
+ * Conjugate gradients for all right-hand sides at once, each with its own coefficients (E73).      SPEC §8.3
+ */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct cg {
     double *r, *z, *p, *ap;     /* [f, n] */
     double *small, *scale;      /* [n, n], [f]: 1 / diagonal of A */
     double *rz, *pap, *rr, *bb; /* [n] */
+    bool *done;                 /* [n]: converged; its column of p is 0 */
 };
 
 /* ap = A p */
@@ -49,13 +51,14 @@ static enum pmet_status start(struct cg *s, double *x, struct pmet_error *err)
     }
     PMET_TRY(pmet_calloc(&s->small, n * n, sizeof(double), "conjugate gradients", err));
     PMET_TRY(pmet_calloc(&s->scale, f, sizeof(double), "conjugate gradients", err));
+    PMET_TRY(pmet_calloc(&s->done, n, sizeof *s->done, "conjugate gradients", err));
     for (size_t i = 0; i < f; i++) {
         double d = s->lambda * s->cov[i * f + i] + s->ridge;
         for (size_t j = 0; j < n; j++)
             d += s->keys[i * n + j] * s->keys[i * n + j];
         if (!(d > 0))
             return pmet_fail(err, PMET_NUMERIC,
-                             "lambda C + K K^T is not positive definite: diagonal element %zu of %zu is %g",
+                             "lambda*cov + K K^T is not positive definite: diagonal element %zu of %zu is %g",
                              i, f, d);
         s->scale[i] = 1 / d;
     }
@@ -66,17 +69,45 @@ static enum pmet_status start(struct cg *s, double *x, struct pmet_error *err)
             s->p[i * n + j] = s->z[i * n + j] = s->scale[i] * s->r[i * n + j];
     dots(s->bb, s->r, s->r, f, n);
     dots(s->rz, s->r, s->z, f, n);
+    for (size_t j = 0; j < n; j++)
+        s->done[j] = s->bb[j] == 0;
     return PMET_OK;
 }
 
-/* One step of every column that has not converged; *busy says whether any is left. */
-static enum pmet_status step(struct cg *s, double *x, bool *busy, struct pmet_error *err)
+/* The largest |r| / |k| of any column, as the recurrence has it. */
+static double worst(const struct cg *s)
+{
+    double most = 0;
+    for (size_t j = 0; j < s->n; j++)
+        if (s->bb[j] > 0 && s->rr[j] / s->bb[j] > most)
+            most = s->rr[j] / s->bb[j];
+    return sqrt(most);
+}
+
+static bool all_done(const struct cg *s)
+{
+    for (size_t j = 0; j < s->n; j++)
+        if (!s->done[j])
+            return false;
+    return true;
+}
+
+/* One step of every column that has not converged. p.Ap that is not > 0, NaN included, has no next one. */
+static enum pmet_status step(struct cg *s, double *x, size_t number, struct pmet_error *err)
 {
     const size_t f = s->f, n = s->n;
     PMET_TRY(apply(s, err));
     dots(s->pap, s->p, s->ap, f, n);
-    for (size_t j = 0; j < n; j++) /* a column at rest has p = 0 */
-        s->pap[j] = s->pap[j] > 0 ? s->rz[j] / s->pap[j] : 0;
+    for (size_t j = 0; j < n; j++) {
+        if (!s->done[j] && !(s->pap[j] > 0 && isfinite(s->pap[j])))
+            return pmet_fail(
+                err, PMET_NUMERIC,
+                "lambda*cov + K K^T is not positive definite: p.Ap is %g in column %zu of %zu at "
+                "step %zu of conjugate gradients (more text for the statistics, or --ridge, makes "
+                "it so)",
+                s->pap[j], j, n, number);
+        s->pap[j] = s->done[j] ? 0 : s->rz[j] / s->pap[j]; /* alpha */
+    }
     for (size_t i = 0; i < f; i++)
         for (size_t j = 0; j < n; j++) {
             x[i * n + j] += s->pap[j] * s->p[i * n + j];
@@ -85,15 +116,15 @@ static enum pmet_status step(struct cg *s, double *x, bool *busy, struct pmet_er
         }
     dots(s->rr, s->r, s->r, f, n);
     dots(s->pap, s->r, s->z, f, n);
-    *busy = false;
     for (size_t j = 0; j < n; j++) {
-        const bool done = s->rr[j] <= ENOUGH * ENOUGH * s->bb[j];
-        const double beta = s->rz[j] > 0 ? s->pap[j] / s->rz[j] : 0;
-        *busy = *busy || !done;
-        for (size_t i = 0; i < f; i++)
-            s->p[i * n + j] = done ? 0 : s->z[i * n + j] + beta * s->p[i * n + j];
+        s->done[j] = s->done[j] || s->rr[j] <= ENOUGH * ENOUGH * s->bb[j];
+        const double beta = s->done[j] ? 0 : s->pap[j] / s->rz[j];
         s->rz[j] = s->pap[j];
+        s->pap[j] = beta;
     }
+    for (size_t i = 0; i < f; i++)
+        for (size_t j = 0; j < n; j++)
+            s->p[i * n + j] = s->done[j] ? 0 : s->z[i * n + j] + s->pap[j] * s->p[i * n + j];
     return PMET_OK;
 }
 
@@ -103,20 +134,19 @@ enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, dou
 {
     struct cg s = {.op = op, .cov = cov, .keys = keys, .lambda = lambda, .ridge = ridge, .f = f, .n = n};
     const size_t most = 20 * f + 200;
-    bool busy = true;
     enum pmet_status status;
     PMET_GO(start(&s, x, err));
     report->used = PMET_SOLVER_CG;
-    for (report->iterations = 0; busy; report->iterations++) {
+    for (report->iterations = 0; !all_done(&s); report->iterations++) {
         if (report->iterations == most) {
-            status = pmet_fail(
-                err, PMET_NUMERIC,
-                "conjugate gradients: not within %g of the right-hand sides after %zu steps; use --solver "
-                "cholesky, or --ridge",
-                ENOUGH, most);
+            status =
+                pmet_fail(err, PMET_NUMERIC,
+                          "conjugate gradients: the residual is %g of the right-hand side after %zu steps, "
+                          "expected %g; use --solver cholesky, or --ridge",
+                          worst(&s), most, ENOUGH);
             goto done;
         }
-        PMET_GO(step(&s, x, &busy, err));
+        PMET_GO(step(&s, x, report->iterations, err));
     }
 done:
     free(s.r);
@@ -129,5 +159,6 @@ done:
     free(s.pap);
     free(s.rr);
     free(s.bb);
+    free(s.done);
     return status;
 }

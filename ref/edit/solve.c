@@ -1,4 +1,5 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * The update of one matrix, by a Cholesky factor of the sum or of C alone.      SPEC §8.2 */
 #include "ref/edit/solve.h"
 
 #include <math.h>
@@ -19,7 +20,17 @@ static bool all_zero(const double *x, size_t n)
     return true;
 }
 
-/* max over columns of |K - (lambda C + K K^T + ridge I) X| / |K| */
+static enum pmet_status check_finite(const double *upd, size_t n, struct pmet_error *err)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(upd[i]))
+            return pmet_fail(err, PMET_NUMERIC,
+                             "the update holds %g: so do the keys, the residuals or the second moments",
+                             upd[i]);
+    return PMET_OK;
+}
+
+/* E74: max over columns of |K - (lambda C + K K^T + ridge I) X| / |K|; NaN if any is. */
 static enum pmet_status residual(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
                                  const double *keys, const double *x, size_t f, size_t n, double *out,
                                  struct pmet_error *err)
@@ -39,7 +50,8 @@ static enum pmet_status residual(const struct pmet_ops *op, const double *cov, d
             r += e * e;
             k += keys[i * n + j] * keys[i * n + j];
         }
-        *out = k > 0 && sqrt(r / k) > *out ? sqrt(r / k) : *out;
+        const double ratio = r == 0 ? 0 : sqrt(r / k);
+        *out = isnan(*out) || ratio <= *out ? *out : ratio;
     }
 done:
     free(ax);
@@ -47,6 +59,26 @@ done:
     return status;
 }
 
+/* The lower triangle of a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last diagonal
+ * element: little more than half of the whole product. */
+static enum pmet_status form_sum(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
+                                 const double *keys, size_t f, size_t n, double *a, struct pmet_error *err)
+{
+    const size_t band = 512;
+    for (size_t i = 0; i < f; i++) {
+        for (size_t j = 0; j <= i; j++)
+            a[i * f + j] = lambda * cov[i * f + j];
+        a[i * f + i] += ridge;
+    }
+    for (size_t i = 0; i < f; i += band) {
+        const size_t end = f - i < band ? f : i + band;
+        PMET_TRY(
+            op->gemm64(op, false, true, end - i, end, n, 1, keys + i * n, n, keys, n, 1, a + i * f, f, err));
+    }
+    return PMET_OK;
+}
+
+/* E69, E71: X = A^-1 K by A's factor */
 static enum pmet_status solve_cholesky(const struct pmet_ops *op, const double *cov, double lambda,
                                        double ridge, const double *keys, size_t f, size_t n, double *x,
                                        struct pmet_error *err)
@@ -57,18 +89,13 @@ static enum pmet_status solve_cholesky(const struct pmet_ops *op, const double *
     if (!pmet_mul_size(f, f, &n_all))
         return pmet_fail_memory(err, "lambda C + K K^T", SIZE_MAX);
     PMET_TRY(pmet_calloc(&a, n_all, sizeof *a, "lambda C + K K^T", err));
-    for (size_t i = 0; i < n_all; i++)
-        a[i] = lambda * cov[i];
-    for (size_t i = 0; i < f; i++)
-        a[i * f + i] += ridge;
-    enum pmet_status status = op->gemm64(op, false, true, f, f, n, 1, keys, n, keys, n, 1, a, f, err);
+    enum pmet_status status = form_sum(op, cov, lambda, ridge, keys, f, n, a, err);
     if (status == PMET_OK) {
         status = op->cholesky(op, a, f, &pivot, &value, &failure);
         if (status == PMET_NUMERIC)
             pmet_fail(err, status,
-                      "lambda C + K K^T is not positive definite: pivot %zu of %zu is %g (more text for the "
-                      "statistics, or "
-                      "--ridge, makes it so)",
+                      "lambda*cov + K K^T is not positive definite: pivot %zu of %zu is %g (more text for "
+                      "the statistics, or --ridge, makes it so)",
                       pivot, f, value);
         else if (status != PMET_OK)
             *err = failure;
@@ -101,17 +128,24 @@ enum pmet_status pmet_solve_update(const struct pmet_ops *op, enum pmet_solver s
         status = residual(op, cov, lambda, ridge, keys, x, f, n, &report->residual, err);
     if (status == PMET_OK)
         status = op->gemm64(op, false, true, d, f, n, 1, resid, n, x, n, 0, upd, f, err);
+    if (status == PMET_OK)
+        status = check_finite(upd, d * f, err);
     free(x);
     return status;
 }
 
+/* E72, with R from the left: R (I + K^T Y)^-1 Y^T */
 enum pmet_status pmet_solve_factored(const struct pmet_ops *op, const double *factor, double lambda,
                                      const double *keys, const double *resid, size_t f, size_t d, size_t n,
                                      double *upd, struct pmet_error *err)
 {
     double *x = NULL, *small = NULL, *right = NULL, value;
     size_t pivot;
+    struct pmet_error failure = {PMET_OK, ""};
     enum pmet_status status;
+    memset(upd, 0, d * f * sizeof *upd);
+    if (all_zero(resid, d * n))
+        return PMET_OK;
     PMET_GO(pmet_calloc(&x, f * n, sizeof *x, "the solve", err));
     PMET_GO(pmet_calloc(&small, n * n, sizeof *small, "the solve", err));
     PMET_GO(pmet_calloc(&right, n * d, sizeof *right, "the solve", err));
@@ -121,12 +155,22 @@ enum pmet_status pmet_solve_factored(const struct pmet_ops *op, const double *fa
     for (size_t i = 0; i < n; i++)
         small[i * n + i] = 1;
     PMET_GO(op->gemm64(op, true, false, n, n, f, 1, keys, n, x, n, 1, small, n, err));
-    PMET_GO(op->cholesky(op, small, n, &pivot, &value, err));
+    status = op->cholesky(op, small, n, &pivot, &value, &failure);
+    if (status != PMET_OK) {
+        if (status == PMET_NUMERIC)
+            pmet_fail(err, status,
+                      "I + K^T (lambda*cov)^-1 K is not positive definite: pivot %zu of %zu is %g", pivot, n,
+                      value);
+        else
+            *err = failure;
+        goto done;
+    }
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < d; j++)
             right[i * d + j] = resid[j * n + i];
     PMET_GO(op->cholesky_solve(op, small, right, n, d, err)); /* = (I + K^T (lambda C)^-1 K)^-1 R^T */
     PMET_GO(op->gemm64(op, true, true, d, f, n, 1, right, d, x, n, 0, upd, f, err));
+    status = check_finite(upd, d * f, err);
 done:
     free(x);
     free(small);

@@ -49,7 +49,7 @@ static inline void pmet_weights(double *p, const real *q, const struct pmet_keys
                                 size_t d_head)
 {
     const double scale = 1 / sqrt((double)d_head);
-    double top = -INFINITY, sum = 0;
+    double top = -HUGE_VAL, sum = 0;
     for (size_t s = 0; s < n; s++) {
         p[s] = pmet_dot(q, pmet_key_at(w, s), d_head) * scale;
         top = p[s] > top ? p[s] : top;

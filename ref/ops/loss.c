@@ -8,6 +8,9 @@ static double log_sum(const real *x, size_t n, size_t *best)
 {
     size_t top = 0;
     double sum = 0;
+    *best = 0;
+    if (n == 0)
+        return 0;
     for (size_t i = 1; i < n; i++)
         if (x[i] > x[top])
             top = i;
@@ -22,7 +25,7 @@ static enum pmet_status xent(const struct pmet_ops *op, double *logp, double *be
                              struct pmet_error *err)
 {
     (void)err;
-#pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread)
+#pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
     for (size_t r = 0; r < n; r++) {
         const real *x = logits + r * n_vocab;
         size_t top;
@@ -39,7 +42,7 @@ static enum pmet_status xent_dx(const struct pmet_ops *op, real *g_logits, const
                                 struct pmet_error *err)
 {
     (void)err;
-#pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread)
+#pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
     for (size_t r = 0; r < n; r++) {
         const real *x = logits + r * n_vocab;
         size_t top;
@@ -54,7 +57,8 @@ static enum pmet_status xent_dx(const struct pmet_ops *op, real *g_logits, const
 static enum pmet_status log_softmax(const struct pmet_ops *op, real *lp, const real *logits, size_t n,
                                     size_t n_vocab, struct pmet_error *err)
 {
-    (void)op, (void)err;
+    (void)err;
+#pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
     for (size_t r = 0; r < n; r++) {
         size_t top;
         const double z = log_sum(logits + r * n_vocab, n_vocab, &top);
@@ -78,7 +82,8 @@ static double kl_row(const real *x, const real *lp0, double z, size_t n_vocab)
 static enum pmet_status kl(const struct pmet_ops *op, double *out, const real *logits, const real *lp0,
                            const size_t *which, size_t n, size_t n_vocab, struct pmet_error *err)
 {
-    (void)op, (void)err;
+    (void)err;
+#pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
     for (size_t r = 0; r < n; r++) {
         size_t top;
         const real *x = logits + r * n_vocab;
@@ -91,7 +96,8 @@ static enum pmet_status kl_dx(const struct pmet_ops *op, real *g_logits, const r
                               const size_t *which, const double *scale, size_t n, size_t n_vocab,
                               struct pmet_error *err)
 {
-    (void)op, (void)err;
+    (void)err;
+#pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
     for (size_t r = 0; r < n; r++) {
         const real *x = logits + r * n_vocab, *ref = lp0 + which[r] * n_vocab;
         size_t top;
