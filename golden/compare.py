@@ -51,7 +51,7 @@ class Report:
     run against the frozen fp64 run, which is the published code's own rounding error."""
 
     def __init__(self):
-        self.rows, self.unequal, self.n_equal = {}, [], 0
+        self.rows, self.unequal, self.missing, self.n_equal = {}, [], [], 0
 
     def add(self, file, group, column, value):
         row = self.rows.setdefault((file, group), {})
@@ -104,6 +104,10 @@ class Report:
 
     def compare_folders(self, ours, frozen, precisions):
         name = os.path.basename(os.path.normpath(frozen))
+        self.missing += [f"{name}/{file}" for file in sorted(os.listdir(frozen))
+                         if re.match(r"(forward|keys|layer_stats|compute_z|execute)\.|lookup", file)
+                         and not os.path.isfile(os.path.join(ours, file))
+                         and not ({"fp32", "fp64"} - set(precisions)) & set(file.split("."))]
         for file in sorted(os.listdir(ours)):
             a, b = os.path.join(ours, file), os.path.join(frozen, file)
             stem, precision = re.match(r"(.*?)(?:\.(fp32|fp64))?\.(?:json|safetensors)$", file).groups()

@@ -18,6 +18,8 @@ import json
 import os
 import sys
 
+sys.dont_write_bytecode = True  # the folder of frozen data stays as it is
+
 try:
     import torch
     from safetensors.torch import save_file
@@ -217,7 +219,7 @@ def inputs_of(frozen, out):
 def conclude(report):
     print(report.table())
     bad = report.verdict()
-    for line in bad[:40]:
+    for line in bad[:40] + [f"not compared, not made: {path}" for path in report.missing]:
         print(line)
     print(f"\n{report.n_equal} discrete fields compared, {len(report.unequal)} differ; "
           f"{'FAILED' if bad else 'all within the limits'}")
