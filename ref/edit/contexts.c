@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tensors/json.h"
+#include "tokenizer/unicode.h"
 
 #define MAX_FILE ((size_t)1 << 24)
 
@@ -142,7 +143,7 @@ done:
     return status;
 }
 
-/* The nested list as JSON; NULL if a text is not UTF-8 or memory runs out. */
+/* The nested list as JSON; NULL if memory runs out. */
 static json_t *to_json(const struct pmet_contexts *c)
 {
     json_t *root = json_array();
@@ -159,15 +160,26 @@ static json_t *to_json(const struct pmet_contexts *c)
     return root;
 }
 
+static bool is_utf8(const char *text)
+{
+    int32_t c = 0;
+    for (size_t n = strlen(text), len; n > 0 && c >= 0; text += len, n -= len)
+        len = pmet_utf8_next(text, n, &c);
+    return c >= 0;
+}
+
 enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
                                     const struct pmet_contexts *contexts, struct pmet_error *err)
 {
+    for (size_t i = 0; i < contexts->n_template; i++)
+        if (!is_utf8(contexts->text[i]))
+            return pmet_fail(err, PMET_INPUT, "%s: template %zu is not UTF-8", path, i);
     json_t *root = to_json(contexts);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     struct pmet_out *out = NULL;
     enum pmet_status status;
     if (!text) {
-        status = pmet_fail(err, PMET_INPUT, "%s: a context template is not UTF-8, or memory is out", path);
+        status = pmet_fail_memory(err, path, 0);
         goto done;
     }
     PMET_GO(pmet_out_open(io, path, &out, err));

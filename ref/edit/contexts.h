@@ -23,7 +23,7 @@ enum pmet_status pmet_contexts_load(const struct pmet_io *io, const char *path, 
 /* Builds [["{}"], texts] from n generated texts: braces become spaces and ". {}" is appended to each. */
 enum pmet_status pmet_contexts_from_texts(const char *const *texts, size_t n, struct pmet_contexts *out,
                                           struct pmet_error *err);
-/* Writes the nested JSON list, atomically. */
+/* Writes the nested JSON list, atomically. Refused: a text that is not UTF-8. */
 enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
                                     const struct pmet_contexts *contexts, struct pmet_error *err);
 void pmet_contexts_free(struct pmet_contexts *contexts);
