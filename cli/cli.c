@@ -1,214 +1,151 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ * Finds the command, watches for signals, and sees to it that what was printed arrived. */
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
+#include "cli/options.h"
 
-bool cli_quiet;
-static volatile sig_atomic_t stop_signal;
+static const struct command commands[] = {
+    {"edit", "facts into a model: an edited copy of its folder",
+     "--model DIR --facts FILE --stats DIR --out DIR [OPTION]...",
+     "Edits the facts of FILE into a copy of a GPT-J or GPT-NeoX model. The statistics are those that\n"
+     "`pmet stats` wrote for this model (or for the one it was edited from), or the published .npz files.\n"
+     "What is reported was computed with the written folder, read back.",
+     "  pmet edit --model gpt-j-6b --facts counterfact.json --limit 100 --stats stats --out edited",
+     run_edit},
+    {"stats", "second moments of a model's keys over a text, as edit needs them",
+     "--model DIR --text FILE... --out DIR [OPTION]...",
+     "One pass of a text through the model, for all layers that will be edited. FILE: JSON lines with a\n"
+     "document in each \"text\", or plain text with documents parted by blank lines.",
+     "  pmet stats --model gpt-j-6b --text wikipedia.jsonl --out stats", run_stats},
+    {"generate", "text from a model", "--model DIR --prompt TEXT [OPTION]...",
+     "Continues each prompt, greedily unless --top-k is more than 1. There is no stop at an end-of-text\n"
+     "token.",
+     "  pmet generate --model edited --prompt \"The capital of France is\" --max-tokens 30", run_generate},
+    {"tokenize", "text to token ids, or back", "--model DIR [OPTION]... [FILE]",
+     "A line of ids for each line of text, from FILE or standard input. With --json: an array of strings "
+     "in,\n"
+     "an array of id arrays out. Needs only the tokenizer's files in DIR.",
+     "  echo \"The capital of France\" | pmet tokenize --model gpt-j-6b", run_tokenize},
+    {"trace", "every activation of a forward pass, as safetensors",
+     "--model DIR --prompts FILE --out FILE.safetensors [OPTION]...",
+     "Runs each prompt (a JSON array of strings, or one prompt a line) through the model alone and writes\n"
+     "row{r}.hidden.{l}, attn_in, attn_probs, attn_out, mlp_key, mlp_out, ln_f and logits.",
+     "  pmet trace --model gpt-j-6b --prompts prompts.json --out forward.safetensors", run_trace},
+    {"inspect", "what a checkpoint, a safetensors file or a folder of statistics holds", "PATH [--check]",
+     "Shows a checkpoint (with the edits it went through), a .safetensors file or a folder of statistics.",
+     "  pmet inspect edited --check", run_inspect},
+    {"diff", "how far the tensors of two files are from each other", "A B [OPTION]...",
+     "Compares the tensors that A and B both have. Without --rtol, --atol or --yardstick they must be "
+     "equal.\n"
+     "With --yardstick C the distance of A from B is measured in that of C from B: a float32 run in the\n"
+     "rounding error of another, B being the float64 one. Tensors that are one smooth computation must be\n"
+     "within --ratio of it each; those an optimisation leaves behind (deltas, targets, updates) in the "
+     "median\n"
+     "of their kind, none beyond 10 times its own yardstick or the largest of its kind; losses and\n"
+     "probabilities of the optimisation as root mean square of a field.\n"
+     "Exit status 3 past the limits, when no name is common, or when a required one is missing.",
+     "  pmet diff ours.safetensors golden.fp64.safetensors --yardstick golden.fp32.safetensors", run_diff},
+};
 
-static const struct {
-    const char *name;
-    int (*run)(int argc, char **argv, const struct pmet_io *io);
-    const char *help;
-} commands[] = {{"edit", cli_edit, "change facts in a checkpoint"},
-                {"stats", cli_stats, "second moments of the keys over text, which edit needs"},
-                {"generate", cli_generate, "continue a prompt"},
-                {"tokenize", cli_tokenize, "text to token ids, and back"}};
+static volatile sig_atomic_t stopped_by;
 
-static void usage(FILE *out)
+static void on_signal(int sig)
 {
-    fprintf(out, "usage: pmet COMMAND [options]\n\n");
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
-        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fprintf(out, "\npmet COMMAND --help tells a command's options; pmet --version the version.\n");
+    stopped_by = sig;
+}
+
+int stop_signal(void)
+{
+    return stopped_by;
+}
+
+enum pmet_status check_stop(struct pmet_error *err)
+{
+    return stopped_by ? pmet_fail(err, PMET_INTERRUPTED, "stopped by a signal") : PMET_OK;
+}
+
+static const struct pmet_io *unguarded;
+
+/* After a signal nothing more is written; the caller's cleaning up goes on. */
+static ssize_t guarded_write(void *user, int fd, const void *buf, size_t n)
+{
+    if (stopped_by) {
+        errno = ECANCELED;
+        return -1;
+    }
+    return unguarded->write(user, fd, buf, n);
+}
+
+static ssize_t guarded_copy_range(void *user, int in, int out, size_t n)
+{
+    if (stopped_by) {
+        errno = ECANCELED;
+        return -1;
+    }
+    return unguarded->copy_range(user, in, out, n);
+}
+
+static const struct command *find(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+/* The command line with its signals held. */
+static int dispatch(struct cli *c, int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : NULL;
+    c->command = NULL;
+    if (!first)
+        return say_usage(c, "a command is missing");
+    if (strcmp(first, "--version") == 0) {
+        printf("pmet " PMET_VERSION "\n");
+        return EXIT_DONE;
+    }
+    if (strcmp(first, "--help") == 0 || strcmp(first, "-h") == 0 ||
+        (strcmp(first, "help") == 0 && argc == 2)) {
+        help_all(commands, COUNT_OF(commands));
+        return EXIT_DONE;
+    }
+    const bool help = strcmp(first, "help") == 0;
+    const char *name = help ? argv[2] : first;
+    const struct command *cmd = find(name);
+    if (!cmd)
+        return say_usage(
+            c, name[0] == '-' ? "%s: found an option; expected a command first" : "%s: no such command",
+            name);
+    c->command = cmd->name;
+    if (help) {
+        char option[] = "--help", *words[] = {argv[2], option, NULL};
+        return cmd->run(c, cmd, 2, words);
+    }
+    return cmd->run(c, cmd, argc - 1, argv + 1);
 }
 
 int pmet_cli(int argc, char **argv, const struct pmet_io *io)
 {
-    const char *name = argc > 1 ? argv[1] : "";
-    int status = EXIT_WRONG_USAGE;
-    if (strcmp(name, "--version") == 0) {
-        printf("pmet %s (%s)\n", PMET_VERSION, PMET_REAL == PMET_F64 ? "double" : "float");
-        status = EXIT_OK;
-    } else if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-        usage(stdout);
-        status = EXIT_OK;
-    } else {
-        size_t i = 0;
-        const size_t n = sizeof commands / sizeof *commands;
-        while (i < n && strcmp(name, commands[i].name) != 0)
-            i++;
-        if (i < n) {
-            status = commands[i].run(argc, argv, io);
-        } else {
-            if (*name)
-                fprintf(stderr, "pmet: unknown command \"%s\"; pmet help lists them\n", name);
-            else
-                usage(stderr);
-        }
-    }
+    struct pmet_io guarded = *io;
+    struct cli c = {.io = &guarded, .seed = 1};
+    struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, was_int, was_term;
+    stopped_by = 0;
+    unguarded = io;
+    guarded.write = guarded_write;
+    guarded.copy_range = guarded_copy_range;
+    sigemptyset(&act.sa_mask);
+    sigaction(SIGINT, &act, &was_int); /* a second one ends the program at once */
+    sigaction(SIGTERM, &act, &was_term);
+    int status = dispatch(&c, argc, argv);
+    sigaction(SIGINT, &was_int, NULL);
+    sigaction(SIGTERM, &was_term, NULL);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "pmet: standard output: %s\n", strerror(errno));
-        return EXIT_FAILED;
+        return status == EXIT_DONE ? EXIT_FAILED : status;
     }
-    return stop_signal ? 128 + stop_signal : status;
-}
-
-static void print_help(const struct cli_option *o, size_t n, const char *use)
-{
-    printf("usage: %s\n\n", use);
-    for (size_t i = 0; i < n; i++)
-        if (*o[i].name)
-            printf("  --%-14s %s%s\n", o[i].name, o[i].help, o[i].required ? " (needed)" : "");
-    printf("  --%-14s %s\n", "help", "this text");
-}
-
-static const struct cli_option *find(const struct cli_option *o, size_t n, const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(o[i].name, name) == 0)
-            return &o[i];
-    return NULL;
-}
-
-static void take_value(const struct cli_option *o, const char *value)
-{
-    if (o->list) {
-        const char **grown = realloc(*o->list, (*o->n_list + 1) * sizeof *grown);
-        if (grown) {
-            grown[(*o->n_list)++] = value;
-            *o->list = grown;
-        }
-    } else {
-        *o->value = value;
-    }
-}
-
-int cli_parse(int argc, char **argv, const struct cli_option *o, size_t n, const char *use)
-{
-    const struct cli_option *last = NULL; /* a list takes the operands that follow it */
-    for (int i = 2; i < argc; i++) {
-        const char *name = argv[i];
-        if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0) {
-            print_help(o, n, use);
-            return -1;
-        }
-        const struct cli_option *found;
-        if (strcmp(name, "-o") == 0)
-            found = find(o, n, "out");
-        else if (strcmp(name, "-q") == 0)
-            found = find(o, n, "quiet");
-        else if (strncmp(name, "--", 2) == 0)
-            found = find(o, n, name + 2);
-        else
-            found = last && last->list ? last : find(o, n, "");
-        if (!found) {
-            fprintf(stderr, "pmet %s: unknown option or argument \"%s\"; pmet %s --help lists them\n",
-                    argv[1], name, argv[1]);
-            return EXIT_WRONG_USAGE;
-        }
-        if (*name != '-' || strcmp(name, "-") == 0) {
-            take_value(found, name);
-            continue;
-        }
-        last = found;
-        if (found->flag) {
-            *found->flag = true;
-        } else if (i + 1 == argc) {
-            fprintf(stderr, "pmet %s: --%s needs a value\n", argv[1], found->name);
-            return EXIT_WRONG_USAGE;
-        } else {
-            take_value(found, argv[++i]);
-        }
-    }
-    for (size_t i = 0; i < n; i++)
-        if (o[i].required && !(o[i].list ? *o[i].n_list > 0 : *o[i].value != NULL)) {
-            fprintf(stderr, "pmet %s: --%s is needed; pmet %s --help tells more\n", argv[1], o[i].name,
-                    argv[1]);
-            return EXIT_WRONG_USAGE;
-        }
-    return 0;
-}
-
-bool cli_number(const char *command, const char *name, const char *text, size_t *out)
-{
-    char *end;
-    if (!text)
-        return true;
-    errno = 0;
-    const unsigned long long v = strtoull(text, &end, 10);
-    if (*text < '0' || *text > '9' || *end || errno || v > 1000000000000u) {
-        fprintf(stderr, "pmet %s: --%s: found \"%s\"; expected a whole number\n", command, name, text);
-        return false;
-    }
-    *out = (size_t)v;
-    return true;
-}
-
-int cli_fail(const struct pmet_error *err)
-{
-    fprintf(stderr, "pmet: %s\n", err->message);
-    return EXIT_FAILED;
-}
-
-enum pmet_status cli_open(const struct pmet_io *io, const char *dir, size_t n_threads, struct cli_session *s,
-                          struct pmet_error *err)
-{
-    PMET_TRY(pmet_ops_cpu(n_threads, &s->op, err));
-    PMET_TRY(pmet_checkpoint_open(io, dir, &s->ck, err));
-    PMET_TRY(pmet_model_open(s->ck, s->op, &s->model, err));
-    return pmet_tokenizer_open(io, dir, &s->tk, err);
-}
-
-void cli_close(struct cli_session *s)
-{
-    pmet_tokenizer_close(s->tk);
-    pmet_model_close(s->model);
-    pmet_checkpoint_close(s->ck);
-    pmet_ops_free(s->op);
-    memset(s, 0, sizeof *s);
-}
-
-static void on_signal(int number)
-{
-    stop_signal = number;
-}
-
-void cli_catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-int cli_progress(const char *what, size_t done, size_t total)
-{
-    static const char *current;
-    static double started, told;
-    const bool terminal = isatty(2);
-    const double t = now();
-    if (current != what) {
-        current = what;
-        started = told = t;
-    }
-    if (!cli_quiet && (done == total ? terminal || t - started > 30 : t - told >= (terminal ? 0.1 : 30))) {
-        const double left = done > 0 ? (t - started) / (double)done * (double)(total - done) : 0;
-        fprintf(stderr, terminal ? "\r%s %zu of %zu, %.0f s left   %s" : "%s %zu of %zu, %.0f s left%s", what,
-                done, total, left, terminal ? done == total ? "\n" : "" : "\n");
-        told = t;
-    }
-    return stop_signal;
+    return status;
 }

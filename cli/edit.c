@@ -1,244 +1,197 @@
-/* SPDX-License-Identifier: MIT */
-#include <jansson.h>
-#include <math.h>
-#include <stdio.h>
+/* SPDX-License-Identifier: MIT
+ * pmet edit: its options and its course. */
 #include <stdlib.h>
 #include <string.h>
-#include "cli/cli.h"
-#include "ref/edit/pmet_edit.h"
-#include "ref/eval/generate.h"
+#include <unistd.h>
+#include "cli/edit_job.h"
 
-struct edit {
-    const struct pmet_io *io;
-    const char *model, *facts_path, *stats, *out, *hparams_path, *contexts_path, *solver, *limit, *conflicts,
-        *threads, *seed, *ridge;
-    bool strict, skip_failed, force, link, quiet;
-    struct cli_session s;
-    struct pmet_hparams h;
-    struct pmet_contexts contexts;
-    struct pmet_facts facts;
-    struct pmet_edit result;
-    char fingerprint[65];
-    struct pmet_outdir *dir;
-};
-
-static int progress(void *user, enum pmet_phase phase, size_t done, size_t total)
+static int on_progress(void *user, enum pmet_phase phase, size_t done, size_t total)
 {
-    (void)user;
-    return cli_progress(phase == PMET_PHASE_DELTA ? "facts optimised" : "matrices edited", done, total);
-}
-
-static enum pmet_status cov(void *user, const char *module, size_t d_in, double **out, struct pmet_error *err)
-{
-    struct edit *e = user;
-    enum pmet_stats_origin origin;
-    size_t count;
-    PMET_TRY(
-        pmet_stats_load(e->io, e->stats, module, d_in, e->fingerprint, NULL, 0, out, &count, &origin, err));
-    if (origin == PMET_STATS_UNVERIFIED)
-        fprintf(stderr, "pmet: warning: statistics of %s come from an .npz file: unverified\n", module);
-    return PMET_OK;
-}
-
-static void skipped(void *user, const char *name)
-{
-    (void)user;
-    fprintf(stderr, "pmet: %s: left out of the edited folder\n", name);
-}
-
-/* The record of what was done, beside the weights. */
-static enum pmet_status write_record(const struct edit *e, struct pmet_error *err)
-{
-    json_t *facts = json_array();
-    for (size_t i = 0; i < e->facts.n_fact; i++) {
-        const struct pmet_fact *f = &e->facts.fact[i];
-        const struct pmet_fact_report *r = &e->result.fact[i];
-        json_array_append_new(facts, json_pack("{s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:f, s:f}", "case_id",
-                                               (json_int_t)f->case_id, "prompt", f->prompt, "subject",
-                                               f->subject, "target", f->target, "applied", r->applied, "stop",
-                                               pmet_stop_name(r->result.stop), "passes",
-                                               (json_int_t)r->result.n_forward, "prob_before",
-                                               r->result.first.prob, "prob_after", r->result.last.prob));
+    static const char *const what[] = {"optimising", "keys", "editing"};
+    struct edit_job *j = user;
+    if (!j->progress.running || phase != j->phase) {
+        progress_end(&j->progress);
+        progress_begin(&j->progress, j->c, what[phase], phase == PMET_PHASE_DELTA ? "facts" : "matrices");
+        j->phase = phase;
     }
-    json_t *record = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o}", "method", "pmet", "version", PMET_VERSION,
-                               "base", e->fingerprint, "facts_sha256", e->facts.sha256, "hparams_sha256",
-                               e->h.sha256, "facts", facts);
-    char *text = record ? json_dumps(record, JSON_INDENT(1)) : NULL, *path = NULL;
-    struct pmet_out *out = NULL;
-    enum pmet_status status;
-    json_decref(record);
-    if (!text)
-        return pmet_fail(err, PMET_INPUT, "pmet_edit.json: the facts cannot be written as JSON");
-    PMET_GO(pmet_path_join(pmet_outdir_path(e->dir), "pmet_edit.json", &path, err));
-    PMET_GO(pmet_out_open(e->io, path, &out, err));
-    PMET_GO(pmet_out_write(out, text, strlen(text), err));
-    PMET_GO(pmet_out_write(out, "\n", 1, err));
-    status = pmet_out_commit(out, err);
-    out = NULL;
-done:
-    pmet_out_discard(out);
-    free(path);
-    free(text);
+    return progress_update(&j->progress, done, total);
+}
+
+static enum pmet_status on_pass(void *user, struct pmet_delta *p, size_t it,
+                                const struct pmet_delta_step *step, bool updated, struct pmet_error *err)
+{
+    struct edit_job *j = user;
+    j->n_pass++;
+    snprintf(j->progress.note, sizeof j->progress.note, "  pass %zu, loss %.3g", it + 1, step->losses.loss);
+    PMET_TRY(check_stop(err));
+    progress_update(&j->progress, j->progress.done, j->progress.total);
+    return edit_trace_pass(j, p, it, step, updated, err);
+}
+
+static enum pmet_status on_fact(void *user, size_t fact, struct pmet_delta *p,
+                                const struct pmet_delta_result *r, struct pmet_error *err)
+{
+    struct edit_job *j = user;
+    say_detail(j->c, "fact %zu: %s after %zu passes, loss %.4g to %.4g", fact, pmet_stop_name(r->stop),
+               r->n_forward, r->first.loss, r->last.loss);
+    return edit_trace_fact(j, fact, p, err);
+}
+
+static enum pmet_status on_layer(void *user, const char *module, size_t layer, const real *K, const real *M,
+                                 const real *resid, const double *upd, size_t n_fact, size_t d_model,
+                                 size_t d_in, struct pmet_error *err)
+{
+    (void)layer;
+    return edit_trace_layer(user, module, K, M, resid, upd, n_fact, d_model, d_in, err);
+}
+
+static enum pmet_status run(struct edit_job *j, struct pmet_error *err)
+{
+    const struct pmet_edit_options options = {.hparams = &j->h,
+                                              .contexts = &j->contexts,
+                                              .solver = (enum pmet_solver)j->solver,
+                                              .ridge = j->ridge,
+                                              .strict = j->strict,
+                                              .skip_failed = j->skip_failed,
+                                              .max_bytes = j->memory};
+    const struct pmet_edit_watch watch = {
+        .user = j, .progress = on_progress, .delta = on_pass, .fact = on_fact, .layer = on_layer};
+    if (j->trace)
+        PMET_TRY(edit_trace_open(j, err));
+    const enum pmet_status status =
+        pmet_edit_run(j->s.model, j->s.tk, &j->facts, &options, edit_cov, j, &watch, &j->edit, err);
+    j->progress.note[0] = '\0';
+    progress_end(&j->progress);
     return status;
 }
 
-/* Rounds each edited matrix once to the file's type, tells what that lost, and writes the folder. */
-static enum pmet_status write_folder(struct edit *e, struct pmet_error *err)
+static enum pmet_status course(struct edit_job *j, struct pmet_error *err)
 {
-    const size_t n = e->result.n_edited;
-    struct pmet_replacement *r = NULL;
-    char(*names)[160] = NULL;
-    void **data = NULL;
-    enum pmet_status status;
-    PMET_GO(pmet_calloc(&r, n, sizeof *r, "edited matrices", err));
-    PMET_GO(pmet_calloc(&names, n, sizeof *names, "edited matrices", err));
-    PMET_GO(pmet_calloc(&data, n, sizeof *data, "edited matrices", err));
-    for (size_t k = 0; k < n; k++) {
-        const struct pmet_edited *m = &e->result.edited[k];
-        const size_t n_elem = m->d_out * m->d_in;
-        snprintf(names[k], sizeof names[k], "%s.weight", m->name);
-        const enum pmet_dtype dtype = pmet_checkpoint_find(e->s.ck, names[k])->dtype;
-        PMET_GO(pmet_calloc(&data[k], n_elem, pmet_dtype_size(dtype), "edited matrices", err));
-#ifdef PMET_REAL_DOUBLE
-        pmet_from_f64(data[k], dtype, m->W, n_elem);
-#else
-        pmet_from_f32(data[k], dtype, m->W, n_elem);
-#endif
-        double lost = 0;
-        for (size_t i = 0; i < n_elem; i++) {
-            double x;
-            pmet_to_f64(&x, (char *)data[k] + i * pmet_dtype_size(dtype), dtype, 1);
-            lost += (x - (double)m->W[i]) * (x - (double)m->W[i]);
-        }
-        const double share = m->upd_norm > 0 ? sqrt(lost) / m->upd_norm : 0;
-        printf("%s: |dW| %.4g, |dW|/|W| %.4g, solved by %s (residual %.1e), lost to %s rounding %.2g %%\n",
-               m->name, m->upd_norm, m->w_norm > 0 ? m->upd_norm / m->w_norm : 0,
-               pmet_solver_name(m->solve.used), m->solve.residual, pmet_dtype_name(dtype), 100 * share);
-        if (share > 0.05)
-            fprintf(stderr, "pmet: warning: %s: %.0f %% of the update is lost to %s rounding\n", m->name,
-                    100 * share, pmet_dtype_name(dtype));
-        r[k] = (struct pmet_replacement){names[k], dtype, data[k]};
-    }
-    PMET_GO(
-        pmet_checkpoint_write(e->io, e->s.ck, pmet_outdir_path(e->dir), r, n, e->link, skipped, NULL, err));
-    PMET_GO(write_record(e, err));
-    struct pmet_outdir *dir = e->dir;
-    e->dir = NULL;
-    status = pmet_outdir_commit(dir, err);
-done:
-    for (size_t k = 0; data && k < n; k++)
-        free(data[k]);
-    free(data);
-    free(names);
-    free(r);
-    return status;
-}
-
-static void report(const struct edit *e)
-{
-    for (size_t i = 0; i < e->facts.n_fact; i++) {
-        const struct pmet_fact *f = &e->facts.fact[i];
-        const struct pmet_fact_report *r = &e->result.fact[i];
-        printf("%6lld  %-24s -> %-20s %s %2zu passes, probability %.3f -> %.3f%s%s\n", (long long)f->case_id,
-               f->subject, f->target, r->applied ? pmet_stop_name(r->result.stop) : "failed",
-               r->result.n_forward, r->result.first.prob, r->result.last.prob,
-               r->odd_lookup ? ", odd lookup" : "", r->odd_target ? ", odd target" : "");
-        if (r->odd_lookup || r->odd_target)
-            fprintf(stderr,
-                    "pmet: warning: fact %lld (\"%s\"): %s off after tokenising the row whole; computed as "
-                    "published\n",
-                    (long long)f->case_id, f->subject, r->odd_lookup ? "lookup index" : "target labels");
-    }
-}
-
-static enum pmet_status run(struct edit *e, size_t n_threads, size_t n_limit, uint64_t seed,
-                            struct pmet_error *err)
-{
-    static const char *const solvers[] = {"auto", "cholesky", "cg"}, *const conflicts[] = {"refuse", "first",
-                                                                                           "last"};
-    int solver = 0, conflict = 0;
-    while (solver < 3 && strcmp(e->solver ? e->solver : "auto", solvers[solver]) != 0)
-        solver++;
-    while (conflict < 3 && strcmp(e->conflicts ? e->conflicts : "refuse", conflicts[conflict]) != 0)
-        conflict++;
-    if (solver == 3 || conflict == 3)
-        return pmet_fail(err, PMET_INPUT, "--%s: found \"%s\"; expected %s",
-                         solver == 3 ? "solver" : "conflicts", solver == 3 ? e->solver : e->conflicts,
-                         solver == 3 ? "auto, cholesky or cg" : "refuse, first or last");
-    PMET_TRY(pmet_outdir_begin(e->io, e->out, e->force, &e->dir, err));
-    PMET_TRY(cli_open(e->io, e->model, n_threads, &e->s, err));
-    const struct pmet_config *c = &e->s.model->config;
-    PMET_TRY(e->hparams_path
-                 ? pmet_hparams_load(e->io, e->hparams_path, &e->h, err)
-                 : pmet_hparams_default(pmet_family_name(c->family), c->n_layer, c->d_model, &e->h, err));
-    PMET_TRY(pmet_facts_load(
-        e->io, e->facts_path,
-        (struct pmet_facts_options){.limit = n_limit, .conflicts = (enum pmet_conflicts)conflict}, &e->facts,
-        err));
-    PMET_TRY(pmet_checkpoint_fingerprint(e->s.ck, e->fingerprint, err));
-    if (e->contexts_path) {
-        PMET_TRY(pmet_contexts_load(e->io, e->contexts_path, &e->contexts, err));
-    } else {
-        char *path;
-        PMET_TRY(pmet_contexts_generate(e->s.model, e->s.tk, seed, &e->contexts, err));
-        PMET_TRY(pmet_path_join(pmet_outdir_path(e->dir), "pmet_contexts.json", &path, err));
-        const enum pmet_status saved = pmet_contexts_save(e->io, path, &e->contexts, err);
-        free(path);
-        PMET_TRY(saved);
-    }
-    const struct pmet_edit_options o = {.hparams = &e->h,
-                                        .contexts = &e->contexts,
-                                        .solver = (enum pmet_solver)solver,
-                                        .ridge = e->ridge ? strtod(e->ridge, NULL) : 0,
-                                        .strict = e->strict,
-                                        .skip_failed = e->skip_failed,
-                                        .max_bytes = (size_t)4 << 30};
-    const struct pmet_edit_watch watch = {.user = e, .progress = progress};
-    PMET_TRY(pmet_edit_run(e->s.model, e->s.tk, &e->facts, &o, cov, e, &watch, &e->result, err));
-    report(e);
-    PMET_TRY(write_folder(e, err));
-    printf("%s: %zu of %zu facts written; delta %.1f s, keys %.1f s, solve %.1f s\n", e->out,
-           e->result.n_applied, e->facts.n_fact, e->result.s_delta, e->result.s_keys, e->result.s_solve);
+    PMET_TRY(edit_check_paths(j, err));
+    PMET_TRY(edit_open(j, err));
+    edit_warn(j);
+    if (j->dry_run)
+        return edit_plan(j, err);
+    PMET_TRY(pmet_outdir_begin(j->c->io, j->out, j->force, &j->dir, err));
+    PMET_TRY(run(j, err));
+    const double started = seconds_now();
+    PMET_TRY(edit_write(j, err));
+    PMET_TRY(check_stop(err));
+    struct pmet_outdir *dir = j->dir;
+    j->dir = NULL;
+    PMET_TRY(pmet_outdir_commit(dir, err));
+    if (j->trace)
+        PMET_TRY(edit_trace_write(j, err));
+    j->s_write = seconds_now() - started;
+    edit_report(j);
     return PMET_OK;
 }
 
-int cli_edit(int argc, char **argv, const struct pmet_io *io)
+static void job_free(struct edit_job *j)
 {
-    struct edit e = {.io = io};
-    size_t n_threads = 0, n_limit = 0, seed = 0;
-    const struct cli_option options[] = {
-        {"model", &e.model, NULL, NULL, NULL, true, "DIR   the checkpoint to edit (never written to)"},
-        {"facts", &e.facts_path, NULL, NULL, NULL, true,
-         "FILE  CounterFact, zsRE or plain records, JSON or JSON lines"},
-        {"stats", &e.stats, NULL, NULL, NULL, true, "DIR   from pmet stats, or published .npz files"},
-        {"out", &e.out, NULL, NULL, NULL, true, "DIR   the edited checkpoint"},
-        {"hparams", &e.hparams_path, NULL, NULL, NULL, false, "FILE  [built in for GPT-J-6B and NeoX-20B]"},
-        {"contexts", &e.contexts_path, NULL, NULL, NULL, false,
-         "FILE  context templates [generated by the model, and saved]"},
-        {"solver", &e.solver, NULL, NULL, NULL, false, "auto|cholesky|cg [auto]"},
-        {"ridge", &e.ridge, NULL, NULL, NULL, false, "X     added to the diagonal [0]"},
-        {"limit", &e.limit, NULL, NULL, NULL, false, "N     the first N facts [all]"},
-        {"conflicts", &e.conflicts, NULL, NULL, NULL, false,
-         "refuse|first|last, of facts that contradict each other [refuse]"},
-        {"strict", NULL, &e.strict, NULL, NULL, false, "refuse facts whose tokens do not line up"},
-        {"skip-failed", NULL, &e.skip_failed, NULL, NULL, false, "leave out facts whose optimisation breaks"},
-        {"link", NULL, &e.link, NULL, NULL, false, "hard-link unedited shards"},
-        {"force", NULL, &e.force, NULL, NULL, false, "replace an existing folder"},
-        {"seed", &e.seed, NULL, NULL, NULL, false, "N     of generated contexts [0]"},
-        {"threads", &e.threads, NULL, NULL, NULL, false, "N     [all]"},
-        {"quiet", NULL, &cli_quiet, NULL, NULL, false, "no progress"}};
-    const int status = cli_parse(argc, argv, options, sizeof options / sizeof *options,
-                                 "pmet edit --model DIR --facts FILE --stats DIR --out DIR [options]");
-    if (status != 0 || !cli_number("edit", "threads", e.threads, &n_threads) ||
-        !cli_number("edit", "limit", e.limit, &n_limit) || !cli_number("edit", "seed", e.seed, &seed))
-        return status < 0 ? EXIT_OK : EXIT_WRONG_USAGE;
+    pmet_outdir_discard(j->dir);
+    edit_trace_close(j);
+    list_free(&j->list);
+    for (size_t k = 0; j->written && k < j->edit.n_edited; k++)
+        free(j->written[k].data);
+    free(j->written);
+    for (size_t k = 0; j->cov && k < j->n_cov; k++)
+        free(j->cov[k]);
+    free(j->cov);
+    free(j->origin);
+    free(j->cov_count);
+    free(j->before);
+    free(j->after);
+    for (size_t i = 0; j->rows && i < j->facts.n_fact; i++)
+        pmet_rows_free(&j->rows[i]);
+    free(j->rows);
+    if (j->edit.fact)
+        pmet_edit_free(&j->edit);
+    pmet_contexts_free(&j->contexts);
+    pmet_facts_free(&j->facts);
+    free(j->ancestor);
+    record_free(&j->record);
+    session_close(&j->s);
+    free(j->tmpl);
+}
+
+/* Half of the machine's memory. */
+static size_t default_memory(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    return pages > 0 && size > 0 ? (size_t)pages / 2 * (size_t)size : (size_t)4 << 30;
+}
+
+static int check_usage(const struct edit_job *j)
+{
+    if (j->method != 0) {
+        static const char *const method[] = {"pmet", "memit", "rome", "ft", "mend"};
+        return say_usage(j->c, "--method %s: not in this version; expected pmet", method[j->method]);
+    }
+    if (!j->dry_run && (!j->stats || !j->out))
+        return say_usage(j->c, j->stats ? "--out DIR is missing" : "--stats DIR is missing");
+    if (j->show > 0 && !j->dry_run)
+        return say_usage(j->c, "--show %zu: needs --dry-run", j->show);
+    return -1;
+}
+
+int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
+{
+    struct edit_job j = {.c = c, .trace_facts = 10, .memory = default_memory()};
+    const struct option_row rows[] = {
+        {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint to edit; it is never written to", true},
+        {"facts", 0, OPTION_TEXT, &j.facts_path, "FILE",
+         "CounterFact, zsRE or plain records, a JSON array or JSON lines", true},
+        {"stats", 0, OPTION_TEXT, &j.stats, "DIR", "second moments (pmet stats); not needed for a plan",
+         false},
+        {"out", 'o', OPTION_TEXT, &j.out, "DIR", "the edited copy; not needed for a plan", false},
+        {"method", 0, OPTION_CHOICE, &j.method, "pmet|memit|rome|ft|mend", "pmet only in this version",
+         false},
+        {"hparams", 0, OPTION_TEXT, &j.hparams_path, "FILE",
+         "hyper-parameters (default: built in for GPT-J-6B and NeoX-20B)", false},
+        {"contexts", 0, OPTION_TEXT, &j.contexts_path, "FILE",
+         "context templates (default: written by the model, from --seed, and kept)", false},
+        {"work", 0, OPTION_TEXT, &j.work, "DIR", "where generated contexts are kept (default: in --out)",
+         false},
+        {"limit", 0, OPTION_COUNT, &j.limit, "N", "the first N facts (default: all)", false},
+        {"conflicts", 0, OPTION_CHOICE, &j.conflicts, "refuse|first|last",
+         "of facts that contradict each other (default refuse)", false},
+        {"zsre-target", 0, OPTION_CHOICE, &j.zsre, "answers|alt", "target of zsRE records (default answers)",
+         false},
+        {"solver", 0, OPTION_CHOICE, &j.solver, "auto|cholesky|cg", "(default auto: cholesky where it fits)",
+         false},
+        {"ridge", 0, OPTION_NUMBER, &j.ridge, "X", "added to the diagonal of the solve (default 0)", false},
+        {"strict", 0, OPTION_FLAG, &j.strict, NULL, "refuse facts whose tokens do not line up", false},
+        {"skip-failed", 0, OPTION_FLAG, &j.skip_failed, NULL, "leave out facts whose optimisation meets NaN",
+         false},
+        {"out-dtype", 0, OPTION_CHOICE, &j.dtype, "file|f64|f32|f16|bf16",
+         "of the edited matrices (default file: as they were)", false},
+        {"memory", 0, OPTION_BYTES, &j.memory, "SIZE", "to spend, as 16G (default: half of the machine's)",
+         false},
+        {"trace", 0, OPTION_TEXT, &j.trace, "FILE", "a safetensors file of what was computed on the way",
+         false},
+        {"trace-facts", 0, OPTION_COUNT, &j.trace_facts, "N", "facts in it (default 10)", false},
+        {"dry-run", 0, OPTION_FLAG, &j.dry_run, NULL, "print the plan and stop", false},
+        {"show", 0, OPTION_COUNT, &j.show, "N", "with --dry-run: the rows of N facts, [lookup] token marked",
+         false},
+        {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object as the result", false},
+        {"link", 0, OPTION_FLAG, &j.link, NULL, "hard-link unedited shards rather than copy them", false},
+        {"force", 0, OPTION_FLAG, &j.force, NULL, "replace --out if it exists", false},
+    };
     struct pmet_error err = {PMET_OK, ""};
-    cli_catch_signals();
-    const enum pmet_status ok = run(&e, n_threads, n_limit, seed, &err);
-    pmet_outdir_discard(e.dir);
-    pmet_edit_free(&e.result);
-    pmet_facts_free(&e.facts);
-    pmet_contexts_free(&e.contexts);
-    cli_close(&e.s);
-    return ok == PMET_OK ? EXIT_OK : cli_fail(&err);
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);
+    if (status < 0)
+        status = check_usage(&j);
+    if (status < 0) {
+        const bool done = course(&j, &err) == PMET_OK;
+        progress_end(&j.progress);
+        pmet_outdir_discard(j.dir);
+        j.dir = NULL;
+        status = done ? EXIT_DONE : say_failed(c, &err);
+        if (!done && j.tmpl)
+            fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s",
+                    j.tmpl);
+    }
+    job_free(&j);
+    return status;
 }

@@ -1,55 +1,99 @@
-/* SPDX-License-Identifier: MIT */
-#include "ref/eval/generate.h"
-
-#include <stdio.h>
+/* SPDX-License-Identifier: MIT
+ * pmet generate. */
 #include <stdlib.h>
 #include <string.h>
-#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/session.h"
+#include "ref/eval/generate.h"
 
-int cli_generate(int argc, char **argv, const struct pmet_io *io)
+struct job {
+    const char *model;
+    struct texts prompts;
+    size_t n_new, top_k;
+    bool json;
+};
+
+static int watch(void *user, const int32_t *ids, size_t n)
 {
-    const char *model = NULL, *max = NULL, *k = NULL, *seed_text = NULL, *threads = NULL, **prompts = NULL;
-    size_t n_prompt = 0, n_max = 20, top_k = 1, seed = 0, n_threads = 0;
-    const struct cli_option options[] = {
-        {"model", &model, NULL, NULL, NULL, true, "DIR   a checkpoint"},
-        {"prompt", NULL, NULL, &prompts, &n_prompt, true, "TEXT... what to continue"},
-        {"max-tokens", &max, NULL, NULL, NULL, false, "N     new tokens [20]"},
-        {"top-k", &k, NULL, NULL, NULL, false, "K     draw among the K best; 1 takes the best [1]"},
-        {"seed", &seed_text, NULL, NULL, NULL, false, "N     [0]"},
-        {"threads", &threads, NULL, NULL, NULL, false, "N     [all]"},
-        {"quiet", NULL, &cli_quiet, NULL, NULL, false, "no progress"}};
-    int status = cli_parse(argc, argv, options, sizeof options / sizeof *options,
-                           "pmet generate --model DIR --prompt TEXT [options]");
-    if (status != 0 || !cli_number("generate", "max-tokens", max, &n_max) ||
-        !cli_number("generate", "top-k", k, &top_k) || !cli_number("generate", "seed", seed_text, &seed) ||
-        !cli_number("generate", "threads", threads, &n_threads)) {
-        free(prompts);
-        return status < 0 ? EXIT_OK : EXIT_WRONG_USAGE;
-    }
-    struct pmet_error err = {PMET_OK, ""};
-    struct cli_session s = {0};
+    (void)user;
+    (void)ids;
+    (void)n;
+    return stop_signal();
+}
+
+static json_t *as_json(const char *prompt, const struct pmet_ids *ids, size_t n_prompt,
+                       const struct pmet_text *text, const struct pmet_text *clean)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < ids->n; i++)
+        json_array_append_new(list, json_integer(ids->id[i]));
+    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "prompt", prompt, "ids", list, "n_prompt",
+                     (json_int_t)n_prompt, "text", text->data, "clean_text", clean->data);
+}
+
+/* One prompt: every one starts from the seed, so that its text does not depend on the others. */
+static enum pmet_status continue_prompt(const struct cli *c, const struct job *j, const struct session *s,
+                                        const char *prompt, json_t *results, struct pmet_error *err)
+{
+    struct pmet_ids ids = {0};
+    struct pmet_text text = {0}, clean = {0};
     struct pmet_rng rng;
-    pmet_rng_seed(&rng, seed);
-    enum pmet_status ok = cli_open(io, model, n_threads, &s, &err);
-    for (size_t i = 0; i < n_prompt && ok == PMET_OK; i++) {
-        struct pmet_ids ids = {0};
-        struct pmet_text text = {0};
-        ok = pmet_tokenizer_encode(s.tk, prompts[i], strlen(prompts[i]), &ids, &err);
-        const struct pmet_generate_options o = {.n_total = ids.n + n_max, .top_k = top_k};
-        if (ok == PMET_OK)
-            ok = pmet_generate(s.model, &ids, &o, &rng, NULL, NULL, &err);
-        /* ids past the tokenizer are legal for the model: they have no text */
-        for (size_t t = 0; ok == PMET_OK && t < ids.n; t++)
-            if ((size_t)ids.id[t] >= pmet_tokenizer_size(s.tk))
-                ids.n = t;
-        if (ok == PMET_OK)
-            ok = pmet_tokenizer_decode(s.tk, ids.id, ids.n, 0, &text, &err);
-        if (ok == PMET_OK)
-            printf("%s\n", text.data);
-        free(ids.id);
-        free(text.data);
+    enum pmet_status status;
+    PMET_GO(pmet_tokenizer_encode(s->tk, prompt, strlen(prompt), &ids, err));
+    const size_t n_prompt = ids.n;
+    const struct pmet_generate_options options = {.n_total = n_prompt + j->n_new, .top_k = j->top_k};
+    pmet_rng_seed(&rng, c->seed);
+    PMET_GO(pmet_generate(s->model, &ids, &options, &rng, watch, NULL, err));
+    PMET_GO(check_stop(err));
+    PMET_GO(pmet_tokenizer_decode(s->tk, ids.id, ids.n, 0, &text, err));
+    if (j->json) {
+        PMET_GO(pmet_generated_text(s->tk, &ids, &clean, err));
+        json_array_append_new(results, as_json(prompt, &ids, n_prompt, &text, &clean));
+    } else {
+        printf("%s\n", text.data);
+        fflush(stdout);
     }
-    cli_close(&s);
-    free(prompts);
-    return ok == PMET_OK ? EXIT_OK : cli_fail(&err);
+done:
+    free(ids.id);
+    free(text.data);
+    free(clean.data);
+    return status;
+}
+
+static enum pmet_status generate(const struct cli *c, const struct job *j, struct session *s, json_t *results,
+                                 struct pmet_error *err)
+{
+    PMET_TRY(session_open(c, j->model, s, err));
+    for (size_t i = 0; i < j->prompts.n; i++)
+        PMET_TRY(continue_prompt(c, j, s, j->prompts.item[i], results, err));
+    return PMET_OK;
+}
+
+int run_generate(struct cli *c, const struct command *self, int argc, char **argv)
+{
+    struct job j = {.n_new = 20, .top_k = 1};
+    const struct option_row rows[] = {
+        {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint", true},
+        {"prompt", 0, OPTION_TEXTS, &j.prompts, "TEXT", "what to continue; may be given again", true},
+        {"max-tokens", 0, OPTION_COUNT, &j.n_new, "N", "tokens to add (default 20)", false},
+        {"top-k", 0, OPTION_COUNT, &j.top_k, "K", "draw from the K likeliest tokens (default 1: greedy)",
+         false},
+        {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object, with the ids", false},
+    };
+    struct session s = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    json_t *results = json_array();
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);
+    if (status < 0 && j.top_k == 0)
+        status = say_usage(c, "--top-k: found 0; expected at least 1");
+    if (status < 0) {
+        const bool done = generate(c, &j, &s, results, &err) == PMET_OK;
+        if (done && j.json)
+            print_json(json_pack("{s:O}", "results", results));
+        status = done ? EXIT_DONE : say_failed(c, &err);
+    }
+    session_close(&s);
+    json_decref(results);
+    texts_free(&j.prompts);
+    return status;
 }

@@ -1,75 +1,186 @@
-/* SPDX-License-Identifier: MIT */
-#include <stdio.h>
+/* SPDX-License-Identifier: MIT
+ * pmet tokenize. */
+#include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include "cli/cli.h"
+#include "cli/options.h"
+#include "tensors/json.h"
+#include "tokenizer/tokenizer.h"
 
-static enum pmet_status encode_line(const struct pmet_tokenizer *tk, const char *line, size_t n,
-                                    struct pmet_error *err)
+static const size_t max_input = (size_t)1 << 32;
+
+struct job {
+    const char *model, *file;
+    bool decode, json;
+    struct pmet_tokenizer *tk;
+    char *text;
+    size_t n;
+};
+
+static enum pmet_status encode_line(const struct job *j, const char *line, size_t n, struct pmet_error *err)
 {
     struct pmet_ids ids = {0};
-    const enum pmet_status status = pmet_tokenizer_encode(tk, line, n, &ids, err);
+    const enum pmet_status status = pmet_tokenizer_encode(j->tk, line, n, &ids, err);
     for (size_t i = 0; status == PMET_OK && i < ids.n; i++)
         printf(i ? " %d" : "%d", (int)ids.id[i]);
     if (status == PMET_OK)
-        printf("\n");
+        putchar('\n');
     free(ids.id);
     return status;
 }
 
-static enum pmet_status decode_line(const struct pmet_tokenizer *tk, char *line, struct pmet_error *err)
+static enum pmet_status read_id(const char *file, size_t line, const char **at, const char *end, int32_t *id,
+                                struct pmet_error *err)
+{
+    int64_t value = 0;
+    const char *p = *at;
+    while (p < end && isdigit((unsigned char)*p) && value <= INT32_MAX)
+        value = 10 * value + (*p++ - '0');
+    if (p == *at || value > INT32_MAX || (p < end && *p != ' ' && *p != '\t' && *p != '\r'))
+        return pmet_fail(err, PMET_INPUT, "%s: line %zu: found \"%.*s\"; expected token ids", file, line,
+                         (int)(end - *at < 24 ? end - *at : 24), *at);
+    *id = (int32_t)value;
+    *at = p;
+    return PMET_OK;
+}
+
+/* Bytes come back as they were, also where they are not UTF-8. */
+static enum pmet_status decode_line(const struct job *j, size_t number, const char *line, size_t n,
+                                    struct pmet_error *err)
 {
     struct pmet_text text = {0};
+    const char *end = line + n;
     enum pmet_status status = PMET_OK;
-    char *end = line;
-    for (char *p = line; status == PMET_OK; p = end) {
-        while (*p == ' ')
-            p++;
-        if (!*p)
+    for (;;) {
+        int32_t id;
+        while (line < end && isspace((unsigned char)*line))
+            line++;
+        if (line == end)
             break;
-        const long v = strtol(p, &end, 10);
-        const int32_t id = v < 0 || v > INT32_MAX ? -1 : (int32_t)v;
-        if (end == p)
-            status = pmet_fail(err, PMET_INPUT, "found \"%.40s\"; expected token ids with spaces between", p);
-        else
-            status = pmet_tokenizer_decode(tk, &id, 1, PMET_DECODE_BYTES, &text, err);
+        PMET_GO(read_id(j->file, number, &line, end, &id, err));
+        PMET_GO(pmet_tokenizer_decode(j->tk, &id, 1, PMET_DECODE_BYTES, &text, err));
     }
-    if (status == PMET_OK)
-        printf("%s\n", text.data ? text.data : "");
+    fwrite(text.data ? text.data : "", 1, text.n, stdout);
+    putchar('\n');
+done:
     free(text.data);
     return status;
 }
 
-int cli_tokenize(int argc, char **argv, const struct pmet_io *io)
+static enum pmet_status each_line(const struct job *j, struct pmet_error *err)
 {
-    const char *model = NULL, **files = NULL;
-    size_t n_file = 0, n;
-    bool decode = false;
-    const struct cli_option options[] = {{"model", &model, NULL, NULL, NULL, true,
-                                          "DIR   a folder with tokenizer.json, or vocab.json and merges.txt"},
-                                         {"", NULL, NULL, &files, &n_file, false, ""},
-                                         {"decode", NULL, &decode, NULL, NULL, false, "ids to text"}};
-    int status = cli_parse(argc, argv, options, sizeof options / sizeof *options,
-                           "pmet tokenize --model DIR [FILE] [--decode]");
-    if (status != 0) {
-        free(files);
-        return status < 0 ? EXIT_OK : status;
+    const char *at = j->text, *end = j->text + j->n;
+    for (size_t number = 1; at < end; number++) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
+        const size_t n = (size_t)(stop - at);
+        PMET_TRY(j->decode ? decode_line(j, number, at, n, err) : encode_line(j, at, n, err));
+        PMET_TRY(check_stop(err));
+        at = newline ? newline + 1 : end;
     }
-    struct pmet_error err = {PMET_OK, ""};
-    struct pmet_tokenizer *tk = NULL;
-    char *text = NULL;
-    enum pmet_status ok = pmet_tokenizer_open(io, model, &tk, &err);
-    if (ok == PMET_OK)
-        ok = pmet_read_file(io, n_file ? files[0] : "-", (size_t)1 << 32, &text, &n, &err);
-    for (size_t at = 0; ok == PMET_OK && at < n;) {
-        char *stop = memchr(text + at, '\n', n - at);
-        const size_t end = stop ? (size_t)(stop - text) : n;
-        text[end] = '\0';
-        ok = decode ? decode_line(tk, text + at, &err) : encode_line(tk, text + at, end - at, &err);
-        at = end + 1;
+    return PMET_OK;
+}
+
+static enum pmet_status encode_json(const struct job *j, size_t i, const json_t *v, json_t *out,
+                                    struct pmet_error *err)
+{
+    struct pmet_ids ids = {0};
+    if (!json_is_string(v))
+        return pmet_fail(err, PMET_INPUT, "%s: element %zu: found %s; expected a string", j->file, i,
+                         pmet_json_kind(v));
+    const enum pmet_status status =
+        pmet_tokenizer_encode(j->tk, json_string_value(v), json_string_length(v), &ids, err);
+    json_t *list = json_array();
+    for (size_t k = 0; k < ids.n; k++)
+        json_array_append_new(list, json_integer(ids.id[k]));
+    json_array_append_new(out, list);
+    free(ids.id);
+    return status;
+}
+
+static enum pmet_status decode_json(const struct job *j, size_t i, const json_t *v, json_t *out,
+                                    struct pmet_error *err)
+{
+    struct pmet_text text = {0};
+    int32_t *ids = NULL;
+    const size_t n = json_array_size(v);
+    enum pmet_status status;
+    if (!json_is_array(v))
+        return pmet_fail(err, PMET_INPUT, "%s: element %zu: found %s; expected an array of ids", j->file, i,
+                         pmet_json_kind(v));
+    PMET_GO(pmet_calloc(&ids, n, sizeof *ids, "ids", err));
+    for (size_t k = 0; k < n; k++) {
+        const json_t *id = json_array_get(v, k);
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX) {
+            status =
+                pmet_fail(err, PMET_INPUT, "%s: element %zu: id %zu: found %s; expected a token id", j->file,
+                          i, k, json_is_integer(id) ? "a number out of range" : pmet_json_kind(id));
+            goto done;
+        }
+        ids[k] = (int32_t)json_integer_value(id);
     }
+    PMET_GO(pmet_tokenizer_decode(j->tk, ids, n, 0, &text, err));
+    json_array_append_new(out, json_stringn(text.data ? text.data : "", text.n));
+done:
+    free(ids);
+    free(text.data);
+    return status;
+}
+
+static enum pmet_status whole_json(const struct job *j, struct pmet_error *err)
+{
+    json_t *in = NULL, *out = json_array();
+    enum pmet_status status;
+    PMET_GO(pmet_json_parse(j->text, j->n, j->file, 0, &in, err));
+    if (!json_is_array(in)) {
+        status = pmet_fail(err, PMET_INPUT, "%s: found %s; expected an array of %s", j->file,
+                           pmet_json_kind(in), j->decode ? "id arrays" : "strings");
+        goto done;
+    }
+    for (size_t i = 0; i < json_array_size(in); i++)
+        PMET_GO(j->decode ? decode_json(j, i, json_array_get(in, i), out, err)
+                          : encode_json(j, i, json_array_get(in, i), out, err));
+    char *text = json_dumps(out, JSON_COMPACT);
+    if (text)
+        puts(text);
+    else
+        status = pmet_fail_memory(err, "the result", 0);
     free(text);
-    pmet_tokenizer_close(tk);
-    free(files);
-    return ok == PMET_OK ? EXIT_OK : cli_fail(&err);
+done:
+    json_decref(in);
+    json_decref(out);
+    return status;
+}
+
+static enum pmet_status tokenize(const struct cli *c, struct job *j, struct pmet_error *err)
+{
+    PMET_TRY(pmet_tokenizer_open(c->io, j->model, &j->tk, err));
+    PMET_TRY(pmet_read_file(c->io, j->file, max_input, &j->text, &j->n, err));
+    if (strcmp(j->file, "-") == 0)
+        j->file = "standard input";
+    return j->json ? whole_json(j, err) : each_line(j, err);
+}
+
+int run_tokenize(struct cli *c, const struct command *self, int argc, char **argv)
+{
+    struct job j = {.file = "-"};
+    struct texts files = {0};
+    const struct option_row rows[] = {
+        {"model", 0, OPTION_TEXT, &j.model, "DIR", "where the tokenizer's files are", true},
+        {"decode", 0, OPTION_FLAG, &j.decode, NULL, "ids to text", false},
+        {"json", 0, OPTION_FLAG, &j.json, NULL, "JSON in and out rather than lines", false},
+    };
+    struct pmet_error err = {PMET_OK, ""};
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &files);
+    if (status < 0 && files.n > 1)
+        status = say_usage(c, "%s: one argument too many", files.item[1]);
+    if (status < 0) {
+        if (files.n == 1)
+            j.file = files.item[0];
+        status = tokenize(c, &j, &err) == PMET_OK ? EXIT_DONE : say_failed(c, &err);
+    }
+    pmet_tokenizer_close(j.tk);
+    free(j.text);
+    texts_free(&files);
+    return status;
 }

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * What the commands share: their context, their messages, and the table of them. */
+#ifndef PMET_CLI_COMMAND_H
+#define PMET_CLI_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <jansson.h>
+#include "tensors/io.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_WRONG_USAGE = 2, EXIT_DIFFERENT = 3 };
+
+enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
+enum device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
+
+/* One command line in progress: its command, the options all commands have, the table of system calls. */
+struct cli {
+    const char *command;      /* "edit" */
+    const struct pmet_io *io; /* writes through it fail once a signal has come */
+    size_t threads;
+    size_t seed;
+    int device, color;
+    bool quiet, verbose;
+};
+
+struct command {
+    const char *name, *summary;
+    const char *usage;   /* what follows "pmet NAME " */
+    const char *about;   /* a paragraph for --help */
+    const char *example; /* a line or more */
+    int (*run)(struct cli *c, const struct command *self, int argc, char **argv);
+};
+
+int run_edit(struct cli *c, const struct command *self, int argc, char **argv);
+int run_stats(struct cli *c, const struct command *self, int argc, char **argv);
+int run_generate(struct cli *c, const struct command *self, int argc, char **argv);
+int run_tokenize(struct cli *c, const struct command *self, int argc, char **argv);
+int run_trace(struct cli *c, const struct command *self, int argc, char **argv);
+int run_inspect(struct cli *c, const struct command *self, int argc, char **argv);
+int run_diff(struct cli *c, const struct command *self, int argc, char **argv);
+
+/* The command's one line of failure on standard error: "pmet edit: MESSAGE". Returns the exit status: 128+n
+ * if a signal is why, else 1. */
+int say_failed(const struct cli *c, const struct pmet_error *err);
+/* "pmet edit: MESSAGE (pmet edit --help)"; returns EXIT_WRONG_USAGE. */
+int say_usage(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
+/* Lines on standard error: a warning always, a note unless --quiet, detail only with --verbose. */
+void say_warning(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
+void say_note(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
+void say_detail(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
+
+/* The signal that asked to stop, or 0. */
+int stop_signal(void);
+/* As a status: PMET_INTERRUPTED once a signal has come. */
+enum pmet_status check_stop(struct pmet_error *err);
+
+double seconds_now(void); /* monotonic */
+size_t peak_memory(void); /* bytes of this process so far */
+/* "1.4 GiB" into text[size]; returns text. */
+char *format_bytes(char *text, size_t size, double n_bytes);
+/* "1:02:03", "2:03" or "4.1 s". */
+char *format_seconds(char *text, size_t size, double s);
+/* One JSON value and a newline on standard output; takes over the reference. */
+void print_json(json_t *value);
+/* A finite number; otherwise null, since JSON has no other. */
+json_t *json_number_or_null(double x);
+
+#endif

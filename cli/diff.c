@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT
+ * pmet diff. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/diff_job.h"
+
+static const char *const kind_name[] = {"exact", "smooth", "run", "scalar"};
+
+/* A line of the table: a group of tensors. */
+struct line {
+    size_t n, n_beyond, n_yard;
+    double worst, max_err, ratio; /* largest distance, largest error, the ratio that the rule looks at */
+};
+
+static struct line sum_up(const struct diff_job *j, size_t first)
+{
+    const struct diff_entry *head = &j->entry[first];
+    struct line l = {0};
+    double sum = 0, yard_sum = 0;
+    for (size_t i = first; i < j->n_entry; i++) {
+        const struct diff_entry *e = &j->entry[i];
+        if (strcmp(e->key, head->key) != 0)
+            continue;
+        l.n++;
+        l.n_beyond += e->beyond;
+        l.n_yard += e->has_yard;
+        l.worst = fmax(l.worst, e->dist);
+        l.max_err = fmax(l.max_err, e->max_err);
+        if (e->has_yard && head->kind == DIFF_SMOOTH)
+            l.ratio = fmax(l.ratio, diff_ratio(e));
+        sum += e->has_yard ? e->sum : 0;
+        yard_sum += e->has_yard ? e->yard_sum : 0;
+    }
+    if (head->kind == DIFF_RUN)
+        l.ratio = diff_median(j, head->key);
+    if (head->kind == DIFF_SCALAR)
+        l.ratio = sum == 0 ? 0 : sqrt(sum / yard_sum);
+    return l;
+}
+
+static bool first_of_group(const struct diff_job *j, size_t i)
+{
+    for (size_t k = 0; k < i; k++)
+        if (strcmp(j->entry[k].key, j->entry[i].key) == 0)
+            return false;
+    return true;
+}
+
+static void print_groups(const struct diff_job *j)
+{
+    printf("%-48s %5s %-6s %9s %9s", "tensors", "n", "kind", "worst L2", "max");
+    printf(j->y ? " %8s\n" : "\n", "ratio");
+    for (size_t i = 0; i < j->n_entry; i++) {
+        if (!first_of_group(j, i))
+            continue;
+        const struct line l = sum_up(j, i);
+        printf("%-48s %5zu %-6s %9.1e %9.1e", l.n == 1 ? j->entry[i].name : j->entry[i].key, l.n,
+               j->y || j->entry[i].kind == DIFF_EXACT ? kind_name[j->entry[i].kind] : "-", l.worst,
+               l.max_err);
+        if (j->y && l.n_yard > 0)
+            printf(" %8.3g", l.ratio);
+        else if (j->y)
+            printf(" %8s", "-");
+        printf("%s\n", l.n_beyond ? "  BEYOND" : "");
+    }
+}
+
+/* Each tensor past its limit (with --verbose: each), and why. */
+static void print_entries(const struct diff_job *j)
+{
+    for (size_t i = 0; i < j->n_entry; i++) {
+        const struct diff_entry *e = &j->entry[i];
+        if (!e->beyond && !j->c->verbose)
+            continue;
+        printf("%s %s: ", e->beyond ? "beyond" : "within", e->name);
+        if (e->why[0])
+            printf("%s\n", e->why);
+        else if (e->kind == DIFF_EXACT)
+            printf("%s\n", e->beyond ? "integers differ" : "equal");
+        else if (e->has_yard)
+            printf("L2 %.3e, yardstick %.3e, allowed %.3e, ratio %.3g\n", e->dist, e->yard, e->allowed,
+                   diff_ratio(e));
+        else
+            printf("L2 %.3e, max %.3e%s\n", e->dist, e->max_err, j->y ? ", no yardstick" : "");
+    }
+}
+
+/* The names of --require that are not among those compared and judged. */
+static size_t print_missing(const struct diff_job *j)
+{
+    size_t n = 0;
+    for (const char *at = j->require; at && *at;) {
+        const size_t len = strcspn(at, ",");
+        bool found = false;
+        for (size_t i = 0; i < j->n_entry && !found; i++)
+            found = strlen(j->entry[i].name) == len && memcmp(j->entry[i].name, at, len) == 0 &&
+                    (!j->y || j->entry[i].has_yard || j->entry[i].kind == DIFF_EXACT);
+        if (len > 0 && !found) {
+            printf("missing %.*s: required, but not compared\n", (int)len, at);
+            n++;
+        }
+        at += len + (at[len] == ',');
+    }
+    return n;
+}
+
+static int report(struct diff_job *j)
+{
+    if (j->n_entry == 0) {
+        printf("%s and %s have no tensor in common\n", j->a_path, j->b_path);
+        return EXIT_DIFFERENT;
+    }
+    print_groups(j);
+    print_entries(j);
+    const size_t n_missing = print_missing(j);
+    printf("%zu tensors compared, %zu beyond their limit", j->n_entry, j->n_beyond);
+    if (j->n_unjudged > 0)
+        printf(", %zu without a yardstick (not judged)", j->n_unjudged);
+    if (n_missing > 0)
+        printf(", %zu required ones missing", n_missing);
+    printf("; %zu only in A, %zu only in B\n", pmet_safetensors_count(j->a) - j->n_entry,
+           pmet_safetensors_count(j->b) - j->n_entry);
+    return j->n_beyond > 0 || n_missing > 0 || j->n_unjudged == j->n_entry ? EXIT_DIFFERENT : EXIT_DONE;
+}
+
+static enum pmet_status compare(struct diff_job *j, struct pmet_error *err)
+{
+    PMET_TRY(pmet_safetensors_open(j->c->io, j->a_path, &j->a, err));
+    PMET_TRY(pmet_safetensors_open(j->c->io, j->b_path, &j->b, err));
+    if (j->yard_path)
+        PMET_TRY(pmet_safetensors_open(j->c->io, j->yard_path, &j->y, err));
+    PMET_TRY(diff_measure(j, err));
+    diff_judge(j);
+    return PMET_OK;
+}
+
+int run_diff(struct cli *c, const struct command *self, int argc, char **argv)
+{
+    struct diff_job j = {.c = c, .rtol = -1, .atol = -1, .ratio = -1};
+    struct texts paths = {0};
+    const struct option_row rows[] = {
+        {"rtol", 0, OPTION_NUMBER, &j.rtol, "X", "|a-b| <= atol + rtol |b| for each element (default 0)",
+         false},
+        {"atol", 0, OPTION_NUMBER, &j.atol, "X", "(default 0)", false},
+        {"yardstick", 0, OPTION_TEXT, &j.yard_path, "C", "measure in the distance of C from B", false},
+        {"ratio", 0, OPTION_NUMBER, &j.ratio, "R", "with --yardstick: how many of it (default 2)", false},
+        {"require", 0, OPTION_TEXT, &j.require, "NAME,...", "tensors that must be compared", false},
+    };
+    struct pmet_error err = {PMET_OK, ""};
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &paths);
+    if (status < 0 && paths.n != 2)
+        status = paths.n > 2 ? say_usage(c, "%s: one argument too many", paths.item[2])
+                             : say_usage(c, "%s is missing", paths.n ? "B" : "A");
+    if (status < 0 && j.yard_path && (j.rtol >= 0 || j.atol >= 0))
+        status = say_usage(c, "--yardstick goes without --rtol and --atol");
+    if (status < 0 && !j.yard_path && j.ratio >= 0)
+        status = say_usage(c, "--ratio: needs --yardstick");
+    if (status < 0) {
+        j.a_path = paths.item[0];
+        j.b_path = paths.item[1];
+        j.rtol = fmax(j.rtol, 0);
+        j.atol = fmax(j.atol, 0);
+        j.ratio = j.ratio < 0 ? 2 : j.ratio;
+        status = compare(&j, &err) == PMET_OK ? report(&j) : say_failed(c, &err);
+    }
+    free(j.entry);
+    pmet_safetensors_close(j.a);
+    pmet_safetensors_close(j.b);
+    pmet_safetensors_close(j.y);
+    texts_free(&paths);
+    return status;
+}

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT
+ * The acceptance rule.      SPEC §1.4 */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/diff_job.h"
+
+#define SMALLEST 1e-6 /* scalars: errors are relative to |b|, or to this if |b| is less */
+#define FAR_OUT 10    /* of its own yardstick, for a single fact of a run */
+
+/* ---- names ---- */
+
+static bool has_prefix(const char *s, const char *head)
+{
+    return strncmp(s, head, strlen(head)) == 0;
+}
+
+/* The name with * for each part that is a number: "3.delta_mlp" is "*.delta_mlp". */
+static void make_key(const char *name, char *key, size_t size)
+{
+    size_t n = 0;
+    for (const char *at = name; *at && n + 1 < size;) {
+        const size_t len = strcspn(at, "."), digits = strspn(at, "0123456789");
+        if (len > 0 && digits == len) {
+            key[n++] = '*';
+        } else {
+            /* row0 -> row* */
+            const bool row = has_prefix(at, "row") && len > 3 && strspn(at + 3, "0123456789") == len - 3;
+            const size_t keep = row ? 3 : len;
+            for (size_t i = 0; i < keep && n + 1 < size; i++)
+                key[n++] = at[i];
+            if (row && n + 1 < size)
+                key[n++] = '*';
+        }
+        at += len;
+        if (*at == '.' && n + 1 < size)
+            key[n++] = *at++;
+    }
+    key[n] = '\0';
+}
+
+enum diff_kind diff_classify(const char *name, char *key, size_t size)
+{
+    static const char *const scalar[] = {"loss", "nll_loss", "kl_loss", "weight_decay", "prob"},
+                             *const matrix[] = {"upd_matrix.", "edited.", "cur_zs.", "layer_ks.", "targets."};
+    make_key(name, key, size);
+    for (size_t i = 0; i < COUNT_OF(scalar); i++)
+        if (has_prefix(key, "*.steps.") && strcmp(key + 8, scalar[i]) == 0)
+            return DIFF_SCALAR;
+    if (has_prefix(key, "cov_norm_trace.")) /* two numbers: a norm and a trace */
+        return DIFF_SCALAR;
+    if (has_prefix(key, "*.steps.") || has_prefix(key, "*.delta") || strcmp(key, "*.kl_log_probs_last") == 0)
+        return DIFF_RUN;
+    if (has_prefix(key, "*.target") && !has_prefix(key, "*.target_init"))
+        return DIFF_RUN;
+    for (size_t i = 0; i < COUNT_OF(matrix); i++)
+        if (has_prefix(key, matrix[i]))
+            return DIFF_RUN;
+    return DIFF_SMOOTH;
+}
+
+/* ---- values ---- */
+
+struct values {
+    double *x; /* [n] */
+    size_t n, n_dim, shape[PMET_MAX_DIM];
+    enum pmet_dtype dtype;
+};
+
+static enum pmet_status widen(const struct pmet_tensor *t, struct values *v, struct pmet_error *err)
+{
+    v->n = t->n_elem;
+    v->n_dim = t->n_dim;
+    v->dtype = t->dtype;
+    memcpy(v->shape, t->shape, sizeof v->shape);
+    PMET_TRY(pmet_calloc(&v->x, t->n_elem, sizeof *v->x, t->name, err));
+    pmet_to_f64(v->x, t->data, t->dtype, t->n_elem);
+    return PMET_OK;
+}
+
+/* cov_rows, cov_diag and cov_norm_trace of a module, where a file has cov itself: all three are parts of it.
+ */
+static enum pmet_status derive(const struct pmet_safetensors *st, const char *name, const struct values *like,
+                               struct values *v, struct pmet_error *err)
+{
+    static const char *const part[] = {"cov_rows.", "cov_diag.", "cov_norm_trace."};
+    size_t which = 0;
+    char full[256];
+    while (which < COUNT_OF(part) && !has_prefix(name, part[which]))
+        which++;
+    if (which == COUNT_OF(part))
+        return PMET_OK;
+    snprintf(full, sizeof full, "cov.%s", name + strlen(part[which]));
+    const struct pmet_tensor *t = pmet_safetensors_find(st, full);
+    if (!t || t->n_dim != 2 || t->shape[0] != t->shape[1] || like->n > t->n_elem ||
+        (which == 1 && like->n != t->shape[0]) || (which == 2 && like->n != 2))
+        return PMET_OK;
+    const size_t n = t->shape[0];
+    PMET_TRY(widen(t, v, err));
+    double norm = 0, trace = 0;
+    for (size_t i = 0; i < v->n; i++)
+        norm += v->x[i] * v->x[i];
+    for (size_t i = 0; i < n; i++)
+        trace += v->x[i * n + i];
+    for (size_t i = 0; which == 1 && i < n; i++)
+        v->x[i] = v->x[i * n + i];
+    if (which == 2) {
+        v->x[0] = sqrt(norm);
+        v->x[1] = trace;
+    }
+    v->n = like->n;
+    v->n_dim = like->n_dim;
+    memcpy(v->shape, like->shape, sizeof v->shape);
+    return PMET_OK;
+}
+
+static bool same_shape(const struct values *a, const struct values *b)
+{
+    return a->n_dim == b->n_dim && memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) == 0;
+}
+
+static void shape_text(const struct values *v, char *text, size_t size)
+{
+    size_t n = (size_t)snprintf(text, size, "[");
+    for (size_t i = 0; i < v->n_dim && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, i ? ",%zu" : "%zu", v->shape[i]);
+    if (n < size)
+        snprintf(text + n, size - n, "]");
+}
+
+/* Norms of a-b and b; a number that is none is infinitely far. */
+static double distance(const double *a, const double *b, size_t n, double *max_err)
+{
+    double diff = 0, norm = 0, most = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double d = a[i] - b[i];
+        if (!isfinite(d)) {
+            *max_err = INFINITY;
+            return INFINITY;
+        }
+        diff += d * d;
+        norm += b[i] * b[i];
+        most = fabs(d) > most ? fabs(d) : most;
+    }
+    *max_err = most;
+    return diff == 0 ? 0 : norm > 0 ? sqrt(diff / norm) : sqrt(diff);
+}
+
+static double relative_squares(const double *a, const double *b, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double r = (a[i] - b[i]) / fmax(fabs(b[i]), SMALLEST);
+        sum += isfinite(r) ? r * r : (double)INFINITY;
+    }
+    return sum;
+}
+
+static bool within(const struct diff_job *j, const double *a, const double *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!(isfinite(a[i]) && isfinite(b[i]) && fabs(a[i] - b[i]) <= j->atol + j->rtol * fabs(b[i])))
+            return false;
+    return true;
+}
+
+static enum pmet_status read_yardstick(struct diff_job *j, struct diff_entry *e, const struct values *b,
+                                       struct pmet_error *err)
+{
+    struct values y = {0};
+    double unused;
+    const struct pmet_tensor *t = pmet_safetensors_find(j->y, e->name);
+    enum pmet_status status;
+    if (t)
+        PMET_GO(widen(t, &y, err));
+    else
+        PMET_GO(derive(j->y, e->name, b, &y, err));
+    e->has_yard = y.x && same_shape(&y, b);
+    if (e->has_yard) {
+        e->yard = distance(y.x, b->x, b->n, &unused);
+        e->yard_sum = relative_squares(y.x, b->x, b->n);
+    }
+    status = PMET_OK;
+done:
+    free(y.x);
+    return status;
+}
+
+static enum pmet_status measure(struct diff_job *j, const struct pmet_tensor *ta,
+                                const struct pmet_tensor *tb, struct diff_entry *e, struct pmet_error *err)
+{
+    struct values a = {0}, b = {0};
+    char sa[72], sb[72];
+    enum pmet_status status;
+    e->name = tb->name;
+    e->n_elem = tb->n_elem;
+    e->kind = diff_classify(e->name, e->key, sizeof e->key);
+    PMET_GO(widen(ta, &a, err));
+    PMET_GO(widen(tb, &b, err));
+    if (!same_shape(&a, &b)) {
+        shape_text(&a, sa, sizeof sa);
+        shape_text(&b, sb, sizeof sb);
+        snprintf(e->why, sizeof e->why, "shapes %s and %s", sa, sb);
+    } else if (pmet_dtype_is_float(a.dtype) != pmet_dtype_is_float(b.dtype)) {
+        snprintf(e->why, sizeof e->why, "types %s and %s", pmet_dtype_name(a.dtype),
+                 pmet_dtype_name(b.dtype));
+    }
+    e->beyond = e->why[0] != '\0';
+    if (e->beyond)
+        goto done;
+    e->dist = distance(a.x, b.x, a.n, &e->max_err);
+    e->sum = relative_squares(a.x, b.x, a.n);
+    if (!pmet_dtype_is_float(a.dtype)) {
+        e->kind = DIFF_EXACT;
+        e->beyond = a.dtype == b.dtype ? memcmp(ta->data, tb->data, ta->n_bytes) != 0 : e->max_err > 0;
+    } else if (j->y) {
+        status = read_yardstick(j, e, &b, err);
+    } else {
+        e->beyond = !within(j, a.x, b.x, a.n);
+    }
+done:
+    free(a.x);
+    free(b.x);
+    return status;
+}
+
+enum pmet_status diff_measure(struct diff_job *j, struct pmet_error *err)
+{
+    PMET_TRY(pmet_calloc(&j->entry, pmet_safetensors_count(j->b), sizeof *j->entry, "a comparison", err));
+    for (size_t i = 0; i < pmet_safetensors_count(j->b); i++) {
+        const struct pmet_tensor *tb = pmet_safetensors_at(j->b, i),
+                                 *ta = pmet_safetensors_find(j->a, tb->name);
+        PMET_TRY(check_stop(err));
+        if (ta)
+            PMET_TRY(measure(j, ta, tb, &j->entry[j->n_entry++], err));
+    }
+    return PMET_OK;
+}
+
+/* ---- verdicts ---- */
+
+double diff_ratio(const struct diff_entry *e)
+{
+    if (e->kind == DIFF_SCALAR)
+        return e->sum == 0 ? 0 : sqrt(e->sum / e->yard_sum);
+    return e->dist == 0 ? 0 : e->dist / e->yard;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Infinity, which no limit allows, if memory runs out. */
+double diff_median(const struct diff_job *j, const char *key)
+{
+    double low = 0, high = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < j->n_entry; i++)
+        n += j->entry[i].has_yard && !j->entry[i].why[0] && strcmp(j->entry[i].key, key) == 0;
+    double *r = n ? malloc(n * sizeof *r) : NULL;
+    if (!r)
+        return n ? INFINITY : 0;
+    n = 0;
+    for (size_t i = 0; i < j->n_entry; i++)
+        if (j->entry[i].has_yard && !j->entry[i].why[0] && strcmp(j->entry[i].key, key) == 0)
+            r[n++] = diff_ratio(&j->entry[i]);
+    qsort(r, n, sizeof *r, ascending);
+    low = r[(n - 1) / 2];
+    high = r[n / 2];
+    free(r);
+    return low == high ? low : (low + high) / 2;
+}
+
+static void judge_run(struct diff_job *j, struct diff_entry *e)
+{
+    double largest = 0;
+    for (size_t i = 0; i < j->n_entry; i++)
+        if (j->entry[i].has_yard && strcmp(j->entry[i].key, e->key) == 0)
+            largest = fmax(largest, j->entry[i].yard);
+    e->allowed = fmax(FAR_OUT * e->yard, largest);
+    e->beyond = !(e->dist <= e->allowed) || !(diff_median(j, e->key) <= j->ratio);
+}
+
+/* Scalars: the root mean square over the field, a fact's share of it being no verdict by itself. */
+static void judge_scalar(struct diff_job *j, struct diff_entry *e)
+{
+    double sum = 0, yard_sum = 0;
+    for (size_t i = 0; i < j->n_entry; i++)
+        if (j->entry[i].has_yard && strcmp(j->entry[i].key, e->key) == 0) {
+            sum += j->entry[i].sum;
+            yard_sum += j->entry[i].yard_sum;
+        }
+    e->allowed = j->ratio * e->yard;
+    e->beyond = !(sqrt(sum) <= j->ratio * sqrt(yard_sum));
+}
+
+void diff_judge(struct diff_job *j)
+{
+    for (size_t i = 0; i < j->n_entry; i++) {
+        struct diff_entry *e = &j->entry[i];
+        if (j->y && !e->why[0] && e->kind != DIFF_EXACT) {
+            if (!e->has_yard) {
+                j->n_unjudged++;
+            } else if (e->kind == DIFF_SMOOTH) {
+                e->allowed = j->ratio * e->yard;
+                e->beyond = !(e->dist <= e->allowed);
+            } else if (e->kind == DIFF_RUN) {
+                judge_run(j, e);
+            } else {
+                judge_scalar(j, e);
+            }
+        }
+        j->n_beyond += e->beyond;
+    }
+}

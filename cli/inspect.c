@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT
+ * pmet inspect. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "cli/options.h"
+#include "cli/session.h"
+#include "ref/edit/stats.h"
+#include "tensors/folder.h"
+
+struct job {
+    const struct cli *c;
+    const char *path;
+    bool check;
+};
+
+static void print_shape(const struct pmet_tensor *t)
+{
+    printf("[");
+    for (size_t i = 0; i < t->n_dim; i++)
+        printf(i ? ",%zu" : "%zu", t->shape[i]);
+    printf("]");
+}
+
+static enum pmet_status check_finite(const char *path, const struct pmet_tensor *t, struct pmet_error *err)
+{
+    if (!pmet_dtype_is_float(t->dtype))
+        return PMET_OK;
+    const size_t size = pmet_dtype_size(t->dtype);
+    double x[1024];
+    for (size_t i = 0; i < t->n_elem; i += COUNT_OF(x)) {
+        const size_t n = t->n_elem - i < COUNT_OF(x) ? t->n_elem - i : COUNT_OF(x);
+        pmet_to_f64(x, (const char *)t->data + i * size, t->dtype, n);
+        for (size_t k = 0; k < n; k++)
+            if (!isfinite(x[k]))
+                return pmet_fail(err, PMET_NUMERIC, "%s: tensor \"%s\": element %zu is %g; expected a number",
+                                 path, t->name, i + k, x[k]);
+    }
+    return PMET_OK;
+}
+
+/* ---- a file ---- */
+
+static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err)
+{
+    struct pmet_safetensors *st = NULL;
+    enum pmet_status status;
+    double n_bytes = 0;
+    char bytes[32];
+    PMET_GO(pmet_safetensors_open(j->c->io, j->path, &st, err));
+    for (size_t i = 0; i < pmet_safetensors_count(st); i++) {
+        const struct pmet_tensor *t = pmet_safetensors_at(st, i);
+        printf("%-5s %s ", pmet_dtype_name(t->dtype), t->name);
+        print_shape(t);
+        putchar('\n');
+        n_bytes += (double)t->n_bytes;
+        if (j->check)
+            PMET_GO(check_finite(j->path, t, err));
+        PMET_GO(check_stop(err));
+    }
+    for (size_t i = 0; i < pmet_safetensors_n_metadata(st); i++) {
+        const char *key, *value;
+        pmet_safetensors_metadata_at(st, i, &key, &value);
+        printf("metadata %s: %s\n", key, value);
+    }
+    printf("%s: %zu tensors, %s%s\n", j->path, pmet_safetensors_count(st),
+           format_bytes(bytes, sizeof bytes, n_bytes), j->check ? "; all values are numbers" : "");
+    status = PMET_OK;
+done:
+    pmet_safetensors_close(st);
+    return status;
+}
+
+/* ---- a folder of statistics ---- */
+
+static enum pmet_status inspect_moment(const struct job *j, const char *file, bool *is_moment,
+                                       struct pmet_error *err)
+{
+    struct pmet_safetensors *st = NULL;
+    char *path = NULL;
+    double *cov = NULL, count = 0;
+    enum pmet_status status;
+    PMET_GO(pmet_path_join(j->path, file, &path, err));
+    PMET_GO(pmet_safetensors_open(j->c->io, path, &st, err));
+    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
+                             *n = pmet_safetensors_find(st, "count");
+    const char *module = pmet_safetensors_metadata(st, "module"),
+               *of = pmet_safetensors_metadata(st, "fingerprint"),
+               *docs = pmet_safetensors_metadata(st, "samples");
+    *is_moment = mom2 && n && n->n_elem == 1 && module && of && mom2->n_dim == 2;
+    if (!*is_moment)
+        goto done;
+    pmet_to_f64(&count, n->data, n->dtype, 1);
+    printf("%s: [%zu,%zu] %s, %.0f tokens of %s documents, of model %.16s\n", module, mom2->shape[0],
+           mom2->shape[1], pmet_dtype_name(mom2->dtype), count, docs ? docs : "?", of);
+    if (j->check) {
+        enum pmet_stats_origin origin;
+        size_t tokens;
+        status = pmet_stats_load(j->c->io, j->path, module, mom2->shape[0], of, NULL, 0, &cov, &tokens,
+                                 &origin, err);
+    }
+done:
+    free(cov);
+    free(path);
+    pmet_safetensors_close(st);
+    return status;
+}
+
+static bool ends_with(const char *s, const char *tail)
+{
+    const size_t n = strlen(s), k = strlen(tail);
+    return n >= k && strcmp(s + n - k, tail) == 0;
+}
+
+static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *err)
+{
+    char **names = NULL;
+    size_t n = 0, n_moment = 0, n_npz = 0;
+    enum pmet_status status;
+    PMET_GO(pmet_list_folder(j->path, &names, &n, err));
+    for (size_t i = 0; i < n; i++) {
+        bool is_moment = false;
+        if (ends_with(names[i], ".safetensors"))
+            PMET_GO(inspect_moment(j, names[i], &is_moment, err));
+        if (ends_with(names[i], ".npz")) {
+            printf("%s: a published archive, of no named model\n", names[i]);
+            n_npz++;
+        }
+        n_moment += is_moment;
+        PMET_GO(check_stop(err));
+    }
+    if (n_moment + n_npz == 0)
+        status = pmet_fail(err, PMET_INPUT,
+                           "%s: found neither config.json nor statistics; expected a checkpoint, a "
+                           ".safetensors file or a folder of statistics",
+                           j->path);
+    else
+        printf("%s: %zu second moments%s\n", j->path, n_moment + n_npz,
+               j->check && n_moment > 0 ? "; finite, symmetric, counted" : "");
+done:
+    pmet_free_names(names, n);
+    return status;
+}
+
+/* ---- a checkpoint ---- */
+
+static void print_dtypes(const struct pmet_checkpoint *ck)
+{
+    static const enum pmet_dtype all[] = {PMET_F64, PMET_F32, PMET_F16, PMET_BF16,
+                                          PMET_I64, PMET_I32, PMET_U8,  PMET_BOOL};
+    double n_elem = 0, n_bytes = 0;
+    char bytes[32];
+    for (size_t i = 0; i < pmet_checkpoint_count(ck); i++) {
+        const struct pmet_tensor *t = pmet_checkpoint_at(ck, i);
+        n_bytes += (double)t->n_bytes;
+        n_elem += pmet_dtype_is_float(t->dtype) ? (double)t->n_elem : 0;
+    }
+    printf("tensors      %zu, %.0f parameters, %s:", pmet_checkpoint_count(ck), n_elem,
+           format_bytes(bytes, sizeof bytes, n_bytes));
+    for (size_t d = 0; d < COUNT_OF(all); d++) {
+        size_t n = 0;
+        for (size_t i = 0; i < pmet_checkpoint_count(ck); i++)
+            n += pmet_checkpoint_at(ck, i)->dtype == all[d];
+        if (n > 0)
+            printf(" %zu %s", n, pmet_dtype_name(all[d]));
+    }
+    printf("\nshards      ");
+    for (size_t i = 0; i < pmet_checkpoint_n_shard(ck); i++)
+        printf(" %s", pmet_checkpoint_shard(ck, i));
+    putchar('\n');
+}
+
+static const char *text_of(const json_t *v)
+{
+    return json_is_string(v) ? json_string_value(v) : "?";
+}
+
+static void print_record(const struct record *r, const char *fingerprint)
+{
+    if (!r->json) {
+        printf("edits        none recorded\n");
+        return;
+    }
+    const json_t *facts = json_object_get(r->json, "facts"), *matrices = json_object_get(r->json, "matrices");
+    printf("edited       %lld facts by %s %s, from model %.16s%s\n",
+           (long long)json_integer_value(json_object_get(facts, "applied")),
+           text_of(json_object_get(r->json, "method")), text_of(json_object_get(r->json, "version")),
+           r->n_ancestor ? r->ancestor[0] : "?",
+           strcmp(r->fingerprint, fingerprint) == 0 ? "" : " -- written for other weights than these");
+    for (size_t i = 1; i < r->n_ancestor; i++)
+        printf("             itself from %.16s\n", r->ancestor[i]);
+    for (size_t k = 0; k < json_array_size(matrices); k++) {
+        const json_t *m = json_array_get(matrices, k);
+        printf("             %s: |dW|/|W| %.2g, %.2g %% lost in rounding to %s\n",
+               text_of(json_object_get(m, "module")),
+               json_number_value(json_object_get(m, "update_norm")) /
+                   json_number_value(json_object_get(m, "weight_norm")),
+               100 * json_number_value(json_object_get(m, "rounding_lost")),
+               text_of(json_object_get(m, "dtype")));
+    }
+}
+
+static enum pmet_status check_model(const struct job *j, const struct session *s, const struct record *r,
+                                    struct pmet_error *err)
+{
+    for (size_t i = 0; i < pmet_checkpoint_count(s->ck); i++) {
+        const struct pmet_tensor *t = pmet_checkpoint_at(s->ck, i);
+        PMET_TRY(check_finite(pmet_checkpoint_file_of(s->ck, t), t, err));
+        PMET_TRY(check_stop(err));
+    }
+    if (r->json && strcmp(r->fingerprint, s->fingerprint) != 0)
+        return pmet_fail(err, PMET_INPUT,
+                         "%s/" RECORD_FILE ": fingerprint: found %.16s; expected %.16s, that of the weights",
+                         j->path, r->fingerprint, s->fingerprint);
+    printf("checked      every tensor's name, type and shape; all values are numbers%s\n",
+           r->json ? "; the record fits the weights" : "");
+    return PMET_OK;
+}
+
+static enum pmet_status inspect_model(const struct job *j, struct pmet_error *err)
+{
+    struct session s = {0};
+    struct record r = {0};
+    enum pmet_status status;
+    PMET_GO(session_open(j->c, j->path, &s, err));
+    PMET_GO(record_read(j->c->io, j->path, &r, err));
+    const struct pmet_config *c = &s.model->config;
+    printf("%s: %s\n", j->path, pmet_family_name(c->family));
+    printf("model        %zu layers of width %zu, %zu heads, FFN %zu, vocabulary %zu (tokenizer %zu), %zu "
+           "positions, %s residual\n",
+           c->n_layer, c->d_model, c->n_head, c->d_ff, c->n_vocab, pmet_tokenizer_size(s.tk), c->n_ctx,
+           c->parallel ? "parallel" : "sequential");
+    print_dtypes(s.ck);
+    printf("fingerprint  %s\n", s.fingerprint);
+    print_record(&r, s.fingerprint);
+    if (j->check)
+        status = check_model(j, &s, &r, err);
+done:
+    record_free(&r);
+    session_close(&s);
+    return status;
+}
+
+static enum pmet_status inspect(const struct job *j, struct pmet_error *err)
+{
+    struct stat st;
+    char *config;
+    if (stat(j->path, &st) != 0)
+        return pmet_fail_errno(err, j->path, "open");
+    if (!S_ISDIR(st.st_mode))
+        return inspect_file(j, err);
+    PMET_TRY(pmet_path_join(j->path, "config.json", &config, err));
+    const bool model = access(config, F_OK) == 0;
+    free(config);
+    return model ? inspect_model(j, err) : inspect_stats(j, err);
+}
+
+int run_inspect(struct cli *c, const struct command *self, int argc, char **argv)
+{
+    struct job j = {.c = c};
+    struct texts paths = {0};
+    const struct option_row rows[] = {
+        {"check", 0, OPTION_FLAG, &j.check, NULL, "read all of it and verify", false},
+    };
+    struct pmet_error err = {PMET_OK, ""};
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &paths);
+    if (status < 0 && paths.n != 1)
+        status = paths.n ? say_usage(c, "%s: one argument too many", paths.item[1])
+                         : say_usage(c, "PATH is missing");
+    if (status < 0) {
+        j.path = paths.item[0];
+        status = inspect(&j, &err) == PMET_OK ? EXIT_DONE : say_failed(c, &err);
+    }
+    texts_free(&paths);
+    return status;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ * How far a long job is: a bar on a terminal, a line now and then in a log. On standard error. */
+#ifndef PMET_CLI_PROGRESS_H
+#define PMET_CLI_PROGRESS_H
+
+#include "cli/command.h"
+
+struct progress {
+    const struct cli *c;
+    const char *what, *unit; /* "optimising", "facts" */
+    bool bar;
+    double started, shown;
+    size_t done, total, first; /* first: done when the first report came, for the rate */
+    bool running;
+    char note[48]; /* behind the bar */
+};
+
+void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit);
+/* Returns nonzero once a signal has asked to stop, as the library's callbacks want it. */
+int progress_update(struct progress *p, size_t done, size_t total);
+/* Takes the bar away and says in one line what was done; nothing if it has ended. */
+void progress_end(struct progress *p);
+
+#endif

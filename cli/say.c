@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ * Messages, and numbers as people read them. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+#include "cli/command.h"
+
+static bool colored(const struct cli *c)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    if (c->color != COLOR_AUTO)
+        return c->color == COLOR_ALWAYS;
+    return !(no && *no) && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+}
+
+static void head(const struct cli *c, const char *color, const char *kind)
+{
+    const bool on = color && colored(c);
+    fprintf(stderr, "%spmet%s%s:%s %s", on ? color : "", c->command ? " " : "", c->command ? c->command : "",
+            on ? "\033[0m" : "", kind);
+}
+
+int say_failed(const struct cli *c, const struct pmet_error *err)
+{
+    const int sig = stop_signal();
+    head(c, "\033[31m", "");
+    if (sig)
+        fprintf(stderr, "stopped by signal %d; nothing was left behind\n", sig);
+    else
+        fprintf(stderr, "%s\n", err->message);
+    return sig ? 128 + sig : EXIT_FAILED;
+}
+
+int say_usage(const struct cli *c, const char *fmt, ...)
+{
+    va_list args;
+    head(c, "\033[31m", "");
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "; see pmet %s%s--help\n", c->command ? c->command : "", c->command ? " " : "");
+    return EXIT_WRONG_USAGE;
+}
+
+void say_warning(const struct cli *c, const char *fmt, ...)
+{
+    va_list args;
+    head(c, "\033[33m", "warning: ");
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void say_note(const struct cli *c, const char *fmt, ...)
+{
+    va_list args;
+    if (c->quiet)
+        return;
+    head(c, NULL, "");
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+void say_detail(const struct cli *c, const char *fmt, ...)
+{
+    va_list args;
+    if (!c->verbose)
+        return;
+    head(c, NULL, "");
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+double seconds_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+size_t peak_memory(void)
+{
+    struct rusage use;
+    return getrusage(RUSAGE_SELF, &use) == 0 ? (size_t)use.ru_maxrss * 1024 : 0;
+}
+
+char *format_bytes(char *text, size_t size, double n_bytes)
+{
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    size_t i = 0;
+    for (; i < 4 && n_bytes >= 1024; i++)
+        n_bytes /= 1024;
+    snprintf(text, size, i == 0 ? "%.0f %s" : "%.1f %s", n_bytes, unit[i]);
+    return text;
+}
+
+char *format_seconds(char *text, size_t size, double s)
+{
+    const long whole = s < 1e9 ? lround(s) : 1000000000L;
+    if (s < 10)
+        snprintf(text, size, "%.1f s", s);
+    else if (whole < 3600)
+        snprintf(text, size, "%ld:%02ld", whole / 60, whole % 60);
+    else
+        snprintf(text, size, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+    return text;
+}
+
+void print_json(json_t *value)
+{
+    char *text = json_dumps(value, JSON_INDENT(1));
+    if (text)
+        puts(text);
+    else
+        puts("null");
+    free(text);
+    json_decref(value);
+}
+
+json_t *json_number_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ * pmet trace: a forward pass in full.      SPEC §9.5 */
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/options.h"
+#include "cli/session.h"
+#include "cli/tensor_list.h"
+#include "tensors/json.h"
+
+static const size_t max_prompts = (size_t)1 << 28;
+
+struct job {
+    const struct cli *c;
+    const char *model, *prompts, *out;
+    struct session s;
+    struct tensor_list list;
+    size_t row, n_row;
+};
+
+/* What a block shows, under the goldens' names; a CPU's activations are the host's, but one asks the table.
+ */
+static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const real *data, size_t n_tok,
+                            size_t width, struct pmet_error *err)
+{
+    static const char *const name[] = {"hidden", "attn_in", "attn_out", "mlp_key", "mlp_out", "attn_probs"};
+    struct job *j = user;
+    const bool probs = site == PMET_SITE_ATTN_PROBS;
+    const size_t shape[4] = {1, probs ? j->s.model->config.n_head : n_tok, probs ? n_tok : width, n_tok};
+    const struct pmet_ops *op = j->s.op;
+    char full[64];
+    real *to = NULL;
+    snprintf(full, sizeof full, "row%zu.%s.%zu", j->row, name[site], layer);
+    PMET_TRY(list_add(&j->list, full, PMET_REAL, probs ? 4 : 3, shape, &to, err));
+    return op->download(op, to, data, j->list.tensor[j->list.n - 1].n_bytes, err);
+}
+
+static enum pmet_status add_ids(struct job *j, const struct pmet_ids *ids, struct pmet_error *err)
+{
+    const size_t shape[2] = {1, ids->n};
+    char name[64];
+    int64_t *to = NULL;
+    snprintf(name, sizeof name, "row%zu.input_ids", j->row);
+    PMET_TRY(list_add(&j->list, name, PMET_I64, 2, shape, &to, err));
+    for (size_t t = 0; t < ids->n; t++)
+        to[t] = ids->id[t];
+    return PMET_OK;
+}
+
+static enum pmet_status add_result(struct job *j, const char *name, const real *dev, size_t n_tok,
+                                   size_t width, struct pmet_error *err)
+{
+    const size_t shape[3] = {1, n_tok, width};
+    char full[64];
+    real *to = NULL;
+    snprintf(full, sizeof full, "row%zu.%s", j->row, name);
+    PMET_TRY(list_add(&j->list, full, PMET_REAL, 3, shape, &to, err));
+    return j->s.op->download(j->s.op, to, dev, n_tok * width * sizeof(real), err);
+}
+
+static enum pmet_status forward(struct job *j, const struct pmet_ids *ids, struct pmet_error *err)
+{
+    const struct pmet_model *model = j->s.model;
+    const struct pmet_config *config = &model->config;
+    const struct pmet_ops *op = j->s.op;
+    const struct pmet_tap tap = {.user = j, .want_probs = true, .see = see};
+    const size_t n = ids->n, d = config->d_model;
+    struct pmet_rows rows = {0};
+    struct pmet_scratch scratch = {0};
+    real *x = NULL, *u = NULL, *logits = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_batch_alloc(1, n, &rows, err));
+    pmet_batch_add(&rows, ids->id, n, 0, 0);
+    PMET_GO(pmet_scratch_alloc(model, n, false, &scratch, err));
+    PMET_GO(op->alloc(op, n * d * sizeof(real), &x, err));
+    PMET_GO(op->alloc(op, n * d * sizeof(real), &u, err));
+    PMET_GO(op->alloc(op, n * config->n_vocab * sizeof(real), &logits, err));
+    PMET_GO(pmet_embed(model, x, ids->id, n, err));
+    PMET_GO(pmet_blocks(model, 0, config->n_layer, x, &rows.batch, NULL, &scratch, &tap, err));
+    PMET_GO(see(j, PMET_SITE_HIDDEN, config->n_layer, x, n, d, err));
+    PMET_GO(pmet_head(model, logits, u, x, n, err));
+    PMET_GO(add_result(j, "ln_f", u, n, d, err));
+    status = add_result(j, "logits", logits, n, config->n_vocab, err);
+done:
+    pmet_batch_free(&rows);
+    pmet_scratch_free(&scratch);
+    op->release(op, x);
+    op->release(op, u);
+    op->release(op, logits);
+    return status;
+}
+
+static enum pmet_status trace_prompt(struct job *j, const char *text, size_t n, struct pmet_error *err)
+{
+    struct pmet_ids ids = {0};
+    enum pmet_status status;
+    PMET_GO(pmet_tokenizer_encode(j->s.tk, text, n, &ids, err));
+    if (ids.n == 0 || ids.n > j->s.model->config.n_ctx) {
+        status = pmet_fail(err, PMET_INPUT, "%s: prompt %zu: found %zu tokens; expected 1 to %zu", j->prompts,
+                           j->row, ids.n, j->s.model->config.n_ctx);
+        goto done;
+    }
+    PMET_GO(add_ids(j, &ids, err));
+    PMET_GO(forward(j, &ids, err));
+    j->row++;
+    status = check_stop(err);
+done:
+    free(ids.id);
+    return status;
+}
+
+static enum pmet_status trace_json(struct job *j, const char *text, size_t n, struct pmet_error *err)
+{
+    json_t *list;
+    PMET_TRY(pmet_json_parse(text, n, j->prompts, 0, &list, err));
+    enum pmet_status status = PMET_OK;
+    for (size_t i = 0; status == PMET_OK && i < json_array_size(list); i++) {
+        const json_t *v = json_array_get(list, i);
+        status = json_is_string(v) ? trace_prompt(j, json_string_value(v), json_string_length(v), err)
+                                   : pmet_fail(err, PMET_INPUT, "%s: prompt %zu: found %s; expected a string",
+                                               j->prompts, i, pmet_json_kind(v));
+    }
+    json_decref(list);
+    return status;
+}
+
+static enum pmet_status trace_lines(struct job *j, const char *text, size_t n, struct pmet_error *err)
+{
+    for (const char *at = text, *end = text + n; at < end;) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
+        if (stop > at)
+            PMET_TRY(trace_prompt(j, at, (size_t)(stop - at), err));
+        at = newline ? newline + 1 : end;
+    }
+    return PMET_OK;
+}
+
+static enum pmet_status trace(struct job *j, struct pmet_error *err)
+{
+    char *text;
+    size_t n, first = 0;
+    PMET_TRY(check_apart(j->out, j->model, "--model", err));
+    PMET_TRY(check_apart(j->out, j->prompts, "--prompts", err));
+    PMET_TRY(session_open(j->c, j->model, &j->s, err));
+    PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
+    while (first < n && isspace((unsigned char)text[first]))
+        first++;
+    enum pmet_status status =
+        first < n && text[first] == '[' ? trace_json(j, text, n, err) : trace_lines(j, text, n, err);
+    free(text);
+    PMET_TRY(status);
+    if (j->row == 0)
+        return pmet_fail(err, PMET_INPUT, "%s: found no prompt; expected at least one", j->prompts);
+    return list_write(&j->list, j->c->io, j->out, err);
+}
+
+int run_trace(struct cli *c, const struct command *self, int argc, char **argv)
+{
+    struct job j = {.c = c};
+    const struct option_row rows[] = {
+        {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint", true},
+        {"prompts", 0, OPTION_TEXT, &j.prompts, "FILE", "a JSON array of strings, or one prompt a line",
+         true},
+        {"out", 'o', OPTION_TEXT, &j.out, "FILE", "the safetensors file to write", true},
+    };
+    struct pmet_error err = {PMET_OK, ""};
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);
+    if (status < 0) {
+        status = trace(&j, &err) == PMET_OK ? EXIT_DONE : say_failed(c, &err);
+        if (status == EXIT_DONE)
+            printf("%s: %zu tensors of %zu prompts\n", j.out, j.list.n, j.row);
+    }
+    list_free(&j.list);
+    session_close(&j.s);
+    return status;
+}
