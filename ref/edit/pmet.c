@@ -2,9 +2,11 @@
  * PMET, the method: optimise two vectors for each fact, then spread what the FFN should say over a few
  * layers.
  *
- *     for each fact:            delta_mlp, delta_attn = argmin loss;   z = m0 + delta_mlp SPEC §5 for each
- * edited layer l:  K = keys of l,  M = outputs of L,  R = (Z - M) / sqrt(layers left)              SPEC §6,
- * §8.1 W_l += R K^T (lambda C_l + K K^T)^-1                                            SPEC §8.2
+ *     for each fact i:                                                          SPEC §5
+ *         delta_mlp, delta_attn = argmin loss;   Z_i = m0 + delta_mlp
+ *     for each edited layer l, up to L:                                         SPEC §6, §8
+ *         K = keys of l,   M = outputs of L,   R = (Z - M) / sqrt(layers left)
+ *         W_l += R K^T (lambda C_l + K K^T)^-1
  *
  * keys and outputs being those of the model as edited so far. */
 #include <math.h>
@@ -70,11 +72,6 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct p
     PMET_TRY(check_name("ln_f_module", h->ln_f_module,
                         gptj ? "transformer.ln_f" : "gpt_neox.final_layer_norm", err));
     PMET_TRY(check_name("lm_head_module", h->lm_head_module, gptj ? "lm_head" : "embed_out", err));
-    if (gptj && h->n_module == 2)
-        return pmet_fail(err, PMET_UNSUPPORTED,
-                         "hparams: rewrite_module_tmps: two modules of a GPT-J are not in this version: past "
-                         "the first layer their "
-                         "numbers do not agree with the reference yet");
     for (size_t q = 0; q < h->n_module; q++)
         if (strcmp(h->rewrite_module_tmps[q], pmet_module_template(c->family, PMET_MODULE_ATTN)) != 0)
             PMET_TRY(check_name("rewrite_module_tmps", h->rewrite_module_tmps[q],
