@@ -55,7 +55,9 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libpmet.a
 .PHONY: tests
 tests: $(B)/pmet $(TESTS)
 
-ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%)
+PYTHON   ?= python3
+SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
+ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(SCRIPTS)
 
 .PHONY: deps
 deps: ## installs what is missing, with apt where it can
@@ -70,7 +72,7 @@ demo: deps ## builds, edits the ten facts of golden/gptj-A, shows what changed
 test: deps ## every test in both builds of real: float and double
 	@$(MAKE) --no-print-directory REAL=float tests
 	@$(MAKE) --no-print-directory REAL=double tests
-	@tests/run.sh $(ALL_TESTS)
+	@PYTHON=$(PYTHON) tests/run.sh $(ALL_TESTS)
 
 .PHONY: sanitize
 sanitize: deps ## the tests under AddressSanitizer and UBSan
@@ -79,6 +81,10 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 
 .PHONY: test-long
 test-long: sanitize ## the sanitizer build of every test
+
+.PHONY: golden
+golden: ## remakes the goldens with PyTorch, below build/golden/, and compares (PYTHON=)
+	@$(PYTHON) golden/dump.py --out build/golden --remake golden/gptj-A golden/gptj-C golden/neox-A golden/neox-C
 
 .PHONY: spec-check
 spec-check: ## equations of SPEC.md that no source or no test cites

@@ -205,11 +205,7 @@ static void print_record(const struct record *r, const char *fingerprint)
 static enum pmet_status check_model(const struct job *j, const struct session *s, const struct record *r,
                                     struct pmet_error *err)
 {
-    for (size_t i = 0; i < pmet_checkpoint_count(s->ck); i++) {
-        const struct pmet_tensor *t = pmet_checkpoint_at(s->ck, i);
-        PMET_TRY(check_finite(pmet_checkpoint_file_of(s->ck, t), t, err));
-        PMET_TRY(check_stop(err));
-    }
+    PMET_TRY(pmet_model_check_finite(s->model, err));
     if (r->json && strcmp(r->fingerprint, s->fingerprint) != 0)
         return pmet_fail(err, PMET_INPUT,
                          "%s/" RECORD_FILE ": fingerprint: found %.16s; expected %.16s, that of the weights",

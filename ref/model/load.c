@@ -216,23 +216,33 @@ static bool split_name(const char *name, const char *prefix, size_t *layer, cons
     return true;
 }
 
+/* A tensor of a layer that is computed, never read. */
+static bool is_buffer(const struct pmet_model *m, const char *name)
+{
+    size_t layer;
+    const char *rest;
+    if (!split_name(name, families[m->config.family].prefix, &layer, &rest) || layer >= m->config.n_layer)
+        return false;
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        if (strcmp(rest, ignored[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool is_known(const struct pmet_model *m, const char *name)
 {
     const struct family_names *fam = &families[m->config.family];
+    size_t layer;
+    const char *rest;
     for (size_t i = 0; i < fam->n_rest; i++)
         if (strcmp(name, fam->rest[i].name) == 0)
             return true;
-    size_t layer;
-    const char *rest;
     if (!split_name(name, fam->prefix, &layer, &rest) || layer >= m->config.n_layer)
         return false;
     for (size_t i = 0; i < fam->n_layer; i++)
         if (strcmp(rest, fam->layer[i].name) == 0)
             return true;
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        if (strcmp(rest, ignored[i]) == 0)
-            return true;
-    return false;
+    return is_buffer(m, name);
 }
 
 static enum pmet_status bind_all(struct pmet_model *m, struct pmet_error *err)
@@ -322,7 +332,7 @@ enum pmet_status pmet_model_check_finite(const struct pmet_model *m, struct pmet
 {
     for (size_t i = 0; i < pmet_checkpoint_count(m->checkpoint); i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(m->checkpoint, i);
-        if (!pmet_dtype_is_float(t->dtype))
+        if (!pmet_dtype_is_float(t->dtype) || is_buffer(m, t->name))
             continue;
         const size_t size = pmet_dtype_size(t->dtype);
         for (size_t j = 0; j < t->n_elem; j += 256) {

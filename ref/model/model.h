@@ -57,7 +57,7 @@ void pmet_module_name(char *name, size_t size, const char *tmpl, size_t layer);
 const char *pmet_module_template(enum pmet_family family, enum pmet_module module);
 
 /* Looks for the first NaN or infinity in the weights; the message names file, tensor and element. PMET_OK if
- * all are finite. */
+ * all are finite. Buffers, which are never read, may hold anything: NeoX's masked_bias is -inf in f16. */
 enum pmet_status pmet_model_check_finite(const struct pmet_model *model, struct pmet_error *err);
 
 /* ---- packed rows ---- */
