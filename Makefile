@@ -22,10 +22,10 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. $(WARNINGS) -ffp-contract=off
               $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
 ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
 
-LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/ops/*.c ref/model/*.c ref/edit/*.c ref/eval/*.c))
+LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/ops/*.c ref/model/*.c ref/edit/*.c ref/eval/*.c ref/api/*.c))
 CLI_SRC  := $(sort $(filter-out cli/main.c,$(wildcard cli/*.c)))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
-HELP_SRC := $(sort $(filter-out $(TEST_SRC),$(wildcard tests/*.c)))
+HELP_SRC := $(sort $(filter-out $(TEST_SRC) tests/example.c,$(wildcard tests/*.c)))
 BENCH_SRC := $(sort $(wildcard bench/bench_*.c))
 TESTS    := $(TEST_SRC:%.c=$(B)/%)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
@@ -91,11 +91,13 @@ spec-check: ## equations of SPEC.md that no source or no test cites
 	@tests/spec_check.sh
 
 .PHONY: install
-install: all ## PREFIX=/usr/local, DESTDIR=
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib
+install: all ## the command, the library, its header and pmet.pc: PREFIX=/usr/local DESTDIR=
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
 	$(INSTALL) $(B)/pmet $(DESTDIR)$(PREFIX)/bin/pmet
 	$(INSTALL) -m 644 include/pmet.h $(DESTDIR)$(PREFIX)/include/pmet.h
 	$(INSTALL) -m 644 $(B)/libpmet.a $(DESTDIR)$(PREFIX)/lib/libpmet.a
+	printf 'prefix=%s\nName: pmet\nDescription: precise model editing in a transformer\nVersion: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lpmet -lm -fopenmp\nRequires: %s\n' \
+	    "$(PREFIX)" "$(VERSION)" "$(PACKAGES)" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/pmet.pc
 
 .PHONY: format
 format: ## clang-format over all sources

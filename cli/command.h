@@ -55,7 +55,6 @@ int stop_signal(void);
 /* As a status: PMET_INTERRUPTED once a signal has come. */
 enum pmet_status check_stop(struct pmet_error *err);
 
-double seconds_now(void); /* monotonic */
 size_t peak_memory(void); /* bytes of this process so far */
 /* "1.4 GiB" into text[size]; returns text. */
 char *format_bytes(char *text, size_t size, double n_bytes);
@@ -63,7 +62,5 @@ char *format_bytes(char *text, size_t size, double n_bytes);
 char *format_seconds(char *text, size_t size, double s);
 /* One JSON value and a newline on standard output; takes over the reference. */
 void print_json(json_t *value);
-/* A finite number; otherwise null, since JSON has no other. */
-json_t *json_number_or_null(double x);
 
 #endif

@@ -39,12 +39,12 @@ static double block_flop(const struct pmet_config *c)
 
 double edit_delta_flop(const struct edit_job *j, const size_t *n_forward)
 {
-    const struct pmet_config *c = &j->s.model->config;
-    const size_t L = j->h.layers[j->h.n_layer - 1];
+    const struct pmet_config *c = &j->job.s->model->config;
+    const size_t L = j->job.h.layers[j->job.h.n_layer - 1];
     const double above = (double)(c->n_layer - L - 1);
     double flop = 0;
-    for (size_t i = 0; i < j->facts.n_fact; i++) {
-        const struct pmet_fact_rows *r = &j->rows[i];
+    for (size_t i = 0; i < j->job.facts.n_fact; i++) {
+        const struct pmet_fact_rows *r = &j->job.rows[i];
         const double all = (double)row_tokens(r), suffix = (double)suffix_tokens(r),
                      labels = (double)((r->n_row - 1) * r->n_target + 1), passes = (double)n_forward[i];
         const double pass = above * suffix * block_flop(c) + labels * 2 * (double)(c->d_model * c->n_vocab);
@@ -58,26 +58,27 @@ double edit_delta_flop(const struct edit_job *j, const size_t *n_forward)
  */
 double edit_keys_flop(const struct edit_job *j)
 {
-    const size_t L = j->h.layers[j->h.n_layer - 1];
+    const size_t L = j->job.h.layers[j->job.h.n_layer - 1];
     double flop = 0;
-    for (size_t i = 0; i < j->facts.n_fact; i++) {
-        const struct pmet_fact_rows *r = &j->rows[i];
+    for (size_t i = 0; i < j->job.facts.n_fact; i++) {
+        const struct pmet_fact_rows *r = &j->job.rows[i];
         const double all = (double)(row_tokens(r) - r->row[r->n_row - 1].n_tok),
                      plain = (double)r->row[0].n_tok;
-        for (size_t k = 0; k < j->h.n_layer; k++)
-            flop += ((double)(j->h.layers[k] + 1) * all + (double)(L + 1) * plain) *
-                    block_flop(&j->s.model->config);
+        for (size_t k = 0; k < j->job.h.n_layer; k++)
+            flop += ((double)(j->job.h.layers[k] + 1) * all + (double)(L + 1) * plain) *
+                    block_flop(&j->job.s->model->config);
     }
-    return flop * (double)j->h.n_module;
+    return flop * (double)j->job.h.n_module;
 }
 
 double edit_solve_flop(const struct edit_job *j, size_t n_fact)
 {
     double flop = 0;
-    for (size_t k = 0; k < j->h.n_layer * j->h.n_module; k++) {
+    for (size_t k = 0; k < j->job.h.n_layer * j->job.h.n_module; k++) {
         char name[160];
-        const enum pmet_module module = edit_matrix_name(j, k, name, sizeof name);
-        const struct pmet_weight *w = pmet_model_module(j->s.model, module, j->h.layers[k / j->h.n_module]);
+        const enum pmet_module module = pmet_job_matrix(&j->job, k, name, sizeof name);
+        const struct pmet_weight *w =
+            pmet_model_module(j->job.s->model, module, j->job.h.layers[k / j->job.h.n_module]);
         const double f = (double)w->n_in, n = (double)n_fact;
         flop += f * f * f / 3 + 4 * f * f * n + 2 * (double)w->n_out * f * n;
     }
@@ -86,13 +87,13 @@ double edit_solve_flop(const struct edit_job *j, size_t n_fact)
 
 static void count(const struct edit_job *j, struct plan *p)
 {
-    const struct pmet_config *c = &j->s.model->config;
+    const struct pmet_config *c = &j->job.s->model->config;
     const double d = (double)c->d_model, size = sizeof(real);
-    const size_t above = c->n_layer - 1 - j->h.layers[j->h.n_layer - 1];
-    for (size_t i = 0; i < pmet_checkpoint_count(j->s.ck); i++)
-        p->weights += (double)pmet_checkpoint_at(j->s.ck, i)->n_bytes;
-    for (size_t i = 0; i < j->facts.n_fact; i++) {
-        const struct pmet_fact_rows *r = &j->rows[i];
+    const size_t above = c->n_layer - 1 - j->job.h.layers[j->job.h.n_layer - 1];
+    for (size_t i = 0; i < pmet_checkpoint_count(j->job.s->ck); i++)
+        p->weights += (double)pmet_checkpoint_at(j->job.s->ck, i)->n_bytes;
+    for (size_t i = 0; i < j->job.facts.n_fact; i++) {
+        const struct pmet_fact_rows *r = &j->job.rows[i];
         const double all = (double)row_tokens(r), suffix = (double)suffix_tokens(r),
                      labels = (double)((r->n_row - 1) * r->n_target + 1);
         /* cached keys and values, what the backward needs, scratch of the first pass, logits and gradients */
@@ -106,22 +107,23 @@ static void count(const struct edit_job *j, struct plan *p)
         for (size_t b = 0; b < r->n_row; b++)
             p->longest = r->row[b].n_tok > p->longest ? r->row[b].n_tok : p->longest;
     }
-    p->n_matrix = j->h.n_layer * j->h.n_module;
+    p->n_matrix = j->job.h.n_layer * j->job.h.n_module;
     for (size_t k = 0; k < p->n_matrix; k++) {
         char name[160];
-        const enum pmet_module module = edit_matrix_name(j, k, name, sizeof name);
-        const struct pmet_weight *w = pmet_model_module(j->s.model, module, j->h.layers[k / j->h.n_module]);
+        const enum pmet_module module = pmet_job_matrix(&j->job, k, name, sizeof name);
+        const struct pmet_weight *w =
+            pmet_model_module(j->job.s->model, module, j->job.h.layers[k / j->job.h.n_module]);
         p->matrices += 2 * size * (double)(w->n_in * w->n_out);
         p->d_in = w->n_in > p->d_in ? w->n_in : p->d_in;
     }
-    p->solve = 8 * (2 * (double)p->d_in * (double)p->d_in + 2 * (double)(p->d_in * j->facts.n_fact) +
+    p->solve = 8 * (2 * (double)p->d_in * (double)p->d_in + 2 * (double)(p->d_in * j->job.facts.n_fact) +
                     d * (double)p->d_in);
 }
 
 /* Seconds of one factorisation, scaled to the whole solve. */
 static enum pmet_status time_solve(const struct edit_job *j, struct plan *p, struct pmet_error *err)
 {
-    const struct pmet_ops *op = j->s.op;
+    const struct pmet_ops *op = j->job.s->op;
     const size_t n_bytes = (size_t)PROBE * PROBE * sizeof(double);
     double *host, *dev = NULL, value;
     size_t pivot;
@@ -131,10 +133,10 @@ static enum pmet_status time_solve(const struct edit_job *j, struct plan *p, str
         host[i * PROBE + i] = 1;
     PMET_GO(op->alloc(op, n_bytes, &dev, err));
     PMET_GO(op->upload(op, dev, host, n_bytes, err));
-    const double started = seconds_now();
+    const double started = pmet_seconds();
     PMET_GO(op->cholesky(op, dev, PROBE, &pivot, &value, err));
     const double n = PROBE;
-    p->s_solve = (seconds_now() - started) / (n * n * n / 3) * edit_solve_flop(j, j->facts.n_fact);
+    p->s_solve = (pmet_seconds() - started) / (n * n * n / 3) * edit_solve_flop(j, j->job.facts.n_fact);
 done:
     op->release(op, dev);
     free(host);
@@ -144,17 +146,17 @@ done:
 /* One pass of the first fact, forward and backward. */
 static enum pmet_status time_delta(const struct edit_job *j, struct plan *p, struct pmet_error *err)
 {
-    const struct pmet_fact_rows *first = &j->rows[0];
-    const double S = (double)j->h.v_num_grad_steps, started = seconds_now();
+    const struct pmet_fact_rows *first = &j->job.rows[0];
+    const double S = (double)j->job.h.v_num_grad_steps, started = pmet_seconds();
     struct pmet_delta *delta = NULL;
     struct pmet_losses losses;
     enum pmet_status status;
-    PMET_GO(pmet_delta_open(j->s.model, first, &j->h, &delta, err));
-    const double opened = seconds_now();
-    PMET_GO(pmet_delta_forward(delta, j->h.nll_loss_factor, &losses, err));
-    const double passed = seconds_now();
+    PMET_GO(pmet_delta_open(j->job.s->model, first, &j->job.h, &delta, err));
+    const double opened = pmet_seconds();
+    PMET_GO(pmet_delta_forward(delta, j->job.h.nll_loss_factor, &losses, err));
+    const double passed = pmet_seconds();
     PMET_GO(pmet_delta_backward(delta, err));
-    const double back = seconds_now();
+    const double back = pmet_seconds();
     p->s_delta = (opened - started) * (double)p->n_tok / (double)row_tokens(first) +
                  (S * (passed - opened) + (S - 1) * (back - passed)) * (double)p->n_suffix /
                      (double)suffix_tokens(first);
@@ -167,7 +169,8 @@ done:
 static enum pmet_status print_token(const struct edit_job *j, int32_t id, struct pmet_error *err)
 {
     struct pmet_text text = {0};
-    const enum pmet_status status = pmet_tokenizer_decode(j->s.tk, &id, 1, PMET_DECODE_BYTES, &text, err);
+    const enum pmet_status status =
+        pmet_tokenizer_decode(j->job.s->tk, &id, 1, PMET_DECODE_BYTES, &text, err);
     for (size_t i = 0; status == PMET_OK && i < text.n; i++) {
         const char c = text.data[i];
         if (c == '\n')
@@ -183,8 +186,8 @@ static enum pmet_status print_token(const struct edit_job *j, int32_t id, struct
 
 static enum pmet_status show_fact(const struct edit_job *j, size_t i, struct pmet_error *err)
 {
-    const struct pmet_fact *f = &j->facts.fact[i];
-    const struct pmet_fact_rows *r = &j->rows[i];
+    const struct pmet_fact *f = &j->job.facts.fact[i];
+    const struct pmet_fact_rows *r = &j->job.rows[i];
     printf("\nfact %zu (case %lld, line %zu): \"%s\", subject \"%s\"%s\n", i, (long long)f->case_id, f->line,
            f->prompt, f->subject, r->odd_lookup || r->odd_target ? "  (odd)" : "");
     for (size_t b = 0; b < r->n_row; b++) {
@@ -214,8 +217,8 @@ static enum pmet_status show_fact(const struct edit_job *j, size_t i, struct pme
 static json_t *rows_json(const struct edit_job *j)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < j->facts.n_fact && i < j->show; i++) {
-        const struct pmet_fact_rows *r = &j->rows[i];
+    for (size_t i = 0; i < j->job.facts.n_fact && i < j->show; i++) {
+        const struct pmet_fact_rows *r = &j->job.rows[i];
         json_t *rows = json_array(), *target = json_array();
         for (size_t b = 0; b < r->n_row; b++) {
             json_t *ids = json_array();
@@ -228,8 +231,8 @@ static json_t *rows_json(const struct edit_job *j)
             json_array_append_new(target, json_integer(r->target[s]));
         json_array_append_new(list,
                               json_pack("{s:I, s:o, s:o, s:b, s:b}", "case_id",
-                                        (json_int_t)j->facts.fact[i].case_id, "rows", rows, "target", target,
-                                        "odd_lookup", r->odd_lookup, "odd_target", r->odd_target));
+                                        (json_int_t)j->job.facts.fact[i].case_id, "rows", rows, "target",
+                                        target, "odd_lookup", r->odd_lookup, "odd_target", r->odd_target));
     }
     return list;
 }
@@ -238,38 +241,39 @@ static void plan_json(const struct edit_job *j, const struct plan *p)
 {
     print_json(
         json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
-                  "dry_run", 1, "facts", (json_int_t)j->facts.n_fact, "rows", (json_int_t)p->n_row, "tokens",
-                  (json_int_t)p->n_tok, "matrices", (json_int_t)p->n_matrix, "passes_at_most",
-                  (json_int_t)(j->facts.n_fact * j->h.v_num_grad_steps), "bytes", "weights", p->weights,
-                  "fact", p->fact, "matrices", p->matrices, "solve", p->solve, "seconds", "delta_at_most",
-                  p->s_delta, "solve", p->s_solve, "gflop", "keys", edit_keys_flop(j) * 1e-9, "solve",
-                  edit_solve_flop(j, j->facts.n_fact) * 1e-9, "facts_shown", rows_json(j)));
+                  "dry_run", 1, "facts", (json_int_t)j->job.facts.n_fact, "rows", (json_int_t)p->n_row,
+                  "tokens", (json_int_t)p->n_tok, "matrices", (json_int_t)p->n_matrix, "passes_at_most",
+                  (json_int_t)(j->job.facts.n_fact * j->job.h.v_num_grad_steps), "bytes", "weights",
+                  p->weights, "fact", p->fact, "matrices", p->matrices, "solve", p->solve, "seconds",
+                  "delta_at_most", p->s_delta, "solve", p->s_solve, "gflop", "keys", edit_keys_flop(j) * 1e-9,
+                  "solve", edit_solve_flop(j, j->job.facts.n_fact) * 1e-9, "facts_shown", rows_json(j)));
 }
 
 static void plan_text(const struct edit_job *j, const struct plan *p)
 {
-    const struct pmet_config *c = &j->s.model->config;
+    const struct pmet_config *c = &j->job.s->model->config;
     char a[32], b[32], d[32], e[32], name[160];
     printf("Nothing is written: this is the plan.\n\n");
     printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->model, pmet_family_name(c->family),
-           c->n_layer, c->d_model, j->s.op->name);
-    printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->facts.n_fact, p->n_row,
+           c->n_layer, c->d_model, j->job.s->op->name);
+    printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->job.facts.n_fact, p->n_row,
            p->n_tok, p->longest, c->n_ctx);
-    printf("contexts  %zu, %s%s\n", j->contexts.n_template,
-           j->contexts_made ? "written by the model" : "from ", j->contexts_made ? "" : j->contexts_path);
+    printf("contexts  %zu, %s%s\n", j->job.contexts.n_template,
+           j->job.contexts_made ? "written by the model" : "from ",
+           j->job.contexts_made ? "" : j->job.request.contexts);
     for (size_t k = 0; k < p->n_matrix; k++) {
-        edit_matrix_name(j, k, name, sizeof name);
+        pmet_job_matrix(&j->job, k, name, sizeof name);
         printf("%s%s\n", k ? "          " : "edits     ", name);
     }
-    printf("passes    %zu to %zu: 1 to %zu for each fact, one fact after the other\n", j->facts.n_fact,
-           j->facts.n_fact * j->h.v_num_grad_steps, j->h.v_num_grad_steps);
+    printf("passes    %zu to %zu: 1 to %zu for each fact, one fact after the other\n", j->job.facts.n_fact,
+           j->job.facts.n_fact * j->job.h.v_num_grad_steps, j->job.h.v_num_grad_steps);
     printf("memory    weights %s (mapped), a fact %s, edited matrices %s, the solve %s\n",
            format_bytes(a, sizeof a, p->weights), format_bytes(b, sizeof b, p->fact),
            format_bytes(d, sizeof d, p->matrices), format_bytes(e, sizeof e, p->solve));
     printf("time      optimising at most %s (every pass made; measured on one pass of the first fact),\n"
            "          solving about %s; reading, keys and writing are not estimated\n",
            format_seconds(a, sizeof a, p->s_delta), format_seconds(b, sizeof b, p->s_solve));
-    if (!j->stats)
+    if (!j->job.request.stats)
         printf("stats     not checked: no --stats given\n");
 }
 
@@ -284,7 +288,7 @@ enum pmet_status edit_plan(struct edit_job *j, struct pmet_error *err)
         return PMET_OK;
     }
     plan_text(j, &p);
-    for (size_t i = 0; i < j->facts.n_fact && i < j->show; i++)
+    for (size_t i = 0; i < j->job.facts.n_fact && i < j->show; i++)
         PMET_TRY(show_fact(j, i, err));
     return PMET_OK;
 }

@@ -11,7 +11,7 @@ static const char *const side[2] = {"mlp", "attn"};
 enum pmet_status edit_trace_open(struct edit_job *j, struct pmet_error *err)
 {
     struct edit_steps *s = &j->steps;
-    const size_t d = j->s.model->config.d_model, n = j->h.v_num_grad_steps;
+    const size_t d = j->job.s->model->config.d_model, n = j->job.h.v_num_grad_steps;
     real **const scalar[] = {&s->loss, &s->nll, &s->kl, &s->decay, &s->prob};
     for (int i = 0; i < 2; i++) {
         PMET_TRY(pmet_calloc(&s->delta[i], n * d, sizeof(real), "a trace", err));
@@ -40,7 +40,7 @@ enum pmet_status edit_trace_pass(struct edit_job *j, struct pmet_delta *p, size_
                                  const struct pmet_delta_step *step, bool updated, struct pmet_error *err)
 {
     struct edit_steps *s = &j->steps;
-    const size_t d = j->s.model->config.d_model;
+    const size_t d = j->job.s->model->config.d_model;
     if (!j->trace)
         return PMET_OK;
     if (it == 0) /* also after a fact that failed and left its steps behind */
@@ -78,7 +78,7 @@ static enum pmet_status put_vectors(struct edit_job *j, size_t fact, struct pmet
 {
     static const enum pmet_delta_field inits[2] = {PMET_DELTA_INIT_MLP, PMET_DELTA_INIT_ATTN},
                                        deltas[2] = {PMET_DELTA_MLP, PMET_DELTA_ATTN};
-    const size_t d = j->s.model->config.d_model;
+    const size_t d = j->job.s->model->config.d_model;
     for (int i = 0; i < 2; i++) {
         PMET_TRY(pmet_delta_get(p, inits[i], init, err));
         PMET_TRY(pmet_delta_get(p, deltas[i], delta, err));
@@ -94,7 +94,7 @@ static enum pmet_status put_vectors(struct edit_job *j, size_t fact, struct pmet
 static enum pmet_status put_steps(struct edit_job *j, size_t fact, struct pmet_error *err)
 {
     const struct edit_steps *s = &j->steps;
-    const size_t d = j->s.model->config.d_model;
+    const size_t d = j->job.s->model->config.d_model;
     PMET_TRY(put(j, fact, "steps.", "loss", 0, s->n_pass, s->loss, err));
     PMET_TRY(put(j, fact, "steps.", "nll_loss", 0, s->n_pass, s->nll, err));
     PMET_TRY(put(j, fact, "steps.", "kl_loss", 0, s->n_pass, s->kl, err));
@@ -110,7 +110,7 @@ static enum pmet_status put_steps(struct edit_job *j, size_t fact, struct pmet_e
 enum pmet_status edit_trace_fact(struct edit_job *j, size_t fact, struct pmet_delta *p,
                                  struct pmet_error *err)
 {
-    const size_t d = j->s.model->config.d_model, n_vocab = j->s.model->config.n_vocab,
+    const size_t d = j->job.s->model->config.d_model, n_vocab = j->job.s->model->config.n_vocab,
                  n = d > n_vocab ? d : n_vocab;
     real *a = NULL, *b = NULL;
     enum pmet_status status = PMET_OK;
@@ -152,8 +152,8 @@ enum pmet_status edit_trace_layer(struct edit_job *j, const char *module, const 
 
 enum pmet_status edit_trace_write(struct edit_job *j, struct pmet_error *err)
 {
-    for (size_t k = 0; k < j->edit.n_edited; k++) {
-        const struct pmet_edited *e = &j->edit.edited[k];
+    for (size_t k = 0; k < j->job.edit.n_edited; k++) {
+        const struct pmet_edited *e = &j->job.edit.edited[k];
         const size_t shape[2] = {e->d_out, e->d_in};
         char name[200];
         snprintf(name, sizeof name, "edited.%s.weight", e->name);

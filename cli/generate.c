@@ -32,8 +32,9 @@ static json_t *as_json(const char *prompt, const struct pmet_ids *ids, size_t n_
 }
 
 /* One prompt: every one starts from the seed, so that its text does not depend on the others. */
-static enum pmet_status continue_prompt(const struct cli *c, const struct job *j, const struct session *s,
-                                        const char *prompt, json_t *results, struct pmet_error *err)
+static enum pmet_status continue_prompt(const struct cli *c, const struct job *j,
+                                        const struct pmet_session *s, const char *prompt, json_t *results,
+                                        struct pmet_error *err)
 {
     struct pmet_ids ids = {0};
     struct pmet_text text = {0}, clean = {0};
@@ -60,12 +61,12 @@ done:
     return status;
 }
 
-static enum pmet_status generate(const struct cli *c, const struct job *j, struct session *s, json_t *results,
-                                 struct pmet_error *err)
+static enum pmet_status generate(const struct cli *c, const struct job *j, struct pmet_session **s,
+                                 json_t *results, struct pmet_error *err)
 {
     PMET_TRY(session_open(c, j->model, s, err));
     for (size_t i = 0; i < j->prompts.n; i++)
-        PMET_TRY(continue_prompt(c, j, s, j->prompts.item[i], results, err));
+        PMET_TRY(continue_prompt(c, j, *s, j->prompts.item[i], results, err));
     return PMET_OK;
 }
 
@@ -80,7 +81,7 @@ int run_generate(struct cli *c, const struct command *self, int argc, char **arg
          false},
         {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object, with the ids", false},
     };
-    struct session s = {0};
+    struct pmet_session *s = NULL;
     struct pmet_error err = {PMET_OK, ""};
     json_t *results = json_array();
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);
@@ -92,7 +93,7 @@ int run_generate(struct cli *c, const struct command *self, int argc, char **arg
             print_json(json_pack("{s:O}", "results", results));
         status = done ? EXIT_DONE : say_failed(c, &err);
     }
-    session_close(&s);
+    pmet_session_close(s);
     json_decref(results);
     texts_free(&j.prompts);
     return status;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 #include "cli/options.h"
 #include "cli/session.h"
+#include "ref/api/job.h"
 #include "ref/edit/stats.h"
 #include "tensors/folder.h"
 
@@ -177,7 +178,7 @@ static const char *text_of(const json_t *v)
     return json_is_string(v) ? json_string_value(v) : "?";
 }
 
-static void print_record(const struct record *r, const char *fingerprint)
+static void print_record(const struct pmet_record *r, const char *fingerprint)
 {
     if (!r->json) {
         printf("edits        none recorded\n");
@@ -202,13 +203,14 @@ static void print_record(const struct record *r, const char *fingerprint)
     }
 }
 
-static enum pmet_status check_model(const struct job *j, const struct session *s, const struct record *r,
-                                    struct pmet_error *err)
+static enum pmet_status check_model(const struct job *j, const struct pmet_session *s,
+                                    const struct pmet_record *r, struct pmet_error *err)
 {
     PMET_TRY(pmet_model_check_finite(s->model, err));
     if (r->json && strcmp(r->fingerprint, s->fingerprint) != 0)
         return pmet_fail(err, PMET_INPUT,
-                         "%s/" RECORD_FILE ": fingerprint: found %.16s; expected %.16s, that of the weights",
+                         "%s/" PMET_RECORD_FILE
+                         ": fingerprint: found %.16s; expected %.16s, that of the weights",
                          j->path, r->fingerprint, s->fingerprint);
     printf("checked      every tensor's name, type and shape; all values are numbers%s\n",
            r->json ? "; the record fits the weights" : "");
@@ -217,25 +219,25 @@ static enum pmet_status check_model(const struct job *j, const struct session *s
 
 static enum pmet_status inspect_model(const struct job *j, struct pmet_error *err)
 {
-    struct session s = {0};
-    struct record r = {0};
+    struct pmet_session *s = NULL;
+    struct pmet_record r = {0};
     enum pmet_status status;
     PMET_GO(session_open(j->c, j->path, &s, err));
-    PMET_GO(record_read(j->c->io, j->path, &r, err));
-    const struct pmet_config *c = &s.model->config;
+    PMET_GO(pmet_record_read(j->c->io, j->path, &r, err));
+    const struct pmet_config *c = &s->model->config;
     printf("%s: %s\n", j->path, pmet_family_name(c->family));
     printf("model        %zu layers of width %zu, %zu heads, FFN %zu, vocabulary %zu (tokenizer %zu), %zu "
            "positions, %s residual\n",
-           c->n_layer, c->d_model, c->n_head, c->d_ff, c->n_vocab, pmet_tokenizer_size(s.tk), c->n_ctx,
+           c->n_layer, c->d_model, c->n_head, c->d_ff, c->n_vocab, pmet_tokenizer_size(s->tk), c->n_ctx,
            c->parallel ? "parallel" : "sequential");
-    print_dtypes(s.ck);
-    printf("fingerprint  %s\n", s.fingerprint);
-    print_record(&r, s.fingerprint);
+    print_dtypes(s->ck);
+    printf("fingerprint  %s\n", s->fingerprint);
+    print_record(&r, s->fingerprint);
     if (j->check)
-        status = check_model(j, &s, &r, err);
+        status = check_model(j, s, &r, err);
 done:
-    record_free(&r);
-    session_close(&s);
+    pmet_record_free(&r);
+    pmet_session_close(s);
     return status;
 }
 

@@ -11,14 +11,14 @@ static const double bar_every_s = 0.1, line_every_s = 30;
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit)
 {
     const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
-    const double now = seconds_now();
+    const double now = pmet_seconds();
     *p = (struct progress){.c = c, .what = what, .unit = unit, .started = now, .shown = now, .running = true};
     p->bar = !c->quiet && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0 && !(no && *no);
 }
 
 static void rate_and_left(const struct progress *p, char *text, size_t size)
 {
-    const double spent = seconds_now() - p->started;
+    const double spent = pmet_seconds() - p->started;
     char left[32];
     if (p->done == 0 || spent <= 0) {
         text[0] = '\0';
@@ -47,7 +47,7 @@ static void draw(const struct progress *p)
 
 int progress_update(struct progress *p, size_t done, size_t total)
 {
-    const double now = seconds_now();
+    const double now = pmet_seconds();
     p->done = done;
     p->total = total;
     if (p->running && p->bar && (now - p->shown >= bar_every_s || done == 0)) {
@@ -72,5 +72,5 @@ void progress_end(struct progress *p)
         fprintf(stderr, "\r\033[K");
     if (p->total > 0)
         say_note(p->c, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
-                 format_seconds(took, sizeof took, seconds_now() - p->started));
+                 format_seconds(took, sizeof took, pmet_seconds() - p->started));
 }

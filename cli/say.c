@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 #include "cli/command.h"
 
@@ -80,13 +79,6 @@ void say_detail(const struct cli *c, const char *fmt, ...)
     fputc('\n', stderr);
 }
 
-double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 size_t peak_memory(void)
 {
     struct rusage use;
@@ -124,9 +116,4 @@ void print_json(json_t *value)
         puts("null");
     free(text);
     json_decref(value);
-}
-
-json_t *json_number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * pmet stats. */
-#include "ref/edit/stats.h"
+#include "ref/edit/pmet_edit.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -20,7 +20,7 @@ struct job {
     struct texts texts;
     size_t n_samples, max_length, layer[PMET_MAX_EDIT_LAYERS];
     bool attn, force, json;
-    struct session s;
+    struct pmet_session *s;
     struct pmet_docs *docs;
     struct pmet_outdir *dir;
     struct pmet_stats stats;
@@ -61,14 +61,14 @@ static enum pmet_status parse_layers(struct job *j, struct pmet_error *err)
 /* Layers, modules and samples: from the options, then the hyper-parameters. */
 static enum pmet_status settle(struct job *j, struct pmet_error *err)
 {
-    const struct pmet_config *config = &j->s.model->config;
+    const struct pmet_config *config = &j->s->model->config;
     struct pmet_stats_options *o = &j->options;
     struct pmet_hparams h = {0};
     o->layers = j->layer;
     if (j->layers)
         PMET_TRY(parse_layers(j, err));
     if (j->hparams || !j->layers) {
-        PMET_TRY(session_hparams(&j->s, j->c, j->hparams, &h, &j->tmpl, err));
+        PMET_TRY(pmet_session_hparams(j->s, j->hparams, &h, &j->tmpl, err));
         if (!j->layers) {
             memcpy(j->layer, h.layers, h.n_layer * sizeof *h.layers);
             o->n_layer = h.n_layer;
@@ -78,8 +78,7 @@ static enum pmet_status settle(struct job *j, struct pmet_error *err)
         return pmet_fail(err, PMET_INPUT, "%s: layers: found %zu; the model's last is %zu",
                          j->layers ? "--layers" : j->hparams, j->layer[o->n_layer - 1], config->n_layer - 1);
     for (size_t q = 0; q < h.n_module; q++)
-        if (strcmp(h.rewrite_module_tmps[q], pmet_module_template(config->family, PMET_MODULE_ATTN)) == 0)
-            j->attn = true;
+        j->attn |= pmet_hparams_module(&h, j->s->model, q) == PMET_MODULE_ATTN;
     o->attn = j->attn;
     o->n_samples = j->n_samples ? j->n_samples : h.mom2_n_samples;
     o->max_length = j->max_length;
@@ -94,7 +93,7 @@ static enum pmet_status trace_moment(struct job *j, const struct pmet_moment *m,
     char module[160], name[200];
     real *diag = NULL;
     double *sums = NULL;
-    pmet_module_name(module, sizeof module, pmet_module_template(j->s.model->config.family, m->module),
+    pmet_module_name(module, sizeof module, pmet_module_template(j->s->model->config.family, m->module),
                      m->layer);
     snprintf(name, sizeof name, "cov.%s", module);
     PMET_TRY(list_copy(&j->list, name, PMET_REAL, 2, full, m->mom2, err));
@@ -116,8 +115,8 @@ static enum pmet_status trace_moment(struct job *j, const struct pmet_moment *m,
 
 static enum pmet_status write_all(struct job *j, struct pmet_error *err)
 {
-    PMET_TRY(pmet_stats_write(j->c->io, pmet_outdir_path(j->dir), j->s.model, &j->stats, &j->options,
-                              j->s.fingerprint, pmet_docs_sha256(j->docs), err));
+    PMET_TRY(pmet_stats_write(j->c->io, pmet_outdir_path(j->dir), j->s->model, &j->stats, &j->options,
+                              j->s->fingerprint, pmet_docs_sha256(j->docs), err));
     struct pmet_outdir *dir = j->dir;
     j->dir = NULL;
     PMET_TRY(pmet_outdir_commit(dir, err));
@@ -130,19 +129,19 @@ static enum pmet_status write_all(struct job *j, struct pmet_error *err)
 
 static enum pmet_status check_paths(const struct job *j, struct pmet_error *err)
 {
-    PMET_TRY(check_apart(j->out, j->model, "--model", err));
-    PMET_TRY(check_apart(j->out, j->hparams, "--hparams", err));
-    PMET_TRY(check_apart(j->trace, j->model, "--model", err));
+    PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
+    PMET_TRY(pmet_check_apart(j->out, j->hparams, "--hparams", err));
+    PMET_TRY(pmet_check_apart(j->trace, j->model, "--model", err));
     for (size_t i = 0; i < j->texts.n; i++) {
-        PMET_TRY(check_apart(j->out, j->texts.item[i], "--text", err));
-        PMET_TRY(check_apart(j->trace, j->texts.item[i], "--text", err));
+        PMET_TRY(pmet_check_apart(j->out, j->texts.item[i], "--text", err));
+        PMET_TRY(pmet_check_apart(j->trace, j->texts.item[i], "--text", err));
     }
-    return check_new(j->out, j->force, err);
+    return pmet_check_new(j->out, j->force, err);
 }
 
 static enum pmet_status collect(struct job *j, struct pmet_error *err)
 {
-    const double started = seconds_now();
+    const double started = pmet_seconds();
     PMET_TRY(check_paths(j, err));
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
     PMET_TRY(settle(j, err));
@@ -151,22 +150,22 @@ static enum pmet_status collect(struct job *j, struct pmet_error *err)
         say_warning(j->c, "found %zu documents; %zu were asked for: all are taken", pmet_docs_count(j->docs),
                     j->options.n_samples);
     PMET_TRY(pmet_outdir_begin(j->c->io, j->out, j->force, &j->dir, err));
-    j->s_load = seconds_now() - started;
+    j->s_load = pmet_seconds() - started;
     progress_begin(&j->progress, j->c, "statistics", "documents");
     const enum pmet_status status =
-        pmet_stats_collect(j->s.model, j->s.tk, j->docs, &j->options, watch, &j->progress, &j->stats, err);
+        pmet_stats_collect(j->s->model, j->s->tk, j->docs, &j->options, watch, &j->progress, &j->stats, err);
     progress_end(&j->progress);
     PMET_TRY(status);
-    j->s_stats = seconds_now() - started - j->s_load;
+    j->s_stats = pmet_seconds() - started - j->s_load;
     PMET_TRY(write_all(j, err));
-    j->s_write = seconds_now() - started - j->s_load - j->s_stats;
+    j->s_write = pmet_seconds() - started - j->s_load - j->s_stats;
     return PMET_OK;
 }
 
 /* Products of all layers up to the last, and the sums of outer products. */
 static double gflop(const struct job *j)
 {
-    const struct pmet_config *c = &j->s.model->config;
+    const struct pmet_config *c = &j->s->model->config;
     const double d = (double)c->d_model, ff = (double)c->d_ff, n = (double)j->stats.count;
     double flop = (double)(j->layer[j->options.n_layer - 1] + 1) * 2 * n * (4 * d * d + 2 * d * ff);
     for (size_t i = 0; i < j->stats.n_moment; i++)
@@ -181,14 +180,14 @@ static void report(const struct job *j)
         for (size_t i = 0; i < j->stats.n_moment; i++) {
             char name[160];
             pmet_module_name(name, sizeof name,
-                             pmet_module_template(j->s.model->config.family, j->stats.moment[i].module),
+                             pmet_module_template(j->s->model->config.family, j->stats.moment[i].module),
                              j->stats.moment[i].layer);
             json_array_append_new(moments, json_string(name));
         }
         print_json(json_pack("{s:s, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, s:{s:f}, s:I}", "out", j->out,
                              "modules", moments, "documents", (json_int_t)j->stats.n_docs, "used",
                              (json_int_t)j->stats.n_used, "tokens", (json_int_t)j->stats.count, "fingerprint",
-                             j->s.fingerprint, "seconds", "load", j->s_load, "stats", j->s_stats, "write",
+                             j->s->fingerprint, "seconds", "load", j->s_load, "stats", j->s_stats, "write",
                              j->s_write, "gflop", "stats", gflop(j), "peak_memory_bytes",
                              (json_int_t)peak_memory()));
         return;
@@ -239,7 +238,7 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
     pmet_stats_free(&j.stats);
     pmet_docs_close(j.docs);
     list_free(&j.list);
-    session_close(&j.s);
+    pmet_session_close(j.s);
     free(j.tmpl);
     texts_free(&j.texts);
     texts_free(&more);

@@ -13,7 +13,7 @@ static const size_t max_prompts = (size_t)1 << 28;
 struct job {
     const struct cli *c;
     const char *model, *prompts, *out;
-    struct session s;
+    struct pmet_session *s;
     struct tensor_list list;
     size_t row, n_row;
 };
@@ -26,8 +26,8 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     static const char *const name[] = {"hidden", "attn_in", "attn_out", "mlp_key", "mlp_out", "attn_probs"};
     struct job *j = user;
     const bool probs = site == PMET_SITE_ATTN_PROBS;
-    const size_t shape[4] = {1, probs ? j->s.model->config.n_head : n_tok, probs ? n_tok : width, n_tok};
-    const struct pmet_ops *op = j->s.op;
+    const size_t shape[4] = {1, probs ? j->s->model->config.n_head : n_tok, probs ? n_tok : width, n_tok};
+    const struct pmet_ops *op = j->s->op;
     char full[64];
     real *to = NULL;
     snprintf(full, sizeof full, "row%zu.%s.%zu", j->row, name[site], layer);
@@ -55,14 +55,14 @@ static enum pmet_status add_result(struct job *j, const char *name, const real *
     real *to = NULL;
     snprintf(full, sizeof full, "row%zu.%s", j->row, name);
     PMET_TRY(list_add(&j->list, full, PMET_REAL, 3, shape, &to, err));
-    return j->s.op->download(j->s.op, to, dev, n_tok * width * sizeof(real), err);
+    return j->s->op->download(j->s->op, to, dev, n_tok * width * sizeof(real), err);
 }
 
 static enum pmet_status forward(struct job *j, const struct pmet_ids *ids, struct pmet_error *err)
 {
-    const struct pmet_model *model = j->s.model;
+    const struct pmet_model *model = j->s->model;
     const struct pmet_config *config = &model->config;
-    const struct pmet_ops *op = j->s.op;
+    const struct pmet_ops *op = j->s->op;
     const struct pmet_tap tap = {.user = j, .want_probs = true, .see = see};
     const size_t n = ids->n, d = config->d_model;
     struct pmet_rows rows = {0};
@@ -94,10 +94,10 @@ static enum pmet_status trace_prompt(struct job *j, const char *text, size_t n, 
 {
     struct pmet_ids ids = {0};
     enum pmet_status status;
-    PMET_GO(pmet_tokenizer_encode(j->s.tk, text, n, &ids, err));
-    if (ids.n == 0 || ids.n > j->s.model->config.n_ctx) {
+    PMET_GO(pmet_tokenizer_encode(j->s->tk, text, n, &ids, err));
+    if (ids.n == 0 || ids.n > j->s->model->config.n_ctx) {
         status = pmet_fail(err, PMET_INPUT, "%s: prompt %zu: found %zu tokens; expected 1 to %zu", j->prompts,
-                           j->row, ids.n, j->s.model->config.n_ctx);
+                           j->row, ids.n, j->s->model->config.n_ctx);
         goto done;
     }
     PMET_GO(add_ids(j, &ids, err));
@@ -139,8 +139,8 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
 {
     char *text;
     size_t n, first = 0;
-    PMET_TRY(check_apart(j->out, j->model, "--model", err));
-    PMET_TRY(check_apart(j->out, j->prompts, "--prompts", err));
+    PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
+    PMET_TRY(pmet_check_apart(j->out, j->prompts, "--prompts", err));
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
     PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
     while (first < n && isspace((unsigned char)text[first]))
@@ -171,6 +171,6 @@ int run_trace(struct cli *c, const struct command *self, int argc, char **argv)
             printf("%s: %zu tensors of %zu prompts\n", j.out, j.list.n, j.row);
     }
     list_free(&j.list);
-    session_close(&j.s);
+    pmet_session_close(j.s);
     return status;
 }

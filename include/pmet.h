@@ -3,10 +3,11 @@
  *
  * The public header. Every function that can fail returns an enum pmet_status and takes, last, a struct pmet_error
  * that receives one line saying which file, which field or fact, what was found and what was expected. The library
- * never prints, never exits and keeps no global state. */
+ * never prints, never exits and keeps no global state. Link with `pkg-config --libs --static pmet`. */
 #ifndef PMET_H
 #define PMET_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,9 +19,9 @@ extern "C" {
 
 enum pmet_status {
     PMET_OK = 0,
-    PMET_IO,          /* the system refused a call: no such file, no space left */
-    PMET_FORMAT,      /* a file breaks the rules of its format */
-    PMET_INPUT,       /* a well-formed input that cannot be accepted: wrong shape, unknown key, contradictory facts */
+    PMET_IO,     /* the system refused a call: no such file, no space left */
+    PMET_FORMAT, /* a file breaks the rules of its format */
+    PMET_INPUT, /* a well-formed input that cannot be accepted: wrong shape, unknown key, contradictory facts */
     PMET_MEMORY,      /* an allocation failed */
     PMET_NUMERIC,     /* NaN, infinity, a matrix that is not positive definite */
     PMET_UNSUPPORTED, /* understood, but outside what this build does */
@@ -33,16 +34,120 @@ struct pmet_error {
 };
 
 /* Element types of tensors in files. */
-enum pmet_dtype {
-    PMET_F64,
-    PMET_F32,
-    PMET_F16,
-    PMET_BF16,
-    PMET_I64,
-    PMET_I32,
-    PMET_U8,
-    PMET_BOOL
+enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
+
+/* ---- a model ---- */
+
+/* A checkpoint folder in use: weights mapped read-only, tokenizer, operators. One thread at a time may use it; the
+ * work itself runs on its n_threads. */
+struct pmet_session;
+
+/* dir: config.json, *.safetensors (one file, or shards and their index), the tokenizer's files. n_threads 0: as many as
+ * the machine has.                                                                                  SPEC §2, §3, §9.2 */
+enum pmet_status pmet_session_open(const char *dir, size_t n_threads, struct pmet_session **out,
+                                   struct pmet_error *err);
+void pmet_session_close(struct pmet_session *s); /* accepts NULL */
+
+struct pmet_shape {
+    const char *family; /* "gptj" or "gpt_neox" */
+    size_t n_layer, n_head, d_model, d_ff;
+    size_t n_vocab; /* rows of the head: width of the logits */
+    size_t n_ctx;   /* positions at most */
 };
+struct pmet_shape pmet_session_shape(const struct pmet_session *s);
+/* 64 hex digits that stand for config, tokenizer and weights.                                            SPEC §9.6 */
+const char *pmet_session_fingerprint(const struct pmet_session *s);
+
+/* Ids of n_bytes of text, in *ids, which free() releases; *ids is NULL for no ids.                        SPEC §2 */
+enum pmet_status pmet_encode(const struct pmet_session *s, const char *text, size_t n_bytes, int32_t **ids,
+                             size_t *n_ids, struct pmet_error *err);
+/* Text of ids, NUL-terminated, in *text, which free() releases; the NUL is not counted. */
+enum pmet_status pmet_decode(const struct pmet_session *s, const int32_t *ids, size_t n_ids, char **text,
+                             size_t *n_bytes, struct pmet_error *err);
+/* logits [n_ids, n_vocab]: row t says what follows ids[0..t]. 1 <= n_ids <= n_ctx.                        SPEC §3 */
+enum pmet_status pmet_logits(const struct pmet_session *s, const int32_t *ids, size_t n_ids, float *logits,
+                             struct pmet_error *err);
+/* Fills ids[n_prompt .. n_total-1], each drawn from the top_k likeliest tokens (1: the likeliest) by the seed. There is
+ * no stop at an end-of-text token.                                                                      SPEC §4.2 */
+enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_t n_prompt, size_t n_total,
+                               size_t top_k, uint64_t seed, struct pmet_error *err);
+
+/* ---- editing ---- */
+
+enum pmet_phase { PMET_PHASE_STATS, PMET_PHASE_DELTA, PMET_PHASE_SOLVE };
+
+/* What a long call tells. A nonzero return of progress stops it with PMET_INTERRUPTED and nothing written. */
+struct pmet_watch {
+    void *user;
+    int (*progress)(void *user, enum pmet_phase phase, size_t done, size_t total); /* may be NULL */
+    void (*note)(void *user, bool warning, const char *line);                      /* may be NULL */
+};
+
+/* Second moments of a text's keys, as an edit needs them, into a new folder.                            SPEC §7 */
+struct pmet_stats_request {
+    const char *const
+        *texts; /* [n_text] files: JSON lines with "text", or plain text with blank lines between */
+    size_t n_text;
+    const char *out; /* the folder to make */
+    const char *
+        hparams; /* file: which layers and modules, how many documents; NULL: built in, where there are some */
+    size_t n_samples;  /* documents; 0: as the hyper-parameters say */
+    size_t max_length; /* tokens of a document; 0: what the model takes */
+    uint32_t seed;     /* of the sample; 1 as published */
+    bool force;        /* replace out if it exists */
+};
+enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet_stats_request *request,
+                                 const struct pmet_watch *watch, struct pmet_error *err);
+
+enum pmet_conflicts { PMET_CONFLICTS_REFUSE, PMET_CONFLICTS_FIRST, PMET_CONFLICTS_LAST };
+
+enum pmet_solver {
+    PMET_SOLVER_AUTO, /* Cholesky where its second matrix fits, else conjugate gradients */
+    PMET_SOLVER_CHOLESKY,
+    PMET_SOLVER_CG,
+    PMET_SOLVER_FACTORED /* what a report may say: Woodbury with a factor of C */
+};
+
+/* All zero but for the first three is a sensible request. */
+struct pmet_edit_request {
+    const char
+        *facts; /* CounterFact, zsRE or plain records, JSON array or JSON lines                SPEC §4.1 */
+    const char
+        *stats; /* folder of second moments of this model, or of one it was edited from         SPEC §7 */
+    const char
+        *out; /* the folder to make: all of the model's, edited                             SPEC §8.4 */
+    const char
+        *hparams; /* the published JSON form; NULL: built in, where there are some               SPEC §9.3 */
+    const char
+        *contexts; /* templates; NULL: written by the model, from the seed                        SPEC §4.2 */
+    size_t limit;  /* the first facts only; 0: all */
+    enum pmet_conflicts conflicts;
+    bool zsre_alt; /* zsRE: target from "alt" rather than answers[0] */
+    enum pmet_solver solver;
+    double ridge;     /* added to the diagonal of the solve */
+    bool strict;      /* refuse facts whose tokens do not line up */
+    bool skip_failed; /* leave out facts whose optimisation meets NaN, rather than fail */
+    bool link;        /* hard-link unedited shards */
+    bool force;       /* replace out if it exists */
+    bool cast;        /* write the edited matrices as out_dtype, not in their file's type */
+    enum pmet_dtype out_dtype;
+    uint64_t seed;    /* of contexts */
+    size_t max_bytes; /* memory to spend; 0: half of the machine's */
+};
+
+struct pmet_edit_summary {
+    size_t n_fact, n_applied;
+    size_t n_greedy_before, n_greedy_after; /* facts whose target is the model's answer to the plain prompt */
+    double rounding_lost;                   /* |round(W') - W'| / |update|, the worst matrix */
+    char fingerprint[65];                   /* of the written folder */
+};
+
+/* The whole method, from files to a folder: every fact optimised, the targets spread over the layers, the edited folder
+ * written whole or not at all, read back, scored, and recorded in its pmet_edit.json. The session's model stays as it
+ * is. summary may be NULL.                                                                          SPEC §5 to §9 */
+enum pmet_status pmet_edit_folder(struct pmet_session *s, const struct pmet_edit_request *request,
+                                  const struct pmet_watch *watch, struct pmet_edit_summary *summary,
+                                  struct pmet_error *err);
 
 #ifdef __cplusplus
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static int sys_open(void *user, const char *path, int flags, unsigned mode)
@@ -184,4 +185,11 @@ enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct
     snprintf(s, n, "%s%s%s", a, *a && a[strlen(a) - 1] == '/' ? "" : "/", b);
     *out = s;
     return PMET_OK;
+}
+
+double pmet_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

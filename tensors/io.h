@@ -42,6 +42,8 @@ const struct pmet_io *pmet_io_system(void);
 enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size_t max_bytes, char **data,
                                 size_t *n_bytes, struct pmet_error *err);
 
+double pmet_seconds(void); /* of a clock that only goes forward */
+
 /* "a/b" in a fresh string that free() releases. */
 enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct pmet_error *err);
 

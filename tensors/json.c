@@ -106,3 +106,22 @@ enum pmet_status pmet_json_string(const json_t *obj, const char *path, const cha
     *out = json_string_value(v);
     return PMET_OK;
 }
+
+enum pmet_status pmet_json_save(const struct pmet_io *io, const char *path, const json_t *value,
+                                struct pmet_error *err)
+{
+    char *text = value ? json_dumps(value, JSON_INDENT(1)) : NULL;
+    struct pmet_out *out = NULL;
+    enum pmet_status status;
+    if (!text)
+        return pmet_fail(err, PMET_MEMORY, "%s: out of memory, or text that is not UTF-8", path);
+    PMET_GO(pmet_out_open(io, path, &out, err));
+    PMET_GO(pmet_out_write(out, text, strlen(text), err));
+    PMET_GO(pmet_out_write(out, "\n", 1, err));
+    status = pmet_out_commit(out, err);
+    out = NULL;
+done:
+    pmet_out_discard(out);
+    free(text);
+    return status;
+}

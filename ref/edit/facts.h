@@ -20,8 +20,6 @@ struct pmet_fact {
     size_t line;       /* line of the file where it begins, from 1 */
 };
 
-enum pmet_conflicts { PMET_CONFLICTS_REFUSE, PMET_CONFLICTS_FIRST, PMET_CONFLICTS_LAST };
-
 struct pmet_facts_options {
     size_t limit; /* the first facts of the file; 0: all */
     enum pmet_conflicts conflicts;

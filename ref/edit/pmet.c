@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "ref/edit/pmet_edit.h"
 
 struct run {
@@ -26,13 +25,6 @@ struct run {
     enum pmet_module module[2]; /* what hparams' modules are */
     enum pmet_module target[2]; /* whose target each gets */
 };
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static enum pmet_status tell(const struct run *r, enum pmet_phase phase, size_t done, size_t total,
                              struct pmet_error *err)
@@ -79,12 +71,17 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct p
     return PMET_OK;
 }
 
+enum pmet_module pmet_hparams_module(const struct pmet_hparams *h, const struct pmet_model *model, size_t q)
+{
+    const char *attn = pmet_module_template(model->config.family, PMET_MODULE_ATTN);
+    return strcmp(h->rewrite_module_tmps[q], attn) == 0 ? PMET_MODULE_ATTN : PMET_MODULE_MLP;
+}
+
 static void resolve_modules(struct run *r)
 {
     const struct pmet_hparams *h = r->options->hparams;
-    const char *attn = pmet_module_template(r->model->config.family, PMET_MODULE_ATTN);
     for (size_t q = 0; q < h->n_module; q++)
-        r->module[q] = strcmp(h->rewrite_module_tmps[q], attn) == 0 ? PMET_MODULE_ATTN : PMET_MODULE_MLP;
+        r->module[q] = pmet_hparams_module(h, r->model, q);
     /* As published (SPEC X27): a module gets attention's target if its name holds "attn", which NeoX's
      * attention.dense does not. */
     for (size_t q = 0; q < h->n_module; q++)
@@ -238,7 +235,7 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
     struct pmet_weight *w = pmet_model_module(r->model, module, layer);
     real *M = NULL, *K = NULL, *resid = NULL;
     double *keys = NULL, *R = NULL, *upd = NULL, *cov = NULL;
-    double started = now();
+    double started = pmet_seconds();
     enum pmet_status status;
     pmet_module_name(e->name, sizeof e->name, pmet_module_template(r->model->config.family, module), layer);
     e->module = module;
@@ -253,8 +250,8 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
     PMET_GO(pmet_calloc(&upd, e->d_out * e->d_in, sizeof *upd, "an update", err));
     PMET_GO(pmet_current_outputs(kr, module, L, M, err));
     PMET_GO(pmet_keys(kr, module, layer, K, NULL, err));
-    r->out->s_keys += now() - started;
-    started = now();
+    r->out->s_keys += pmet_seconds() - started;
+    started = pmet_seconds();
     for (size_t i = 0; i < n * d; i++)
         resid[i] = Z[i] - M[i];
     transpose(R, resid, n, d);
@@ -267,7 +264,7 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
     PMET_GO(original(r, e->name, e, err));
     add_update(e, upd);
     PMET_GO(overlay(r, e, w, dev, err));
-    r->out->s_solve += now() - started;
+    r->out->s_solve += pmet_seconds() - started;
     if (r->watch && r->watch->layer)
         PMET_GO(r->watch->layer(r->watch->user, e->name, layer, K, M, resid, upd, n, d, e->d_in, err));
 done:
@@ -360,9 +357,9 @@ enum pmet_status pmet_edit_run(struct pmet_model *model, const struct pmet_token
     PMET_GO(pmet_calloc(&key_rows, n, sizeof *key_rows, "rows of keys", err));
     for (size_t q = 0; q < options->hparams->n_module; q++)
         PMET_GO(pmet_calloc(&Z[q], n * d, sizeof *Z[q], "targets", err));
-    const double started = now();
+    const double started = pmet_seconds();
     PMET_GO(optimise_all(&r, tk, facts, &rows_options, Z, err));
-    out->s_delta = now() - started;
+    out->s_delta = pmet_seconds() - started;
     if (out->n_applied == 0) {
         status = pmet_fail(err, PMET_NUMERIC, "%s: no fact could be optimised: %s", facts->path,
                            out->fact[0].failure);

@@ -14,7 +14,6 @@ extern "C" {
 
 /* What an edit tells while it runs; all may be NULL. A nonzero return of progress stops with
  * PMET_INTERRUPTED. */
-enum pmet_phase { PMET_PHASE_DELTA, PMET_PHASE_KEYS, PMET_PHASE_SOLVE };
 struct pmet_edit_watch {
     void *user;
     int (*progress)(void *user, enum pmet_phase phase, size_t done, size_t total);
@@ -70,6 +69,10 @@ typedef enum pmet_status pmet_cov_source(void *user, const char *module_name, si
 /* Checks that hparams fit the model: layers, v_loss_layer, module templates. */
 enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const struct pmet_model *model,
                                     struct pmet_error *err);
+
+/* Which of the model's modules the hparams' q-th one is. */
+enum pmet_module pmet_hparams_module(const struct pmet_hparams *hparams, const struct pmet_model *model,
+                                     size_t q);
 
 /* Optimises every fact, then edits layer by layer. The model's matrices are overlaid while it runs and
  * restored before it returns. */

@@ -9,12 +9,6 @@
 extern "C" {
 #endif
 
-enum pmet_solver {
-    PMET_SOLVER_AUTO, /* Cholesky where its second matrix fits, else conjugate gradients */
-    PMET_SOLVER_CHOLESKY,
-    PMET_SOLVER_CG,
-    PMET_SOLVER_FACTORED /* in reports: by a factor of C and Woodbury's identity */
-};
 const char *pmet_solver_name(enum pmet_solver solver);
 
 struct pmet_solve_report {

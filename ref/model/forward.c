@@ -13,9 +13,8 @@ enum pmet_status pmet_embed(const struct pmet_model *model, real *x, const int32
 {
     for (size_t t = 0; t < n_tok; t++)
         if (ids[t] < 0 || (size_t)ids[t] >= model->embed.n_out)
-            return pmet_fail(err, PMET_INPUT,
-                             "token %zu: found id %d; expected less than the model's %zu rows", t,
-                             (int)ids[t], model->embed.n_out);
+            return pmet_fail(err, PMET_INPUT, "token %zu: found id %d; expected 0 to %zu", t, (int)ids[t],
+                             model->embed.n_out - 1);
     return model->op->embed(model->op, x, model->embed, ids, n_tok, err);
 }
 

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#include "ref/api/session.h"
+
+#include <stdlib.h>
+
+enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, size_t n_threads,
+                                      struct pmet_session **out, struct pmet_error *err)
+{
+    struct pmet_session *s;
+    enum pmet_status status;
+    PMET_TRY(pmet_calloc(&s, 1, sizeof *s, "a session", err));
+    s->io = io;
+    PMET_GO(pmet_ops_cpu(n_threads, &s->op, err));
+    PMET_GO(pmet_checkpoint_open(io, dir, &s->ck, err));
+    PMET_GO(pmet_model_open(s->ck, s->op, &s->model, err));
+    PMET_GO(pmet_tokenizer_open(io, dir, &s->tk, err));
+    PMET_GO(pmet_checkpoint_fingerprint(s->ck, s->fingerprint, err));
+    *out = s;
+    return PMET_OK;
+done:
+    pmet_session_close(s);
+    return status;
+}
+
+enum pmet_status pmet_session_open(const char *dir, size_t n_threads, struct pmet_session **out,
+                                   struct pmet_error *err)
+{
+    return pmet_session_open_io(pmet_io_system(), dir, n_threads, out, err);
+}
+
+void pmet_session_close(struct pmet_session *s)
+{
+    if (!s)
+        return;
+    pmet_tokenizer_close(s->tk);
+    pmet_model_close(s->model);
+    pmet_checkpoint_close(s->ck);
+    pmet_ops_free(s->op);
+    free(s);
+}
+
+struct pmet_shape pmet_session_shape(const struct pmet_session *s)
+{
+    const struct pmet_config *c = &s->model->config;
+    return (struct pmet_shape){.family = pmet_family_name(c->family),
+                               .n_layer = c->n_layer,
+                               .n_head = c->n_head,
+                               .d_model = c->d_model,
+                               .d_ff = c->d_ff,
+                               .n_vocab = c->n_vocab,
+                               .n_ctx = c->n_ctx};
+}
+
+const char *pmet_session_fingerprint(const struct pmet_session *s)
+{
+    return s->fingerprint;
+}
+
+enum pmet_status pmet_session_hparams(const struct pmet_session *s, const char *path,
+                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err)
+{
+    const struct pmet_config *config = &s->model->config;
+    const char *family = pmet_family_name(config->family);
+    if (path)
+        return pmet_hparams_load(s->io, path, out, err);
+    const enum pmet_status status = pmet_hparams_default(family, config->n_layer, config->d_model, out, err);
+    if (status != PMET_OK && tmpl) {
+        struct pmet_error ignored = {PMET_OK, ""};
+        pmet_hparams_template(family, config->n_layer, tmpl, &ignored);
+    }
+    return status;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT
+ * The library in one page: statistics, an edit, the model's answer before and after. Uses the public header alone.
+ *
+ *     cc example.c $(pkg-config --cflags --libs pmet) -o example
+ *     ./example MODEL TEXT.jsonl FACTS.json HPARAMS.json CONTEXTS.json "PROMPT" OUT
+ */
+#include <pmet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int progress(void *user, enum pmet_phase phase, size_t done, size_t total)
+{
+    static const char *const name[] = {"statistics", "optimising", "editing"};
+    (void)user;
+    fprintf(stderr, "%s %zu/%zu\n", name[phase], done, total);
+    return 0; /* anything else stops */
+}
+
+static int answer(const char *label, const char *dir, const char *prompt, struct pmet_error *err)
+{
+    struct pmet_session *s = NULL;
+    int32_t *ids = NULL, row[64];
+    char *text = NULL;
+    size_t n = 0, n_bytes = 0;
+    const int ok = pmet_session_open(dir, 0, &s, err) == PMET_OK &&
+                   pmet_encode(s, prompt, strlen(prompt), &ids, &n, err) == PMET_OK && n > 0 && n <= 56 &&
+                   memcpy(row, ids, n * sizeof *row) &&
+                   pmet_continue(s, row, n, n + 6, 1, 0, err) == PMET_OK &&
+                   pmet_decode(s, row, n + 6, &text, &n_bytes, err) == PMET_OK;
+    if (ok)
+        printf("%s: %s\n", label, text);
+    free(ids);
+    free(text);
+    pmet_session_close(s);
+    return ok;
+}
+
+static int edit(char **arg, struct pmet_error *err)
+{
+    const struct pmet_watch watch = {.progress = progress};
+    const char *const texts[] = {arg[2]};
+    char stats[4096];
+    struct pmet_session *s = NULL;
+    struct pmet_edit_summary summary;
+    snprintf(stats, sizeof stats, "%s-stats", arg[7]);
+    const struct pmet_stats_request collect = {
+        .texts = texts, .n_text = 1, .out = stats, .hparams = arg[4], .seed = 1};
+    const struct pmet_edit_request request = {
+        .facts = arg[3], .stats = stats, .out = arg[7], .hparams = arg[4], .contexts = arg[5]};
+    const int ok = pmet_session_open(arg[1], 0, &s, err) == PMET_OK &&
+                   pmet_make_stats(s, &collect, &watch, err) == PMET_OK &&
+                   pmet_edit_folder(s, &request, &watch, &summary, err) == PMET_OK;
+    if (ok)
+        printf("%zu of %zu facts applied, %zu answered (before: %zu)\n", summary.n_applied, summary.n_fact,
+               summary.n_greedy_after, summary.n_greedy_before);
+    pmet_session_close(s);
+    return ok;
+}
+
+int main(int argc, char **argv)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    if (argc != 8) {
+        fprintf(stderr, "usage: %s MODEL TEXT FACTS HPARAMS CONTEXTS PROMPT OUT\n", argv[0]);
+        return 2;
+    }
+    if (edit(argv, &err) && answer("before", argv[1], argv[6], &err) &&
+        answer("after ", argv[7], argv[6], &err))
+        return 0;
+    fprintf(stderr, "%s: %s\n", argv[0], err.message);
+    return 1;
+}

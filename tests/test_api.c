@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ * The public header: what it computes agrees with the goldens, what it cannot do it says. */
+#include <jansson.h>
+#include "pmet.h"
+#include "tensors/safetensors.h"
+#include "tests/test.h"
+
+static const char model[] = "golden/gptj-A/model", facts[] = "golden/gptj-A/counterfact.json",
+                  hparams[] = "golden/gptj-A/hparams/PMET/pmet.json",
+                  contexts[] = "golden/gptj-A/contexts.json";
+
+static struct pmet_session *open_model(struct test *t)
+{
+    struct pmet_session *s = NULL;
+    struct pmet_error err = {PMET_OK, ""};
+    CHECK_OK(pmet_session_open(model, 2, &s, &err), &err);
+    return s;
+}
+
+TEST(a_session_says_what_it_holds)
+{
+    struct pmet_session *s = open_model(t);
+    const struct pmet_shape shape = pmet_session_shape(s);
+    CHECK_STR(shape.family, "gptj");
+    CHECK(shape.n_layer == 6 && shape.n_head == 4 && shape.d_model == 64 && shape.d_ff == 256);
+    CHECK(shape.n_vocab == 1024 && shape.n_ctx == 128);
+    CHECK(strlen(pmet_session_fingerprint(s)) == 64);
+    pmet_session_close(s);
+}
+
+TEST(logits_of_a_text_are_the_goldens)
+{
+    struct pmet_session *s = open_model(t);
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_safetensors *st = NULL;
+    json_t *prompts = json_load_file("golden/gptj-A/forward_prompts.json", 0, NULL);
+    CHECK_OK(pmet_safetensors_open(pmet_io_system(), "golden/gptj-A/forward.fp64.safetensors", &st, &err),
+             &err);
+    for (size_t r = 0; r < json_array_size(prompts); r++) {
+        const char *text = json_string_value(json_array_get(prompts, r));
+        int32_t *ids = NULL;
+        size_t n = 0;
+        char name[32];
+        snprintf(name, sizeof name, "row%zu.logits", r);
+        const struct pmet_tensor *want = pmet_safetensors_find(st, name);
+        CHECK_OK(pmet_encode(s, text, strlen(text), &ids, &n, &err), &err);
+        float *logits = malloc((n * 1024 + 1) * sizeof *logits);
+        double *got = malloc((n * 1024 + 1) * sizeof *got);
+        CHECK_OK(pmet_logits(s, ids, n, logits, &err), &err);
+        for (size_t i = 0; i < n * 1024; i++)
+            got[i] = (double)logits[i];
+        if (CHECK(want && want->n_elem == n * 1024))
+            CHECK(test_rel_l2(got, want->data, n * 1024) < 1e-6);
+        free(ids);
+        free(logits);
+        free(got);
+    }
+    json_decref(prompts);
+    pmet_safetensors_close(st);
+    pmet_session_close(s);
+}
+
+TEST(text_goes_to_ids_and_back)
+{
+    static const char text[] = "The capital of France is\n\xe6\x9d\x91\xe4\xb8\x8a";
+    struct pmet_session *s = open_model(t);
+    struct pmet_error err = {PMET_OK, ""};
+    int32_t *ids = NULL;
+    char *back = NULL;
+    size_t n = 0, n_bytes = 0;
+    CHECK_OK(pmet_encode(s, text, strlen(text), &ids, &n, &err), &err);
+    CHECK_OK(pmet_decode(s, ids, n, &back, &n_bytes, &err), &err);
+    CHECK_STR(back, text);
+    CHECK(n_bytes == strlen(text));
+    free(ids);
+    free(back);
+    pmet_session_close(s);
+}
+
+TEST(a_seed_fixes_what_is_drawn)
+{
+    struct pmet_session *s = open_model(t);
+    struct pmet_error err = {PMET_OK, ""};
+    int32_t row[3][24] = {{5, 6}, {5, 6}, {5, 6}};
+    CHECK_OK(pmet_continue(s, row[0], 2, 24, 5, 7, &err), &err);
+    CHECK_OK(pmet_continue(s, row[1], 2, 24, 5, 7, &err), &err);
+    CHECK_OK(pmet_continue(s, row[2], 2, 24, 5, 8, &err), &err);
+    CHECK(memcmp(row[0], row[1], sizeof row[0]) == 0);
+    CHECK(memcmp(row[0], row[2], sizeof row[0]) != 0);
+    pmet_session_close(s);
+}
+
+TEST(ids_out_of_range_are_refused)
+{
+    struct pmet_session *s = open_model(t);
+    const int32_t past[] = {1024}, below[] = {-1};
+    int32_t room[200] = {1};
+    static float logits[1024];
+    struct pmet_error none = {PMET_OK, ""}, high = none, low = none, zero = none, top = none, far = none,
+                      token = none;
+    CHECK(pmet_logits(s, past, 0, logits, &none) == PMET_INPUT);
+    CHECK_STR(none.message, "found 0 ids; expected 1 to 128");
+    CHECK(pmet_logits(s, past, 1, logits, &high) == PMET_INPUT);
+    CHECK_STR(high.message, "token 0: found id 1024; expected 0 to 1023");
+    CHECK(pmet_logits(s, below, 1, logits, &low) == PMET_INPUT);
+    CHECK_STR(low.message, "token 0: found id -1; expected 0 to 1023");
+    CHECK(pmet_continue(s, room, 0, 2, 1, 0, &zero) == PMET_INPUT);
+    CHECK(pmet_continue(s, room, 1, 2, 0, 0, &top) == PMET_INPUT);
+    CHECK_STR(top.message, "top_k: found 0; expected at least 1");
+    CHECK(pmet_continue(s, room, 1, 129, 1, 0, &far) == PMET_INPUT);
+    char *text = NULL;
+    size_t n = 0;
+    CHECK(pmet_decode(s, past, 1, &text, &n, &token) == PMET_INPUT && !text);
+    pmet_session_close(s);
+}
+
+static int stop_at_once(void *user, enum pmet_phase phase, size_t done, size_t total)
+{
+    (void)phase, (void)done, (void)total;
+    (*(size_t *)user)++;
+    return 1;
+}
+
+TEST(an_interrupted_or_incomplete_request_leaves_nothing)
+{
+    struct pmet_session *s = open_model(t);
+    size_t n_call = 0;
+    const struct pmet_watch stop = {.user = &n_call, .progress = stop_at_once};
+    const char *out = test_path("edited"), *stats = test_path("stats"),
+               *texts[] = {"golden/gptj-A/stats_text.jsonl"};
+    struct pmet_error stopped = {PMET_OK, ""}, lacks = stopped, none = stopped, inside = stopped,
+                      again = stopped;
+    const struct pmet_stats_request collect = {
+        .texts = texts, .n_text = 1, .out = stats, .hparams = hparams, .n_samples = 3, .seed = 1};
+    CHECK(pmet_make_stats(s, &collect, &stop, &stopped) == PMET_INTERRUPTED && n_call == 1);
+    CHECK(test_count_files(test_tmpdir()) == 0);
+    CHECK_OK(pmet_make_stats(s, &collect, NULL, &none), &none);
+    struct pmet_edit_request request = {
+        .facts = facts, .stats = stats, .hparams = hparams, .contexts = contexts};
+    const size_t before = test_count_files(test_tmpdir());
+    CHECK(pmet_edit_folder(s, &request, NULL, NULL, &lacks) == PMET_INPUT);
+    CHECK_STR(lacks.message, "the request lacks facts, stats or out");
+    request.out = "golden/gptj-A/model/edited";
+    CHECK(pmet_edit_folder(s, &request, NULL, NULL, &inside) == PMET_INPUT);
+    CHECK_STR(inside.message,
+              "golden/gptj-A/model/edited: lies inside golden/gptj-A/model, which the model reads; "
+              "expected a path apart from it");
+    request.out = out;
+    stopped = (struct pmet_error){PMET_OK, ""};
+    CHECK(pmet_edit_folder(s, &request, &stop, NULL, &stopped) == PMET_INTERRUPTED);
+    CHECK(pmet_make_stats(s, &collect, NULL, &again) == PMET_INPUT);
+    CHECK(strstr(again.message, "exists; give --force to replace it"));
+    CHECK(test_count_files(test_tmpdir()) == before);
+    pmet_session_close(s);
+}
+
+TEST_MAIN(CASE(a_session_says_what_it_holds), CASE(logits_of_a_text_are_the_goldens),
+          CASE(text_goes_to_ids_and_back), CASE(a_seed_fixes_what_is_drawn),
+          CASE(ids_out_of_range_are_refused), CASE(an_interrupted_or_incomplete_request_leaves_nothing))
