@@ -26,7 +26,7 @@ LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/ops/*.c ref/model/*.
 CLI_SRC  := $(sort $(filter-out cli/main.c,$(wildcard cli/*.c)))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 HELP_SRC := $(sort $(filter-out $(TEST_SRC) tests/example.c,$(wildcard tests/*.c)))
-BENCH_SRC := $(sort $(wildcard bench/bench_*.c))
+BENCHES  := $(patsubst %.c,$(B)/%,$(sort $(wildcard bench/bench_*.c)))
 TESTS    := $(TEST_SRC:%.c=$(B)/%)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 
@@ -49,7 +49,7 @@ $(B)/pmet: $(B)/cli/main.o $(call obj,$(CLI_SRC)) $(B)/libpmet.a
 $(B)/tests/test_%: $(B)/tests/test_%.o $(call obj,$(HELP_SRC)) $(call obj,$(CLI_SRC)) $(B)/libpmet.a
 	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
 
-$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/libpmet.a
+$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/libpmet.a
 	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
 
 .PHONY: tests
@@ -89,6 +89,11 @@ golden: ## remakes the goldens with PyTorch, below build/golden/, and compares (
 .PHONY: spec-check
 spec-check: ## equations of SPEC.md that no source or no test cites
 	@tests/spec_check.sh
+
+.PHONY: bench
+bench: deps ## rates on this machine, beside its ceiling and the peers (PYTHON=python3)
+	@$(MAKE) --no-print-directory $(BENCHES)
+	@for b in $(BENCHES); do echo; echo "== $$b"; $$b || exit 1; done
 
 .PHONY: install
 install: all ## the command, the library, its header and pmet.pc: PREFIX=/usr/local DESTDIR=
