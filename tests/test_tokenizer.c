@@ -2,6 +2,7 @@
  * The tokenizer against the reference's ids and texts, and its round trip.      SPEC §2 */
 #include <jansson.h>
 #include "tests/test.h"
+#include "tokenizer/model.h"
 #include "tokenizer/split.h"
 #include "tokenizer/unicode.h"
 
@@ -156,7 +157,8 @@ TEST(decode_of_encode_gives_any_bytes_back)
             char text[400];
             const size_t n = test_rng_next(&r) % sizeof text;
             for (size_t i = 0; i < n; i++) /* half of them near ASCII, so that words and runs appear */
-                text[i] = k % 2 ? (char)(unsigned char)test_rng_next(&r) : " a'\t1s\xc3\xa9\n<|"[test_rng_next(&r) % 12];
+                text[i] = k % 2 ? (char)(unsigned char)test_rng_next(&r)
+                                : " a'\t1s\xc3\xa9\n<|"[test_rng_next(&r) % 12];
             check_round_trip(t, tk, text, n);
         }
         pmet_tokenizer_close(tk);
@@ -205,6 +207,106 @@ TEST(long_words_are_no_trap)
     }
     free(text);
     pmet_tokenizer_close(tk);
+}
+
+/* The merging rule as it is stated: from single bytes (NeoX leaves out those it has no token for), the pair of
+ * lowest rank, the leftmost of equals, until none is left. Returns how many ids remain. */
+static size_t merge_by_the_rule(const struct pmet_tokenizer *tk, const char *word, size_t n_byte, int32_t *id)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < n_byte; i++)
+        if (tk->byte_id[(unsigned char)word[i]] >= 0)
+            id[n++] = tk->byte_id[(unsigned char)word[i]];
+    for (;;) {
+        const struct pmet_merge *best = NULL;
+        size_t at = 0;
+        for (size_t i = 0; i + 1 < n; i++) {
+            const struct pmet_merge *m = pmet_merge_of(tk, id[i], id[i + 1]);
+            if (m && (!best || m->rank < best->rank)) {
+                best = m;
+                at = i;
+            }
+        }
+        if (!best)
+            return n;
+        id[at] = best->id;
+        for (size_t i = at + 1; i + 1 < n; i++)
+            id[i] = id[i + 1];
+        n--;
+    }
+}
+
+static bool merges_by_the_rule(struct test *t, const struct pmet_tokenizer *tk, const char *word, size_t n,
+                               struct pmet_ids *got)
+{
+    int32_t id[2048];
+    struct pmet_error err = {PMET_OK, ""};
+    got->n = 0;
+    if (!CHECK(n <= 2048) || !CHECK_OK(pmet_bpe_word(tk, word, n, got, &err), &err))
+        return false;
+    const size_t m = merge_by_the_rule(tk, word, n, id);
+    return CHECK(got->n == m && memcmp(got->id, id, m * sizeof *id) == 0);
+}
+
+/* Short words, words that are tokens and words past the heap's threshold take three ways to the same ids. */
+TEST(fast_merging_is_the_rule_on_random_words)
+{
+    static const char common[] = "etaoinshrdlu";
+    struct test_rng r = {0xb9e};
+    for (size_t m = 4; m < N_MODEL; m += 2) {
+        struct pmet_tokenizer *tk = open_tokenizer(t, models[m][0]);
+        struct pmet_ids ids = {0};
+        for (int k = 0; tk && k < 3000; k++) {
+            char word[120];
+            const size_t n = 1 + test_rng_next(&r) % (k % 3 ? 14 : sizeof word),
+                         from = test_rng_next(&r) % 11;
+            for (size_t i = 0; i < n; i++) /* few letters make long chains of merges */
+                word[i] = k % 7 == 0 ? (char)(unsigned char)test_rng_next(&r)
+                                     : common[from + test_rng_next(&r) % (12 - from)];
+            if (k % 2)
+                word[0] = ' ';
+            if (!merges_by_the_rule(t, tk, word, n, &ids))
+                break;
+        }
+        free(ids.id);
+        pmet_tokenizer_close(tk);
+    }
+}
+
+/* Some tokens cannot come out of merging: their own bytes then give others. */
+TEST(fast_merging_is_the_rule_on_every_token)
+{
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct pmet_tokenizer *tk = open_tokenizer(t, models[m][0]);
+        struct pmet_ids ids = {0};
+        for (size_t i = 0; tk && i < tk->n_token; i++)
+            if (tk->token[i].n > 0 && !merges_by_the_rule(t, tk, tk->token[i].bytes, tk->token[i].n, &ids))
+                break;
+        free(ids.id);
+        pmet_tokenizer_close(tk);
+    }
+}
+
+TEST(fast_merging_is_the_rule_on_real_text)
+{
+    for (size_t m = 4; m < N_MODEL; m += 2) {
+        struct pmet_tokenizer *tk = open_tokenizer(t, models[m][0]);
+        struct pmet_ids ids = {0};
+        struct pmet_error err = {PMET_OK, ""};
+        char *text = NULL;
+        size_t n = 0, len;
+        CHECK_OK(pmet_read_file(pmet_io_system(), "golden/data/text/wikitext2-raw-valid.txt", (size_t)1 << 30,
+                                &text, &n, &err),
+                 &err);
+        for (size_t i = 0; tk && i < n; i += len) {
+            len = pmet_next_word(text + i, n - i);
+            if (!merges_by_the_rule(t, tk, text + i, len, &ids))
+                break;
+        }
+        free(text);
+        free(ids.id);
+        pmet_tokenizer_close(tk);
+    }
 }
 
 TEST(gpt2_cases_of_an_independent_source)
@@ -262,5 +364,6 @@ TEST(classes_are_those_of_unicode_14)
 
 TEST_MAIN(CASE(ids_and_texts_equal_the_reference), CASE(vocab_and_merges_give_the_ids_of_tokenizer_json),
           CASE(decode_of_encode_gives_any_bytes_back), CASE(real_texts_round_trip),
-          CASE(long_words_are_no_trap), CASE(gpt2_cases_of_an_independent_source),
-          CASE(classes_are_those_of_unicode_14))
+          CASE(long_words_are_no_trap), CASE(fast_merging_is_the_rule_on_random_words),
+          CASE(fast_merging_is_the_rule_on_every_token), CASE(fast_merging_is_the_rule_on_real_text),
+          CASE(gpt2_cases_of_an_independent_source), CASE(classes_are_those_of_unicode_14))
