@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
+#include "ref/edit/flop.h"
 
 enum { PROBE = 384 }; /* width of the factorisation that is timed */
 
@@ -13,62 +14,20 @@ struct plan {
     double s_delta, s_solve;               /* at most; about */
 };
 
-static size_t row_tokens(const struct pmet_fact_rows *r)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < r->n_row; i++)
-        n += r->row[i].n_tok;
-    return n;
-}
-
-/* Tokens that every pass computes: from the lookup index on; of the KL row that one alone. */
-static size_t suffix_tokens(const struct pmet_fact_rows *r)
-{
-    size_t n = 1;
-    for (size_t i = 0; i + 1 < r->n_row; i++)
-        n += r->row[i].n_tok - r->row[i].lookup_idx;
-    return n;
-}
-
-/* Operations of a block for one token, without attention's scores. */
-static double block_flop(const struct pmet_config *c)
-{
-    const double d = (double)c->d_model;
-    return 2 * (4 * d * d + 2 * d * (double)c->d_ff);
-}
-
 double edit_delta_flop(const struct edit_job *j, const size_t *n_forward)
 {
-    const struct pmet_config *c = &j->job.s->model->config;
-    const size_t L = j->job.h.layers[j->job.h.n_layer - 1];
-    const double above = (double)(c->n_layer - L - 1);
     double flop = 0;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++) {
-        const struct pmet_fact_rows *r = &j->job.rows[i];
-        const double all = (double)row_tokens(r), suffix = (double)suffix_tokens(r),
-                     labels = (double)((r->n_row - 1) * r->n_target + 1), passes = (double)n_forward[i];
-        const double pass = above * suffix * block_flop(c) + labels * 2 * (double)(c->d_model * c->n_vocab);
-        flop += (all * (double)(L + 1) + (all - suffix) * above) * block_flop(c);
-        flop += pass * (passes > 0 ? 2 * passes - 1 : 0);
-    }
+    for (size_t i = 0; i < j->job.facts.n_fact; i++)
+        flop += pmet_delta_flop(&j->job.s->model->config, &j->job.h, &j->job.rows[i], n_forward[i]);
     return flop;
 }
 
-/* For each matrix the blocks up to it, over the rows without the target, and those to L for the plain prompt.
- */
 double edit_keys_flop(const struct edit_job *j)
 {
-    const size_t L = j->job.h.layers[j->job.h.n_layer - 1];
     double flop = 0;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++) {
-        const struct pmet_fact_rows *r = &j->job.rows[i];
-        const double all = (double)(row_tokens(r) - r->row[r->n_row - 1].n_tok),
-                     plain = (double)r->row[0].n_tok;
-        for (size_t k = 0; k < j->job.h.n_layer; k++)
-            flop += ((double)(j->job.h.layers[k] + 1) * all + (double)(L + 1) * plain) *
-                    block_flop(&j->job.s->model->config);
-    }
-    return flop * (double)j->job.h.n_module;
+    for (size_t i = 0; i < j->job.facts.n_fact; i++)
+        flop += pmet_keys_flop(&j->job.s->model->config, &j->job.h, &j->job.rows[i]);
+    return flop;
 }
 
 double edit_solve_flop(const struct edit_job *j, size_t n_fact)
@@ -79,8 +38,7 @@ double edit_solve_flop(const struct edit_job *j, size_t n_fact)
         const enum pmet_module module = pmet_job_matrix(&j->job, k, name, sizeof name);
         const struct pmet_weight *w =
             pmet_model_module(j->job.s->model, module, j->job.h.layers[k / j->job.h.n_module]);
-        const double f = (double)w->n_in, n = (double)n_fact;
-        flop += f * f * f / 3 + 4 * f * f * n + 2 * (double)w->n_out * f * n;
+        flop += pmet_solve_flop(w->n_in, w->n_out, n_fact);
     }
     return flop;
 }
@@ -94,7 +52,7 @@ static void count(const struct edit_job *j, struct plan *p)
         p->weights += (double)pmet_checkpoint_at(j->job.s->ck, i)->n_bytes;
     for (size_t i = 0; i < j->job.facts.n_fact; i++) {
         const struct pmet_fact_rows *r = &j->job.rows[i];
-        const double all = (double)row_tokens(r), suffix = (double)suffix_tokens(r),
+        const double all = (double)pmet_rows_n_tok(r), suffix = (double)pmet_rows_n_suffix(r),
                      labels = (double)((r->n_row - 1) * r->n_target + 1);
         /* cached keys and values, what the backward needs, scratch of the first pass, logits and gradients */
         const double bytes =
@@ -102,8 +60,8 @@ static void count(const struct edit_job *j, struct plan *p)
                     all * (8 * d + 2 * (double)c->d_ff) + 2 * labels * (double)c->n_vocab);
         p->fact = bytes > p->fact ? bytes : p->fact;
         p->n_row += r->n_row;
-        p->n_tok += row_tokens(r);
-        p->n_suffix += suffix_tokens(r);
+        p->n_tok += pmet_rows_n_tok(r);
+        p->n_suffix += pmet_rows_n_suffix(r);
         for (size_t b = 0; b < r->n_row; b++)
             p->longest = r->row[b].n_tok > p->longest ? r->row[b].n_tok : p->longest;
     }
@@ -157,9 +115,9 @@ static enum pmet_status time_delta(const struct edit_job *j, struct plan *p, str
     const double passed = pmet_seconds();
     PMET_GO(pmet_delta_backward(delta, err));
     const double back = pmet_seconds();
-    p->s_delta = (opened - started) * (double)p->n_tok / (double)row_tokens(first) +
+    p->s_delta = (opened - started) * (double)p->n_tok / (double)pmet_rows_n_tok(first) +
                  (S * (passed - opened) + (S - 1) * (back - passed)) * (double)p->n_suffix /
-                     (double)suffix_tokens(first);
+                     (double)pmet_rows_n_suffix(first);
 done:
     pmet_delta_close(delta);
     return status;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * pmet stats. */
+#include "ref/edit/flop.h"
 #include "ref/edit/pmet_edit.h"
 
 #include <ctype.h>
@@ -163,16 +164,6 @@ static enum pmet_status collect(struct job *j, struct pmet_error *err)
 }
 
 /* Products of all layers up to the last, and the sums of outer products. */
-static double gflop(const struct job *j)
-{
-    const struct pmet_config *c = &j->s->model->config;
-    const double d = (double)c->d_model, ff = (double)c->d_ff, n = (double)j->stats.count;
-    double flop = (double)(j->layer[j->options.n_layer - 1] + 1) * 2 * n * (4 * d * d + 2 * d * ff);
-    for (size_t i = 0; i < j->stats.n_moment; i++)
-        flop += n * (double)j->stats.moment[i].d_in * (double)j->stats.moment[i].d_in;
-    return flop * 1e-9;
-}
-
 static void report(const struct job *j)
 {
     if (j->json) {
@@ -188,7 +179,8 @@ static void report(const struct job *j)
                              "modules", moments, "documents", (json_int_t)j->stats.n_docs, "used",
                              (json_int_t)j->stats.n_used, "tokens", (json_int_t)j->stats.count, "fingerprint",
                              j->s->fingerprint, "seconds", "load", j->s_load, "stats", j->s_stats, "write",
-                             j->s_write, "gflop", "stats", gflop(j), "peak_memory_bytes",
+                             j->s_write, "gflop", "stats",
+                             pmet_stats_flop(&j->s->model->config, &j->stats) * 1e-9, "peak_memory_bytes",
                              (json_int_t)peak_memory()));
         return;
     }
