@@ -51,6 +51,7 @@ static enum pmet_status decode_line(const struct job *j, size_t number, const ch
 {
     struct pmet_text text = {0};
     const char *end = line + n;
+    struct pmet_error inner = {PMET_OK, ""};
     enum pmet_status status = PMET_OK;
     for (;;) {
         int32_t id;
@@ -59,7 +60,11 @@ static enum pmet_status decode_line(const struct job *j, size_t number, const ch
         if (line == end)
             break;
         PMET_GO(read_id(j->file, number, &line, end, &id, err));
-        PMET_GO(pmet_tokenizer_decode(j->tk, &id, 1, PMET_DECODE_BYTES, &text, err));
+        status = pmet_tokenizer_decode(j->tk, &id, 1, PMET_DECODE_BYTES, &text, &inner);
+        if (status != PMET_OK) {
+            pmet_fail(err, status, "%s: line %zu: %s", j->file, number, inner.message);
+            goto done;
+        }
     }
     fwrite(text.data ? text.data : "", 1, text.n, stdout);
     putchar('\n');
@@ -104,6 +109,7 @@ static enum pmet_status decode_json(const struct job *j, size_t i, const json_t 
     struct pmet_text text = {0};
     int32_t *ids = NULL;
     const size_t n = json_array_size(v);
+    struct pmet_error inner = {PMET_OK, ""};
     enum pmet_status status;
     if (!json_is_array(v))
         return pmet_fail(err, PMET_INPUT, "%s: element %zu: found %s; expected an array of ids", j->file, i,
@@ -119,7 +125,11 @@ static enum pmet_status decode_json(const struct job *j, size_t i, const json_t 
         }
         ids[k] = (int32_t)json_integer_value(id);
     }
-    PMET_GO(pmet_tokenizer_decode(j->tk, ids, n, 0, &text, err));
+    status = pmet_tokenizer_decode(j->tk, ids, n, 0, &text, &inner);
+    if (status != PMET_OK) {
+        pmet_fail(err, status, "%s: element %zu: %s", j->file, i, inner.message);
+        goto done;
+    }
     json_array_append_new(out, json_stringn(text.data ? text.data : "", text.n));
 done:
     free(ids);

@@ -85,8 +85,8 @@ enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const in
     for (size_t i = 0; i < n; i++) {
         const struct pmet_token *t = ids[i] >= 0 && (size_t)ids[i] < tk->n_token ? &tk->token[ids[i]] : NULL;
         if (!t || !t->bytes) {
-            status = pmet_fail(err, PMET_INPUT, "token %zu: found id %d; expected one of the vocabulary", i,
-                               (int)ids[i]);
+            status =
+                pmet_fail(err, PMET_INPUT, "found token id %d; expected one of the vocabulary", (int)ids[i]);
             goto done;
         }
         if (!(t->special && (flags & PMET_DECODE_SKIP_SPECIAL)))

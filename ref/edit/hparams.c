@@ -244,6 +244,7 @@ static enum pmet_status read_text(const char *text, size_t n, const char *path, 
     json_t *root = NULL;
     enum pmet_status status;
     memset(out, 0, sizeof *out);
+    snprintf(out->path, sizeof out->path, "%s", path);
     pmet_sha256_begin(&sha);
     pmet_sha256_add(&sha, text, n);
     pmet_sha256_hex(&sha, out->sha256);

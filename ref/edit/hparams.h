@@ -23,6 +23,7 @@ struct pmet_hparams {
     size_t n_module;                 /* 1 or 2 */
     char rewrite_module_tmps[2][96]; /* edited modules, in the order of editing; one "{}" for the layer */
     char mlp_module_tmp[96], attn_module_tmp[96], layer_module_tmp[96], ln_f_module[96], lm_head_module[96];
+    char path[256];  /* of the file, cut where it is longer; for messages */
     char sha256[65]; /* of the file's bytes; of the built-in text for defaults */
 };
 

@@ -90,8 +90,8 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
     if (ids->n == 0)
         return pmet_fail(err, PMET_INPUT, "the prompt has no tokens");
     if (options->n_total > model->config.n_ctx)
-        return pmet_fail(err, PMET_INPUT, "%zu tokens; the model takes %zu", options->n_total,
-                         model->config.n_ctx);
+        return pmet_fail(err, PMET_INPUT, "found %zu tokens with those to add; the model takes %zu",
+                         options->n_total, model->config.n_ctx);
     if (options->top_k < 1 || options->top_k > 1024)
         return pmet_fail(err, PMET_INPUT, "top-k: found %zu; expected 1 to 1024", options->top_k);
     if (ids->n >= options->n_total)

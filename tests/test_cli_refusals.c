@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * Inputs that are refused: one line each, exit 1, and nothing left behind. */
+#include <unistd.h>
+#include "tests/cli.h"
+#include "tests/refusals.h"
+
+static char *replace(const char *text, size_t n, const char *from, const char *to, size_t *n_out)
+{
+    const size_t nf = strlen(from), nt = strlen(to);
+    char *at = memmem(text, n, from, nf), *out;
+    if (!at)
+        return NULL;
+    const size_t head = (size_t)(at - text);
+    out = malloc(n - nf + nt + 1);
+    memcpy(out, text, head);
+    memcpy(out + head, to, nt);
+    memcpy(out + head + nt, at + nf, n - head - nf);
+    *n_out = n - nf + nt;
+    return out;
+}
+
+static bool is_tensors(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && strcmp(dot, ".safetensors") == 0;
+}
+
+static void replace_in(struct test *t, const char *path, const struct damage *d)
+{
+    size_t n, m = 0;
+    char *text = cli_slurp(path, &n), *out;
+    uint64_t len = 0;
+    if (is_tensors(path)) {
+        memcpy(&len, text, sizeof len);
+        char *head = replace(text + 8, (size_t)len, d->from, d->to, &m);
+        out = malloc(n + strlen(d->to) + 1);
+        if (CHECK(head)) {
+            const uint64_t new_len = m;
+            memcpy(out, &new_len, 8);
+            memcpy(out + 8, head, m);
+            memcpy(out + 8 + m, text + 8 + len, n - 8 - (size_t)len);
+            m += n - (size_t)len;
+        }
+        free(head);
+    } else {
+        out = replace(text, n, d->from, d->to, &m);
+        CHECK(out);
+    }
+    test_write_file(path, out, m);
+    free(text);
+    free(out);
+}
+
+static void inflict(struct test *t, const char *dir, const struct damage *d)
+{
+    char path[600];
+    FILE *f;
+    uint64_t len = d->n;
+    snprintf(path, sizeof path, "%s/%s", dir, d->file ? d->file : "");
+    switch (d->kind) {
+    case NOTHING:
+        break;
+    case REPLACE:
+        replace_in(t, path, d);
+        break;
+    case WRITE:
+        test_write_file(path, d->to, strlen(d->to));
+        break;
+    case REMOVE:
+        cli_shell("rm -r %s", path);
+        break;
+    case CUT:
+        CHECK(truncate(path, (off_t)d->n) == 0);
+        break;
+    case LENGTH:
+    case POKE: /* four bytes: a float's NaN, and the end of a double's */
+        if (!(f = fopen(path, "r+b")))
+            exit(1);
+        fseek(f, d->kind == LENGTH ? 0 : -(long)d->n, d->kind == LENGTH ? SEEK_SET : SEEK_END);
+        fwrite(d->kind == LENGTH ? (const void *)&len : "\0\0\xf8\x7f", 1, d->kind == LENGTH ? 8 : 4, f);
+        fclose(f);
+        break;
+    }
+}
+
+static void check(struct test *t, const struct refusal *r, size_t i)
+{
+    char name[32], expected[1300], here[4096], command[64];
+    snprintf(name, sizeof name, "%zu", i);
+    const char *dir = cli_bench(t, name, r->model ? r->model : "gptj-A");
+    for (size_t k = 0; k < 2; k++)
+        inflict(t, dir, &r->damage[k]);
+    const size_t before = test_count_files(dir);
+    if (!getcwd(here, sizeof here) || chdir(dir) != 0) /* so that messages hold short paths */
+        exit(1);
+    const int status = cli(NULL, "%s", r->command);
+    if (chdir(here) != 0)
+        exit(1);
+    snprintf(command, sizeof command, "%.*s", (int)strcspn(r->command, " "), r->command);
+    snprintf(expected, sizeof expected, "pmet %s: %s\n", command, r->message);
+    if (status != 1 || strcmp(cli_err(), expected) != 0 || test_count_files(dir) != before || cli_out()[0])
+        test_fail(t, "%s: exit %d, %zu files more, \"%s\"\n     found    %s     expected %s", r->what, status,
+                  test_count_files(dir) - before, cli_out(), cli_err(), expected);
+    t->n_check++;
+    cli_shell("rm -r %s", dir);
+}
+
+TEST(every_refused_input_has_its_line)
+{
+    for (size_t i = 0; i < sizeof refusals / sizeof *refusals; i++)
+        check(t, &refusals[i], i);
+    printf("     %zu refusals\n", sizeof refusals / sizeof *refusals);
+}
+
+TEST(an_output_that_exists_is_left_as_it_is)
+{
+    const char *dir = cli_bench(t, "exists", "gptj-A");
+    char here[4096];
+    cli_shell("mkdir %s/out && echo mine > %s/out/file", dir, dir);
+    if (!getcwd(here, sizeof here) || chdir(dir) != 0)
+        exit(1);
+    CHECK(cli(NULL, "%s", EDIT) == 1);
+    CHECK_STR(cli_err(), "pmet edit: out: exists; give --force to replace it\n");
+    CHECK(cli(NULL, "%s", STATS) == 1);
+    CHECK_STR(cli_err(), "pmet stats: out: exists; give --force to replace it\n");
+    cli_shell("test \"$(cat out/file)\" = mine");
+    CHECK(cli(NULL, "%s --force", STATS) == 0);
+    cli_shell("test ! -e out/file");
+    if (chdir(here) != 0)
+        exit(1);
+}
+
+TEST_MAIN(CASE(every_refused_input_has_its_line), CASE(an_output_that_exists_is_left_as_it_is))
