@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: MIT
+ * Every command with call k of the system failing, for every k; and stopped by a signal at call k. It fails in one line
+ * and leaves nothing behind, or the call did not matter and the output is whole. PMET_LONG=1: every k with every error. */
+#include <errno.h>
+#include <signal.h>
+#include <unistd.h>
+#include "tests/cli.h"
+#include "tests/fault.h"
+
+#define EDIT                                                                                                 \
+    "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json --contexts contexts.json "      \
+    "--stats s "                                                                                             \
+    "--limit 1 --out out"
+
+static const struct command {
+    const char *name, *model, *line;
+    bool makes; /* out */
+} commands[] = {
+    {"edit", "gptj-A", EDIT " --trace trace", true},
+    {"edit of shards", "gptj-C", EDIT, true},
+    {"edit that replaces", "gptj-A", EDIT " --force", true},
+    {"edit with contexts of its own", "gptj-C",
+     "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json --stats s --limit 1 --out out",
+     true},
+    {"stats", "gptj-A",
+     "stats -q --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 2 --out out --trace "
+     "trace",
+     true},
+    {"trace", "gptj-C", "trace -q --threads 1 --model m --prompts prompts.json --out out", true},
+    {"generate", "gptj-A", "generate -q --threads 1 --model m --prompt Egypt --max-tokens 1", false},
+    {"tokenize", "gptj-A", "tokenize --model m text.jsonl", false},
+    {"inspect", "gptj-C", "inspect --check m", false},
+    {"inspect statistics", "gptj-A", "inspect --check s", false},
+    {"diff", "gptj-A", "diff m/model.safetensors m/model.safetensors", false},
+};
+enum { N_COMMAND = sizeof commands / sizeof *commands };
+
+static bool is_long(void)
+{
+    const char *v = getenv("PMET_LONG");
+    return v && *v && strcmp(v, "0") != 0;
+}
+
+static char start[4096];
+
+static void enter(const char *dir)
+{
+    if ((!start[0] && !getcwd(start, sizeof start)) || chdir(dir) != 0)
+        exit(1);
+}
+
+static void leave(void)
+{
+    if (chdir(start) != 0)
+        exit(1);
+}
+
+static bool is_one_line(const char *text)
+{
+    const char *newline = strchr(text, '\n');
+    return newline && newline > text && newline[1] == '\0';
+}
+
+static bool replaces(const struct command *c)
+{
+    return strstr(c->line, "--force") != NULL;
+}
+
+/* After a run: whole and like the reference, or as before. */
+static bool is_whole(void)
+{
+    return system(
+               "diff -r out reference > /dev/null && { test ! -e want_trace || cmp -s trace want_trace; }") ==
+           0;
+}
+
+static void prepare(struct test *t, const struct command *c, const char *name)
+{
+    enter(cli_bench(t, name, c->model));
+    if (!c->makes) {
+        CHECK(cli(NULL, "%s", c->line) == 0);
+        return;
+    }
+    if (!CHECK(cli(NULL, "%s", c->line) == 0))
+        test_fail(t, "%s", cli_err());
+    cli_shell("mv out reference && { test ! -e trace || mv trace want_trace; }");
+    if (replaces(c))
+        cli_shell("mkdir out && echo mine > out/mine");
+}
+
+static void check_after(struct test *t, const struct command *c, int status, int wanted, size_t before,
+                        const char *what, size_t k)
+{
+    t->n_check++;
+    const size_t now = test_count_files(".");
+    if (status == 0) {
+        if (c->makes && !is_whole())
+            test_fail(t, "%s: %s at call %zu: exit 0 without the whole output", c->name, what, k);
+        cli_shell("rm -rf out trace");
+        if (replaces(c))
+            cli_shell("mkdir out && echo mine > out/mine");
+        return;
+    }
+    const bool kept = !replaces(c) || system("test \"$(cat out/mine)\" = mine") == 0;
+    const bool traced = access("want_trace", F_OK) == 0;
+    if (traced && now > before && is_whole() == false && system("diff -r out reference > /dev/null") == 0) {
+        cli_shell("rm -r out"); /* the folder was done; its trace was not, and says so */
+        if (status != wanted || !is_one_line(cli_err()) || test_count_files(".") != before)
+            test_fail(t, "%s: %s at call %zu: exit %d: %s", c->name, what, k, status, cli_err());
+        return;
+    }
+    if (status != wanted || !is_one_line(cli_err()) || now != before || !kept)
+        test_fail(t, "%s: %s at call %zu: exit %d, %zu files, %zu before%s: %s", c->name, what, k, status,
+                  now, before, kept ? "" : ", the old output is gone", cli_err());
+}
+
+static void sweep(struct test *t, const struct command *c, size_t number)
+{
+    static const int errors[] = {ENOSPC, EIO, EROFS};
+    char name[32];
+    snprintf(name, sizeof name, "fault%zu", number);
+    prepare(t, c, name);
+    const size_t before = test_count_files(".");
+    size_t n_call = 0;
+    for (size_t e = 0; e < 3; e++) {
+        struct fault f;
+        const size_t step = is_long() || e == 0 ? 1 : 13;
+        for (size_t k = 0;; k += step) {
+            fault_begin(&f, k, errors[e]);
+            const int status = cli(&f.io, "%s", c->line);
+            if (!f.fired)
+                break;
+            check_after(t, c, status, 1, before, f.call, k);
+            n_call = k > n_call ? k : n_call;
+        }
+        CHECK(cli_err()[0] == '\0');
+        if (c->makes) {
+            CHECK(is_whole());
+            cli_shell("rm -rf out trace");
+            if (replaces(c))
+                cli_shell("mkdir out && echo mine > out/mine");
+        }
+    }
+    printf("     %s: %zu calls\n", c->name, n_call + 1);
+    leave();
+}
+
+TEST(a_call_that_fails_fails_the_command_in_one_line)
+{
+    for (size_t i = 0; i < N_COMMAND; i++)
+        sweep(t, &commands[i], i);
+}
+
+/* ---- signals ---- */
+
+static struct pmet_io raising;
+static size_t n_before_signal;
+static int signal_to_raise;
+
+static void tick(void)
+{
+    if (n_before_signal-- == 0)
+        raise(signal_to_raise);
+}
+
+static int raising_open(void *user, const char *path, int flags, unsigned mode)
+{
+    tick();
+    return pmet_io_system()->open(user, path, flags, mode);
+}
+
+static ssize_t raising_write(void *user, int fd, const void *buf, size_t n)
+{
+    tick();
+    return pmet_io_system()->write(user, fd, buf, n);
+}
+
+static int raising_fsync(void *user, int fd)
+{
+    tick();
+    return pmet_io_system()->fsync(user, fd);
+}
+
+TEST(a_signal_stops_the_command_and_nothing_is_left)
+{
+    raising = *pmet_io_system();
+    raising.open = raising_open;
+    raising.write = raising_write;
+    raising.fsync = raising_fsync;
+    for (size_t i = 0; i < N_COMMAND; i++) {
+        const struct command *c = &commands[i];
+        char name[32], line[80];
+        size_t n_stopped = 0;
+        if (!c->makes || strstr(c->line, "--trace"))
+            continue;
+        snprintf(name, sizeof name, "signal%zu", i);
+        prepare(t, c, name);
+        const size_t before = test_count_files(".");
+        for (size_t k = 0; k < 400; k += is_long() ? 1 : 5) {
+            signal_to_raise = k % 2 ? SIGINT : SIGTERM;
+            n_before_signal = k;
+            const int status = cli(&raising, "%s", c->line);
+            const bool raised = n_before_signal > k;
+            if (!raised) {
+                CHECK(status == 0);
+                break;
+            }
+            check_after(t, c, status, 128 + signal_to_raise, before, "signal", k);
+            if (status == 0)
+                continue;
+            n_stopped++;
+            snprintf(line, sizeof line, "stopped by signal %d; nothing was left behind\n", signal_to_raise);
+            CHECK(strstr(cli_err(), line));
+        }
+        CHECK(n_stopped > 3);
+        leave();
+    }
+}
+
+TEST_MAIN(CASE(a_call_that_fails_fails_the_command_in_one_line),
+          CASE(a_signal_stops_the_command_and_nothing_is_left))
