@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The acceptance rule.      SPEC §1.4 */
+ * The acceptance rule.      SPEC §1.4, E1 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

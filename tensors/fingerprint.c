@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * What a checkpoint is, in 64 hex digits, without reading all of it. */
+ * What a checkpoint is, in 64 hex digits, without reading all of it.      SPEC §9.6 */
 #include "tensors/checkpoint_private.h"
 
 #include <errno.h>

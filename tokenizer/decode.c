@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Ids to text.      SPEC §2 */
+ * Ids to text.      SPEC §2.2, E7 */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"
@@ -66,6 +66,7 @@ static void replace_all(struct pmet_text *text, size_t from, const char *find, c
     text->data[to] = '\0';
 }
 
+/* The last step of E7. */
 static void clean_up(struct pmet_text *text, size_t from)
 {
     static const char *const pair[][2] = {{" .", "."},     {" ?", "?"},     {" !", "!"},   {" ,", ","},

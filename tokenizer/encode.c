@@ -128,6 +128,7 @@ static enum pmet_status normalise(const struct pmet_tokenizer *tk, const char *t
     return status;
 }
 
+/* E2, from the outside in: cut raw, normalise (E6), cut normalised, split (E3), merge (E5). */
 enum pmet_status pmet_tokenizer_encode(const struct pmet_tokenizer *tk, const char *text, size_t n,
                                        struct pmet_ids *ids, struct pmet_error *err)
 {

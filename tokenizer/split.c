@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The pre-tokenizer.      SPEC §2 */
+ * The pre-tokenizer.      SPEC §2.1, E3 */
 #include "tokenizer/split.h"
 
 #include "tokenizer/unicode.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Classes, UTF-8 and normalisation.      SPEC §2 */
+ * Classes, UTF-8 and normalisation.      SPEC §2.1 */
 #include "tokenizer/unicode.h"
 
 #include <stdlib.h>
@@ -244,6 +244,7 @@ static enum pmet_status normalise_stretch(const char *text, size_t n, bool compo
     return PMET_OK;
 }
 
+/* E6. Only stretches with a point of nfc_attention are taken apart; the rest is copied. */
 enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err)
 {
     struct points p = {.old_tables = true};

@@ -24,7 +24,7 @@ bool pmet_is_word(int32_t code_point);
  */
 size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point);
 
-/* Appends text normalised: NFC with the reference's old tables (SPEC §2), or NFKD. Invalid bytes pass
+/* Appends text normalised: NFC with the reference's old tables (SPEC §2.1, E6), or NFKD. Invalid bytes pass
  * through. */
 enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 enum pmet_status pmet_nfkd(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Conjugate gradients for all right-hand sides at once, each with its own coefficients (E73).      SPEC §8.3
- */
+ * Conjugate gradients for all right-hand sides at once, each with its own coefficients.
+ * SPEC §8.3, E73 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

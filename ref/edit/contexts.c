@@ -120,6 +120,7 @@ done:
     return status;
 }
 
+/* E40, from the text to the template. */
 enum pmet_status pmet_contexts_from_texts(const char *const *texts, size_t n, struct pmet_contexts *out,
                                           struct pmet_error *err)
 {

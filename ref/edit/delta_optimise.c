@@ -13,7 +13,7 @@ const char *pmet_stop_name(enum pmet_stop stop)
     return name[stop];
 }
 
-/* Adam on both deltas, then each back into its ball of radius clamp |m0| (|a0|); the moments are left alone.
+/* E55, Adam on both deltas; then E56, each back into its ball of radius clamp |m0| (|a0|); the moments are left alone.
  */
 static enum pmet_status update(struct pmet_delta *p, struct pmet_delta_step *step, struct pmet_error *err)
 {
@@ -34,7 +34,7 @@ static enum pmet_status update(struct pmet_delta *p, struct pmet_delta_step *ste
     return PMET_OK;
 }
 
-/* Whether this pass is the last, and the NLL factor of the next. The order of the tests is the published one.
+/* E53: whether this pass is the last, and the NLL factor of the next. The order of the tests is the published one.
  */
 static enum pmet_stop decide(const struct pmet_hparams *h, const struct pmet_losses *now, size_t it,
                              double *phi)
@@ -50,6 +50,7 @@ static enum pmet_stop decide(const struct pmet_hparams *h, const struct pmet_los
     return it + 1 == h->v_num_grad_steps ? PMET_STOP_MAX : PMET_STOP_NONE;
 }
 
+/* E53 */
 enum pmet_status pmet_delta_optimise(struct pmet_delta *p, struct pmet_delta_result *out,
                                      pmet_delta_watch *watch, void *user, struct pmet_error *err)
 {

@@ -4,7 +4,7 @@
 #include <math.h>
 #include "ref/edit/delta_private.h"
 
-/* Block L at the lookup tokens of a sequential model: delta_attn enters before LN2 and the FFN, which
+/* E46, block L at the lookup tokens of a sequential model: delta_attn enters before LN2 and the FFN, which
  * therefore run again. out = m(LN2 y) + delta_mlp + y,  y = a + x + delta_attn. */
 static enum pmet_status inject_sequential(struct pmet_delta *p, real *x, struct pmet_error *err)
 {
@@ -21,6 +21,7 @@ static enum pmet_status inject_sequential(struct pmet_delta *p, real *x, struct 
     return op->scatter(op, x, p->at_m, p->suffix.batch.row_start, n, d, err);
 }
 
+/* E46 */
 static enum pmet_status inject(struct pmet_delta *p, real *x, struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;
@@ -33,7 +34,7 @@ static enum pmet_status inject(struct pmet_delta *p, real *x, struct pmet_error 
     return op->add_at(op, x, b->row_start, p->delta[ATTN], p->zeros, p->n_row, d, err);
 }
 
-/* Logits at the live labels and, last, at the KL row's lookup token. */
+/* E47c: logits at the live labels and, last, at the KL row's lookup token. */
 static enum pmet_status forward(struct pmet_delta *p, struct pmet_error *err)
 {
     const struct pmet_config *c = &p->model->config;
@@ -51,7 +52,7 @@ static enum pmet_status forward(struct pmet_delta *p, struct pmet_error *err)
     return pmet_head(p->model, p->logits, p->u, p->h, p->n_live + 1, err);
 }
 
-/* nll = phi mean_j NLL_j;  prob = mean_j exp(-NLL_j), max_prob the same of the best tokens.      SPEC §5.2 */
+/* E48: nll = phi mean_j NLL_j.  E52: prob = mean_j exp(-NLL_j), max_prob the same of the best tokens. */
 static void sum_rows(const struct pmet_delta *p, double phi, struct pmet_losses *out)
 {
     const size_t n_t = p->rows->n_target, n = p->n_row - 1;
@@ -72,7 +73,7 @@ static void sum_rows(const struct pmet_delta *p, double phi, struct pmet_losses 
     out->nll_factor = phi;
 }
 
-/* v_weight_decay (|dm| / |m0|^2 + |da| / |a0|^2): norms over squared norms. */
+/* E50: v_weight_decay (|dm| / |m0|^2 + |da| / |a0|^2): norms over squared norms. */
 static enum pmet_status weight_decay(struct pmet_delta *p, double *out, struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;
@@ -85,6 +86,7 @@ static enum pmet_status weight_decay(struct pmet_delta *p, double *out, struct p
     return PMET_OK;
 }
 
+/* E48 to E52: the terms, and their sum (E51). */
 static enum pmet_status losses(struct pmet_delta *p, double phi, struct pmet_losses *out,
                                struct pmet_error *err)
 {
@@ -111,7 +113,7 @@ static enum pmet_status losses(struct pmet_delta *p, double phi, struct pmet_los
     return PMET_OK;
 }
 
-/* Gradient of NLL and KL terms at the hidden states after the last block. */
+/* E57, E58, E38: gradient of NLL and KL terms at the hidden states after the last block. */
 static enum pmet_status head_gradient(struct pmet_delta *p, real *g_x, struct pmet_error *err)
 {
     const struct pmet_config *c = &p->model->config;
@@ -132,8 +134,9 @@ static enum pmet_status head_gradient(struct pmet_delta *p, real *g_x, struct pm
     return op->scatter(op, g_x, p->g_h, p->live_tok, n + 1, c->d_model, err);
 }
 
-/* From the gradient at the lookup tokens after block L to the deltas. In a parallel block both add to the
- * same sum and have the same gradient; in a sequential one delta_attn also passes through LN2 and the FFN. */
+/* From the gradient at the lookup tokens after block L to the deltas (E59). In a parallel block both add to
+ * the same sum and have the same gradient (E60); in a sequential one delta_attn also passes through LN2 and
+ * the FFN (E61). */
 static enum pmet_status delta_gradient(struct pmet_delta *p, const real *g_x, struct pmet_error *err)
 {
     const struct pmet_config *c = &p->model->config;
@@ -153,6 +156,7 @@ static enum pmet_status delta_gradient(struct pmet_delta *p, const real *g_x, st
     return op->add_at_grad(op, p->g_delta[ATTN], p->at_m, p->each, p->zeros, p->n_row, d, err);
 }
 
+/* Last the weight decay's own gradient, E62. */
 enum pmet_status pmet_delta_backward(struct pmet_delta *p, struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;
@@ -171,6 +175,7 @@ enum pmet_status pmet_delta_backward(struct pmet_delta *p, struct pmet_error *er
     return PMET_OK;
 }
 
+/* A loss that is not finite fails the fact (E54). */
 enum pmet_status pmet_delta_forward(struct pmet_delta *p, double phi, struct pmet_losses *out,
                                     struct pmet_error *err)
 {

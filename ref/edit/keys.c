@@ -182,6 +182,7 @@ static enum pmet_status read_site(void *user, enum pmet_site site, size_t layer,
     return op->download(op, r->out, r->kr->at, n_row * width * sizeof(real), err);
 }
 
+/* E63 */
 enum pmet_status pmet_keys(struct pmet_key_rows *kr, enum pmet_module module, size_t layer, real *K,
                            real *per_context, struct pmet_error *err)
 {
@@ -218,6 +219,7 @@ done:
     return status;
 }
 
+/* E67: M */
 enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_module module, size_t layer,
                                       real *M, struct pmet_error *err)
 {

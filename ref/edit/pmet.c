@@ -90,7 +90,7 @@ static void resolve_modules(struct run *r)
 
 /* ---- targets: SPEC §5 ---- */
 
-/* z = m0 + delta_mlp (or a0 + delta_attn), each added once in the model's precision. */
+/* E45: z = m0 + delta_mlp (or a0 + delta_attn), each added once in the model's precision. */
 static enum pmet_status read_target(struct run *r, struct pmet_delta *p, enum pmet_module module, real *z,
                                     struct pmet_error *err)
 {
@@ -135,8 +135,8 @@ done:
     return status;
 }
 
-/* A fact whose numbers break is named, with the weight that broke them if one did; --skip-failed leaves it
- * out. */
+/* E54: a fact whose numbers break is named, with the weight that broke them if one did; --skip-failed leaves
+ * it out. */
 static enum pmet_status settle_failure(struct run *r, const struct pmet_facts *facts, size_t i,
                                        struct pmet_error *failure, struct pmet_error *err)
 {
@@ -178,7 +178,7 @@ static void transpose(double *out, const real *in, size_t n, size_t width)
             out[k * n + i] = (double)in[i * width + k];
 }
 
-/* W += upd in the model's precision; an update of 0 leaves an element's bits alone, a negative zero's, too.
+/* E75: W += upd in the model's precision; an update of 0 leaves an element's bits alone, a negative zero's, too.
  */
 static void add_update(struct pmet_edited *e, const double *upd)
 {
@@ -224,7 +224,7 @@ static enum pmet_status original(struct run *r, const char *name, struct pmet_ed
     return PMET_OK;
 }
 
-/* One module of one layer: M, R, K, C, the solve, the update. `left` counts the layers from this one to L. */
+/* One module of one layer: M and R (E67, E68), K (E63), C, the solve (E69), the update (E75). `left` counts the layers from this one to L. */
 static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, size_t n, const real *Z,
                                     enum pmet_module module, size_t layer, size_t left, struct pmet_edited *e,
                                     void **dev, struct pmet_error *err)

@@ -53,7 +53,7 @@ static void strip(const char **text, size_t *n)
     }
 }
 
-/* Counted apart on prefix and " subject", as published: |tok(prefix)| + |tok(" " + strip(subject))| - 1, the
+/* E42. Counted apart on prefix and " subject", as published: |tok(prefix)| + |tok(" " + strip(subject))| - 1, the
  * prefix without its last space; a subject that leads is taken as it stands. */
 static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *err)
 {
@@ -82,7 +82,7 @@ static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *
     return PMET_OK;
 }
 
-/* m->before and m->text from a template with the prompt in place, cut at the hole; `tail` follows the prompt.
+/* E41: m->before and m->text from a template with the prompt in place, cut at the hole; `tail` follows the prompt.
  */
 static enum pmet_status fill(struct maker *m, const char *context, const char *prompt,
                              const struct pmet_text *tail, struct pmet_error *err)
@@ -98,7 +98,7 @@ static enum pmet_status fill(struct maker *m, const char *context, const char *p
     return tail ? pmet_text_append(&m->text, tail->data, tail->n, err) : PMET_OK;
 }
 
-/* Is the lookup token the subject's last in the row as tokenised whole? */
+/* E44: is the lookup token the subject's last in the row as tokenised whole? */
 static enum pmet_status check_lookup(struct maker *m, const struct pmet_row *row, struct pmet_error *err)
 {
     size_t n;
@@ -108,7 +108,7 @@ static enum pmet_status check_lookup(struct maker *m, const struct pmet_row *row
     return PMET_OK;
 }
 
-/* Do the row's last tokens read target[:-1], after the prompt as tokenised alone? */
+/* E44: do the row's last tokens read target[:-1], after the prompt as tokenised alone? */
 static enum pmet_status check_target(struct maker *m, const struct pmet_row *row, struct pmet_error *err)
 {
     size_t n;
@@ -195,6 +195,7 @@ static enum pmet_status make_target(struct maker *m, struct pmet_error *err)
     return PMET_OK;
 }
 
+/* The rows of E41, the KL row last. Labels stand at the end of a row (E43). */
 static enum pmet_status make_rows(struct maker *m, const struct pmet_contexts *contexts, bool with_target,
                                   struct pmet_error *err)
 {

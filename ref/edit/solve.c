@@ -59,7 +59,7 @@ done:
     return status;
 }
 
-/* The lower triangle of a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last diagonal
+/* E69: the lower triangle of a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last diagonal
  * element: little more than half of the whole product. */
 static enum pmet_status form_sum(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
                                  const double *keys, size_t f, size_t n, double *a, struct pmet_error *err)
@@ -108,6 +108,7 @@ static enum pmet_status solve_cholesky(const struct pmet_ops *op, const double *
     return status;
 }
 
+/* E69: upd = R X^T. */
 enum pmet_status pmet_solve_update(const struct pmet_ops *op, enum pmet_solver solver, size_t max_bytes,
                                    const double *cov, double lambda, double ridge, const double *keys,
                                    const double *resid, size_t f, size_t d, size_t n, double *upd,

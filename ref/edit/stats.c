@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Second moments of keys over text: all edited layers in one pass that stops at the last of them.      SPEC
- * §7 */
+ * §7.2, E66 */
 #include "ref/edit/stats.h"
 
 #include <stdlib.h>
@@ -97,6 +97,7 @@ static enum pmet_status finish(struct collector *c, struct pmet_error *err)
     return PMET_OK;
 }
 
+/* E65 */
 static enum pmet_status add_document(struct collector *c, const struct pmet_tokenizer *tk,
                                      const struct pmet_docs *docs, size_t i, size_t max_length,
                                      struct pmet_ids *ids, struct pmet_error *err)

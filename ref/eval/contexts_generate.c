@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Context templates written by the model itself.      SPEC §4.2 */
+ * Context templates written by the model itself (E39, E40).      SPEC §4.2 */
 #include <stdlib.h>
 #include "ref/edit/contexts.h"
 #include "ref/eval/generate.h"

@@ -39,7 +39,7 @@ static enum pmet_status advance(struct generation *g, const struct pmet_ids *ids
     return status;
 }
 
-/* One of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k = 1. */
+/* E39: one of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k = 1. */
 static int32_t draw(struct generation *g, size_t k, struct pmet_rng *rng)
 {
     int32_t best[1024];
@@ -140,6 +140,7 @@ static void replace(struct pmet_text *text, size_t from, const char *find, const
     text->data[to] = '\0';
 }
 
+/* E40, up to the text. */
 enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const struct pmet_ids *ids,
                                      struct pmet_text *out, struct pmet_error *err)
 {

@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* splitmix64-seeded xoshiro256**: the generator of all sampling. */
+/* E77: xoshiro256** seeded by splitmix64, the generator of all sampling. */
 struct pmet_rng {
     uint64_t s[4];
 };

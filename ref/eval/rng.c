@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * xoshiro256** seeded by splitmix64.      SPEC §9 */
+ * xoshiro256** seeded by splitmix64.      SPEC §9.7, E77 */
 #include "ref/eval/generate.h"
 
 void pmet_rng_seed(struct pmet_rng *rng, uint64_t seed)

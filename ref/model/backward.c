@@ -3,6 +3,7 @@
  */
 #include "ref/model/heads.h"
 
+/* E31 */
 enum pmet_status pmet_ffn_dx(const struct pmet_model *model, size_t l, real *g_u, real *g_f, const real *g_m,
                              const real *f, size_t n_tok, struct pmet_error *err)
 {
@@ -14,7 +15,7 @@ enum pmet_status pmet_ffn_dx(const struct pmet_model *model, size_t l, real *g_u
     return op->matmul_dx(op, g_u, g_f, c->d_ff, w->fc_in, false, n_tok, err);
 }
 
-/* g_u (added to if `add`) = gradient at LN1's output, given g_a at attention's. */
+/* E32: g_u (added to if `add`) = gradient at LN1's output, given g_a at attention's. */
 static enum pmet_status attention_branch_dx(const struct pmet_model *model, size_t l, real *g_u, bool add,
                                             const real *g_a, const struct pmet_saved *saved,
                                             const struct pmet_batch *batch, const struct pmet_kv *kv,
@@ -43,7 +44,7 @@ static enum pmet_status attention_branch_dx(const struct pmet_model *model, size
     return op->matmul_dx(op, g_u, s->g_qkv + 2 * d, 3 * d, w->v, true, n, err);
 }
 
-/* out = x + a(LN1 x) + m(LN1 x) in GPT-J, with m(LN2 x) in NeoX: both branches have g_out as their outputs'
+/* E33. out = x + a(LN1 x) + m(LN1 x) in GPT-J, with m(LN2 x) in NeoX: both branches have g_out as their outputs'
  * gradient. */
 static enum pmet_status parallel_dx(const struct pmet_model *model, size_t l, real *g_x, const real *g_out,
                                     const struct pmet_saved *saved, const struct pmet_batch *batch,
@@ -62,7 +63,7 @@ static enum pmet_status parallel_dx(const struct pmet_model *model, size_t l, re
     return op->layernorm_dx(op, g_x, s->u, saved->x, w->ln1_gain, c->ln_eps, n, d, err);
 }
 
-/* out = y + m(LN2 y), y = x + a(LN1 x). */
+/* E34. out = y + m(LN2 y), y = x + a(LN1 x). */
 static enum pmet_status sequential_dx(const struct pmet_model *model, size_t l, real *g_x, const real *g_out,
                                       const struct pmet_saved *saved, const struct pmet_batch *batch,
                                       const struct pmet_kv *kv, struct pmet_scratch *s,
@@ -79,6 +80,7 @@ static enum pmet_status sequential_dx(const struct pmet_model *model, size_t l, 
     return op->layernorm_dx(op, g_x, s->u, saved->x, w->ln1_gain, c->ln_eps, n, d, err);
 }
 
+/* E33 or E34 */
 enum pmet_status pmet_block_dx(const struct pmet_model *model, size_t l, real *g_x, const real *g_out,
                                const struct pmet_saved *saved, const struct pmet_batch *batch,
                                const struct pmet_kv *kv, struct pmet_scratch *s, struct pmet_error *err)
@@ -87,6 +89,7 @@ enum pmet_status pmet_block_dx(const struct pmet_model *model, size_t l, real *g
                                                                   err);
 }
 
+/* E38 */
 enum pmet_status pmet_head_dx(const struct pmet_model *model, real *g_x, real *g_u, const real *g_logits,
                               const real *x, size_t n_tok, struct pmet_error *err)
 {

@@ -19,6 +19,7 @@ enum pmet_status pmet_batch_alloc(size_t n_row, size_t n_tok, struct pmet_rows *
     return PMET_OK;
 }
 
+/* The batch by which E8 counts. */
 void pmet_batch_add(struct pmet_rows *rows, const int32_t *ids, size_t n_tok, size_t n_past,
                     size_t past_start)
 {

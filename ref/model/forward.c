@@ -8,6 +8,7 @@ static enum pmet_status look(const struct pmet_tap *tap, enum pmet_site site, si
     return tap ? tap->see(tap->user, site, l, data, n_tok, width, err) : PMET_OK;
 }
 
+/* E23 */
 enum pmet_status pmet_embed(const struct pmet_model *model, real *x, const int32_t *ids, size_t n_tok,
                             struct pmet_error *err)
 {
@@ -18,7 +19,7 @@ enum pmet_status pmet_embed(const struct pmet_model *model, real *x, const int32
     return model->op->embed(model->op, x, model->embed, ids, n_tok, err);
 }
 
-/* q, k, v of normalised states u, with q and k turned by their positions. */
+/* E25: q, k, v of normalised states u, with q and k turned by their positions (E12). */
 static enum pmet_status project_qkv(const struct pmet_model *model, const struct pmet_layer *w, real *qkv,
                                     const real *u, const struct pmet_batch *batch, struct pmet_error *err)
 {
@@ -38,8 +39,8 @@ static enum pmet_status project_qkv(const struct pmet_model *model, const struct
     return PMET_OK;
 }
 
-/* o = attention of the rows over their past and themselves; the taps see it, keys and values go to the store.
- */
+/* E14: o = attention of the rows over their past and themselves; the taps see it, keys and values go to the
+ * store (E35). */
 static enum pmet_status attend(const struct pmet_model *model, size_t l, real *o, real *qkv,
                                const struct pmet_batch *batch, const struct pmet_kv *kv,
                                const struct pmet_tap *tap, struct pmet_error *err)
@@ -75,6 +76,7 @@ done:
     return status;
 }
 
+/* E26 */
 enum pmet_status pmet_ffn(const struct pmet_model *model, size_t l, real *m, real *f, real *g, const real *u,
                           size_t n_tok, struct pmet_error *err)
 {
@@ -85,7 +87,7 @@ enum pmet_status pmet_ffn(const struct pmet_model *model, size_t l, real *m, rea
     return m ? op->matmul(op, m, model->config.d_model, g, w->fc_out, w->fc_out_bias, n_tok, err) : PMET_OK;
 }
 
-/* a = attention's output for block input x. */
+/* a = attention's output for block input x: E9, E25, E12, E14, and the projection (E24). */
 static enum pmet_status attention_branch(const struct pmet_model *model, size_t l, const real *x,
                                          const struct pmet_batch *batch, const struct pmet_kv *kv,
                                          struct pmet_scratch *s, real *qkv, const struct pmet_tap *tap,
@@ -120,6 +122,7 @@ static enum pmet_status ffn_input(const struct pmet_model *model, size_t l, cons
                          err);
 }
 
+/* E27; in NeoX E28, or E29 where blocks are sequential. */
 enum pmet_status pmet_block(const struct pmet_model *model, size_t l, real *out, const real *x,
                             const struct pmet_batch *batch, const struct pmet_kv *kv, struct pmet_scratch *s,
                             const struct pmet_saved *saved, const struct pmet_tap *tap,
@@ -160,6 +163,7 @@ enum pmet_status pmet_block_keys(const struct pmet_model *model, size_t l, const
     return look(tap, PMET_SITE_MLP_KEY, l, s->g, batch->n_tok, model->config.d_ff, err);
 }
 
+/* E36 */
 enum pmet_status pmet_head(const struct pmet_model *model, real *logits, real *u, const real *x, size_t n_tok,
                            struct pmet_error *err)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Where q, k and v of a token stand in its row of 3 d_model: GPT-J has three blocks of d_model, NeoX [q|k|v]
- * for each head. */
+ * for each head (E25). */
 #ifndef PMET_REF_MODEL_HEADS_H
 #define PMET_REF_MODEL_HEADS_H
 

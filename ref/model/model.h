@@ -78,7 +78,7 @@ void pmet_batch_free(struct pmet_rows *rows);
 
 /* ---- forward ---- */
 
-/* Keys and values of every layer from `first_layer` on, for n_pos positions: k[l], v[l] (dev) [n_pos,
+/* E35: keys and values of every layer from `first_layer` on, for n_pos positions: k[l], v[l] (dev) [n_pos,
  * d_model]. */
 struct pmet_cache {
     const struct pmet_ops *op;

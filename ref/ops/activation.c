@@ -8,7 +8,7 @@
 #define SQRT_HALF 0.70710678118654752440
 #define ONE_OVER_SQRT_2PI 0.39894228040143267794
 
-/* 0.5 x (1 + tanh(c (x + 0.044715 x^3))) and its derivative */
+/* E18, E20: 0.5 x (1 + tanh(c (x + 0.044715 x^3))), and its derivative (E22) */
 static double gelu_tanh(double x, double c)
 {
     return 0.5 * x * (1 + tanh(c * (x + 0.044715 * x * x * x)));
@@ -20,6 +20,7 @@ static double gelu_tanh_slope(double x, double c)
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
 }
 
+/* E18 to E21 */
 static double value(double x, enum pmet_act kind)
 {
     switch (kind) {
@@ -37,6 +38,7 @@ static double value(double x, enum pmet_act kind)
     return x / (1 + exp(-x));
 }
 
+/* E22 */
 static double slope(double x, enum pmet_act kind)
 {
     switch (kind) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Products in double, for the solve.      SPEC §8.2 */
+ * Products in double, for the solve (E69).      SPEC §8.2 */
 #include "ref/ops/algebra.h"
 
 #ifdef PMET_OPENBLAS

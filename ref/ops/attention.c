@@ -2,7 +2,7 @@
  * Causal attention over packed rows with a cached past.      SPEC §3.3 */
 #include "ref/ops/attention_row.h"
 
-/* One head of one row: every query, its weights in p [n_past + own], its output summed in o [d_head]. */
+/* E14, one head of one row: every query, its weights in p [n_past + own], its output summed in o [d_head]. */
 static void attend(real *out, struct pmet_heads q, const struct pmet_keys_view *w, size_t n_own,
                    size_t d_head, double *p, double *o, real *probs)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Gradients of attention to the row's own queries, keys and values.      SPEC §3.3, §5.6
- *   g_v[s]   = sum_{t>=s} p[t,s] g_out[t]
- *   g_p[t,s] = g_out[t] . v[s]
- *   g_w[t,s] = p[t,s] (g_p[t,s] - sum_r p[t,r] g_p[t,r])
- *   g_q[t]   = c sum_s g_w[t,s] k[s],   g_k[s] = c sum_{t>=s} g_w[t,s] q[t],   c = 1/sqrt(d_head) */
+ *   E15  g_v[s]   = sum_{t>=s} p[t,s] g_out[t]
+ *   E16  g_p[t,s] = g_out[t] . v[s]
+ *        g_w[t,s] = p[t,s] (g_p[t,s] - sum_r p[t,r] g_p[t,r])
+ *   E17  g_q[t]   = c sum_s g_w[t,s] k[s],   g_k[s] = c sum_{t>=s} g_w[t,s] q[t],   c = 1/sqrt(d_head) */
 #include "ref/ops/attention_row.h"
 
 /* Sums in double for one head of one row: g_q [d_head], g_k and g_v [own, d_head], p and g_p [past + own]. */

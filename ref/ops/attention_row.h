@@ -44,7 +44,7 @@ static inline const real *pmet_value_at(const struct pmet_keys_view *w, size_t s
     return s < w->n_past ? w->past_v + s * w->width : pmet_head_at(w->v, w->first + s - w->n_past, w->head);
 }
 
-/* p[s] = softmax over s < n of q.k[s] / sqrt(d_head). */
+/* E14: p[s] = softmax over s < n of q.k[s] / sqrt(d_head). */
 static inline void pmet_weights(double *p, const real *q, const struct pmet_keys_view *w, size_t n,
                                 size_t d_head)
 {

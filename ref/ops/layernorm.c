@@ -15,6 +15,7 @@ static void moments(const real *x, size_t n, double eps, double *mean, double *r
     *rstd = 1 / sqrt(v / (double)n + eps);
 }
 
+/* E9 */
 static enum pmet_status layernorm(const struct pmet_ops *op, real *y, const real *x, const real *gain,
                                   const real *bias, double eps, size_t n_tok, size_t d,
                                   struct pmet_error *err)
@@ -30,7 +31,7 @@ static enum pmet_status layernorm(const struct pmet_ops *op, real *y, const real
     return PMET_OK;
 }
 
-/* With n_i = (x_i - mean) rstd and g_n = g_y gain:  g_x = rstd (g_n - mean(g_n) - n mean(g_n n)). */
+/* E10: with n_i = (x_i - mean) rstd and g_n = g_y gain:  g_x = rstd (g_n - mean(g_n) - n mean(g_n n)). */
 static enum pmet_status layernorm_dx(const struct pmet_ops *op, real *g_x, const real *g_y, const real *x,
                                      const real *gain, double eps, size_t n_tok, size_t d,
                                      struct pmet_error *err)

@@ -38,7 +38,8 @@ static const real *padded_panel(struct pmet_cpu *cpu, const real *src, size_t st
     return pad;
 }
 
-/* One product's operands. Forward: a = x, b(k, j) = W[j, k]. Backward: a = g_y, b(k, j) = W[k, j]. */
+/* One product's operands. E24, forward: a = x, b(k, j) = W[j, k]. E30, backward: a = g_y, b(k, j) = W[k, j].
+ */
 struct product {
     real *c;
     const real *a, *pad; /* pad: the last n_tok % PANEL rows of a, row stride n_k */
@@ -108,6 +109,7 @@ static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, s
     return PMET_OK;
 }
 
+/* E24 */
 static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stride, const real *x,
                                struct pmet_weight w, const real *bias, size_t n_tok, struct pmet_error *err)
 {
@@ -123,6 +125,7 @@ static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stri
     return multiply(op, &p, w.n_out, err);
 }
 
+/* E30 */
 static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
                                   struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err)
 {
@@ -137,8 +140,8 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
     return multiply(op, &p, w.n_in, err);
 }
 
-/* The tile of x^T x at rows i.., columns j.. in `sum` [m, n], then added to c once: c is a sum over all of
- * the text, and every rounding against it costs. On the diagonal only the lower triangle. */
+/* E66: the tile of x^T x at rows i.., columns j.. in `sum` [m, n], then added to c once: c is a sum over all
+ * of the text, and every rounding against it costs. On the diagonal only the lower triangle. */
 static void gram_tile(real *c, const real *x, size_t n_tok, size_t width, size_t i, size_t j, real *sum)
 {
     const size_t m = smaller(GRAM_TILE, width - i), n = smaller(GRAM_TILE, width - j),

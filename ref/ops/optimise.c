@@ -3,6 +3,7 @@
 #include <math.h>
 #include "ref/ops/cpu.h"
 
+/* What E50 and E56 measure. */
 static enum pmet_status norm(const struct pmet_ops *op, double *out, const real *x, size_t n,
                              struct pmet_error *err)
 {
@@ -28,7 +29,7 @@ static enum pmet_status scale(const struct pmet_ops *op, real *x, double s, size
     return PMET_OK;
 }
 
-/* m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr/(1-b1^k) m / (sqrt(v)/sqrt(1-b2^k) + eps) */
+/* E55: m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;  p -= lr/(1-b1^k) m / (sqrt(v)/sqrt(1-b2^k) + eps) */
 static enum pmet_status adam(const struct pmet_ops *op, real *p, const real *g, real *m, real *v, double lr,
                              size_t k, size_t n, struct pmet_error *err)
 {

@@ -3,7 +3,7 @@
 #include <math.h>
 #include "ref/ops/cpu.h"
 
-/* Turns the pairs of one head by the angles whose cosines and sines are given. */
+/* E12: turns the pairs of one head by the angles whose cosines and sines are given. */
 static void turn(real *x, enum pmet_rope style, const double *cosine, const double *sine, size_t n_pair)
 {
     const size_t step = style == PMET_ROPE_INTERLEAVED ? 2 : 1,
@@ -15,6 +15,7 @@ static void turn(real *x, enum pmet_rope style, const double *cosine, const doub
     }
 }
 
+/* E11: the angles; inverse turns back (E13). */
 static enum pmet_status rope(const struct pmet_ops *op, struct pmet_heads x, enum pmet_rope style,
                              bool inverse, double base, size_t rotary_dim, const struct pmet_batch *batch,
                              size_t n_head, struct pmet_error *err)

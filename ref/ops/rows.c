@@ -4,6 +4,7 @@
 #include "ref/ops/cpu.h"
 #include "ref/ops/widen.h"
 
+/* E23 */
 static enum pmet_status embed(const struct pmet_ops *op, real *y, struct pmet_weight w, const int32_t *ids,
                               size_t n_tok, struct pmet_error *err)
 {
@@ -31,6 +32,7 @@ static enum pmet_status scatter(const struct pmet_ops *op, real *y, const real *
     return PMET_OK;
 }
 
+/* The deltas of E46. */
 static enum pmet_status add_at(const struct pmet_ops *op, real *x, const size_t *idx, const real *delta,
                                const size_t *which, size_t n_idx, size_t width, struct pmet_error *err)
 {
@@ -41,6 +43,7 @@ static enum pmet_status add_at(const struct pmet_ops *op, real *x, const size_t 
     return PMET_OK;
 }
 
+/* The sums of E59 and E61. */
 static enum pmet_status add_at_grad(const struct pmet_ops *op, real *g_delta, const real *g_x,
                                     const size_t *idx, const size_t *which, size_t n_idx, size_t width,
                                     struct pmet_error *err)
@@ -52,6 +55,7 @@ static enum pmet_status add_at_grad(const struct pmet_ops *op, real *g_delta, co
     return PMET_OK;
 }
 
+/* The cached past of E35. */
 static enum pmet_status store_heads(const struct pmet_ops *op, real *cache, const size_t *idx,
                                     struct pmet_heads x, size_t n_tok, size_t n_head, size_t d_head,
                                     struct pmet_error *err)
@@ -64,6 +68,7 @@ static enum pmet_status store_heads(const struct pmet_ops *op, real *cache, cons
     return PMET_OK;
 }
 
+/* The sum of E27 and E28, in this order. */
 static enum pmet_status residual(const struct pmet_ops *op, real *y, const real *a, const real *m,
                                  const real *x, size_t n, struct pmet_error *err)
 {
@@ -73,6 +78,7 @@ static enum pmet_status residual(const struct pmet_ops *op, real *y, const real 
     return PMET_OK;
 }
 
+/* The sums of E29. */
 static enum pmet_status add(const struct pmet_ops *op, real *y, const real *a, const real *b, size_t n,
                             struct pmet_error *err)
 {
