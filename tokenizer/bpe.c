@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Merging inside one word: again and again the neighbours of lowest rank, the leftmost first.      SPEC §2.1, E5 */
+ * Merging inside one word: again and again the neighbours of lowest rank, the leftmost first.
+ * SPEC §2.1, E5 */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"

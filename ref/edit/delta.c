@@ -74,8 +74,8 @@ static enum pmet_status take(const struct pmet_delta *p, const struct pmet_batch
     return status;
 }
 
-/* E43, E47d: labels split into those a delta can move and those before the lookup index, of which *early lists (token,
- * slot). */
+/* E43, E47 (d): labels split into those a delta can move and those before the lookup index, of which *early
+ * lists (token, slot). */
 static enum pmet_status place_labels(struct pmet_delta *p, size_t *early_tok, size_t *early_slot,
                                      int32_t *early_label, size_t *n_early, struct pmet_error *err)
 {
@@ -106,7 +106,7 @@ static enum pmet_status place_labels(struct pmet_delta *p, size_t *early_tok, si
     return PMET_OK;
 }
 
-/* E47d: log-probabilities of the labels before the lookup index: constants of the loss. */
+/* E47 (d): log-probabilities of the labels before the lookup index: constants of the loss. */
 static enum pmet_status score_early(struct pmet_delta *p, const real *x, const size_t *tok,
                                     const size_t *slot, const int32_t *label, size_t n,
                                     struct pmet_error *err)
@@ -133,8 +133,8 @@ done:
     return status;
 }
 
-/* E47b: layers above L over the tokens before the lookup indices: their keys and values become the past of every
- * pass. */
+/* E47 (b): layers above L over the tokens before the lookup indices: their keys and values become the past of
+ * every pass. */
 static enum pmet_status run_before(struct pmet_delta *p, const struct pmet_batch *whole, const real *x,
                                    struct pmet_error *err)
 {
@@ -174,7 +174,8 @@ done:
     return status;
 }
 
-/* E45. m0 and a0: outputs of layer L at row 0's lookup index, while the scratch still holds them. y0 likewise. */
+/* E45. m0 and a0: outputs of layer L at row 0's lookup index, while the scratch still holds them. y0
+ * likewise. */
 static enum pmet_status keep_initial(struct pmet_delta *p, const struct pmet_batch *whole,
                                      const struct pmet_scratch *s, struct pmet_error *err)
 {
@@ -195,7 +196,7 @@ static enum pmet_status keep_initial(struct pmet_delta *p, const struct pmet_bat
     return status;
 }
 
-/* E47a: layers 0 .. L over whole rows, then the split at the lookup indices. */
+/* E47 (a): layers 0 .. L over whole rows, then the split at the lookup indices. */
 static enum pmet_status run_fixed(struct pmet_delta *p, struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;

@@ -13,8 +13,8 @@ const char *pmet_stop_name(enum pmet_stop stop)
     return name[stop];
 }
 
-/* E55, Adam on both deltas; then E56, each back into its ball of radius clamp |m0| (|a0|); the moments are left alone.
- */
+/* E55, Adam on both deltas; then E56, each back into its ball of radius clamp |m0| (|a0|); the moments are
+ * left alone. */
 static enum pmet_status update(struct pmet_delta *p, struct pmet_delta_step *step, struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;
@@ -34,8 +34,8 @@ static enum pmet_status update(struct pmet_delta *p, struct pmet_delta_step *ste
     return PMET_OK;
 }
 
-/* E53: whether this pass is the last, and the NLL factor of the next. The order of the tests is the published one.
- */
+/* E53: whether this pass is the last, and the NLL factor of the next. The order of the tests is the published
+ * one. */
 static enum pmet_stop decide(const struct pmet_hparams *h, const struct pmet_losses *now, size_t it,
                              double *phi)
 {

@@ -34,7 +34,7 @@ static enum pmet_status inject(struct pmet_delta *p, real *x, struct pmet_error 
     return op->add_at(op, x, b->row_start, p->delta[ATTN], p->zeros, p->n_row, d, err);
 }
 
-/* E47c: logits at the live labels and, last, at the KL row's lookup token. */
+/* E47 (c): logits at the live labels and, last, at the KL row's lookup token. */
 static enum pmet_status forward(struct pmet_delta *p, struct pmet_error *err)
 {
     const struct pmet_config *c = &p->model->config;

@@ -178,8 +178,8 @@ static void transpose(double *out, const real *in, size_t n, size_t width)
             out[k * n + i] = (double)in[i * width + k];
 }
 
-/* E75: W += upd in the model's precision; an update of 0 leaves an element's bits alone, a negative zero's, too.
- */
+/* E75: W += upd in the model's precision; an update of 0 leaves an element's bits alone, a negative zero's,
+ * too. */
 static void add_update(struct pmet_edited *e, const double *upd)
 {
     double norm = 0, was = 0;
@@ -224,7 +224,8 @@ static enum pmet_status original(struct run *r, const char *name, struct pmet_ed
     return PMET_OK;
 }
 
-/* One module of one layer: M and R (E67, E68), K (E63), C, the solve (E69), the update (E75). `left` counts the layers from this one to L. */
+/* One module of one layer: M and R (E67, E68), K (E63), C, the solve (E69), the update (E75). `left` counts
+ * the layers from this one to L. */
 static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, size_t n, const real *Z,
                                     enum pmet_module module, size_t layer, size_t left, struct pmet_edited *e,
                                     void **dev, struct pmet_error *err)

@@ -53,8 +53,8 @@ static void strip(const char **text, size_t *n)
     }
 }
 
-/* E42. Counted apart on prefix and " subject", as published: |tok(prefix)| + |tok(" " + strip(subject))| - 1, the
- * prefix without its last space; a subject that leads is taken as it stands. */
+/* E42. Counted apart on prefix and " subject", as published: |tok(prefix)| + |tok(" " + strip(subject))| - 1,
+ * the prefix without its last space; a subject that leads is taken as it stands. */
 static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *err)
 {
     size_t n_prefix = 0, n_word, n = strlen(m->fact->subject);
@@ -82,8 +82,8 @@ static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *
     return PMET_OK;
 }
 
-/* E41: m->before and m->text from a template with the prompt in place, cut at the hole; `tail` follows the prompt.
- */
+/* E41: m->before and m->text from a template with the prompt in place, cut at the hole; `tail` follows the
+ * prompt. */
 static enum pmet_status fill(struct maker *m, const char *context, const char *prompt,
                              const struct pmet_text *tail, struct pmet_error *err)
 {

@@ -59,8 +59,8 @@ done:
     return status;
 }
 
-/* E69: the lower triangle of a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last diagonal
- * element: little more than half of the whole product. */
+/* E69: the lower triangle of a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last
+ * diagonal element: little more than half of the whole product. */
 static enum pmet_status form_sum(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
                                  const double *keys, size_t f, size_t n, double *a, struct pmet_error *err)
 {

@@ -39,7 +39,8 @@ static enum pmet_status advance(struct generation *g, const struct pmet_ids *ids
     return status;
 }
 
-/* E39: one of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k = 1. */
+/* E39: one of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k =
+ * 1. */
 static int32_t draw(struct generation *g, size_t k, struct pmet_rng *rng)
 {
     int32_t best[1024];

@@ -44,8 +44,8 @@ static enum pmet_status attention_branch_dx(const struct pmet_model *model, size
     return op->matmul_dx(op, g_u, s->g_qkv + 2 * d, 3 * d, w->v, true, n, err);
 }
 
-/* E33. out = x + a(LN1 x) + m(LN1 x) in GPT-J, with m(LN2 x) in NeoX: both branches have g_out as their outputs'
- * gradient. */
+/* E33. out = x + a(LN1 x) + m(LN1 x) in GPT-J, with m(LN2 x) in NeoX: both branches have g_out as their
+ * outputs' gradient. */
 static enum pmet_status parallel_dx(const struct pmet_model *model, size_t l, real *g_x, const real *g_out,
                                     const struct pmet_saved *saved, const struct pmet_batch *batch,
                                     const struct pmet_kv *kv, struct pmet_scratch *s, struct pmet_error *err)

@@ -20,7 +20,7 @@ static double gelu_tanh_slope(double x, double c)
     return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
 }
 
-/* E18 to E21 */
+/* E18-E21 */
 static double value(double x, enum pmet_act kind)
 {
     switch (kind) {

@@ -29,8 +29,8 @@ struct pmet_weight {
 };
 
 /* E8: rows of tokens laid end to end. Row b owns tokens row_start[b] .. row_start[b+1]-1; its token t stands
- * at position n_past[b] + t - row_start[b], after n_past[b] positions whose keys and values are cached, in the
- * cache's rows past_start[b] .. past_start[b] + n_past[b] - 1. */
+ * at position n_past[b] + t - row_start[b], after n_past[b] positions whose keys and values are cached, in
+ * the cache's rows past_start[b] .. past_start[b] + n_past[b] - 1. */
 struct pmet_batch {
     size_t n_row, n_tok;
     const size_t *row_start;  /* [n_row + 1], row_start[n_row] == n_tok */
