@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The optimisation and the edit against the frozen numbers, all four models.      SPEC E1 */
+ * The optimisation and the edit against the frozen numbers, all four models.
+ * SPEC E1, E31-E34, E38, E45-E53, E55-E62, E67-E69, E73, E75 */
 #include "tests/golden.h"
 
 static json_t *records(json_t *root)
@@ -49,7 +50,8 @@ static real *reals(const double *x, size_t n)
     return y;
 }
 
-/* Loss terms and gradients at the golden's own deltas, pass by pass. */
+/* Loss terms (E48 to E52) and gradients (E57 to E62, through E38 and E31 to E34) at the golden's own deltas,
+ * pass by pass. The published code runs every row whole: E47. */
 static void check_passes(struct test *t, struct pmet_delta *p, const struct golden_pair *pair, size_t i,
                          const json_t *a, const json_t *b, size_t d, struct scalars *sum)
 {
@@ -119,6 +121,7 @@ static void keep_run(struct test *t, const struct golden_pair *pair, size_t i, c
     free(got);
 }
 
+/* E45: the initial values, and the targets in the end. E53, E55, E56: stops, passes and updates are equal. */
 static void check_fact(struct test *t, struct golden *g, const struct pmet_fact_rows *rows,
                        const struct pmet_hparams *h, const struct golden_pair *pair, size_t i,
                        const json_t *a, const json_t *b, struct scalars *sum)
@@ -304,6 +307,7 @@ static void compare(struct edit_check *c, const char *kind, const char *module, 
     free(turned);
 }
 
+/* E63, E67, E69: keys, current outputs and residuals, the update. */
 static enum pmet_status see_layer(void *user, const char *module, size_t layer, const real *K, const real *M,
                                   const real *resid, const double *upd, size_t n, size_t d, size_t d_in,
                                   struct pmet_error *err)
@@ -395,6 +399,7 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
     golden_close(&g);
 }
 
+/* E67 to E69, E75: each layer's numbers depend on the updates before it; by Cholesky and by E73 alike. */
 TEST(edit_from_the_goldens_targets)
 {
     for (size_t m = 0; m < N_GOLDEN; m++)

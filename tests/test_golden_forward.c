@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Forward pass, keys and second moments against the frozen numbers, all four models.      SPEC E1 */
+ * Forward pass, keys and second moments against the frozen numbers, all four models.
+ * SPEC E1, E23-E29, E36, E63, E65, E66 */
 #include "tests/golden.h"
 
 struct seen {
@@ -71,6 +72,8 @@ static void check_row(struct test *t, struct golden *g, const struct golden_pair
     free(logits);
 }
 
+/* E23 to E29, E36: what enters and leaves every block and its branches, the attention's weights, the
+ * logits. */
 TEST(every_tensor_of_the_forward_pass)
 {
     for (size_t m = 0; m < N_GOLDEN; m++) {
@@ -96,6 +99,7 @@ static struct pmet_fact_rows *key_rows(struct test *t, struct golden *g)
     return rows;
 }
 
+/* E63: the key under each context, and their mean. */
 TEST(keys_of_the_first_edited_layer)
 {
     for (size_t m = 0; m < N_GOLDEN; m++) {
@@ -128,6 +132,7 @@ TEST(keys_of_the_first_edited_layer)
     }
 }
 
+/* E65, E66: the number of tokens, and C of the FFN's and of the attention's matrices. */
 TEST(second_moments_of_both_modules)
 {
     for (size_t m = 0; m < N_GOLDEN; m++) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The tokenizer against the reference's ids and texts, and its round trip.      SPEC §2 */
+ * The tokenizer against the reference's ids and texts, and its round trip.      SPEC §2, E2-E7 */
 #include <jansson.h>
 #include "tests/test.h"
 #include "tokenizer/model.h"
@@ -84,6 +84,7 @@ static void check_strings(struct test *t, const struct pmet_tokenizer *tk, const
     }
 }
 
+/* E2 to E7: 697 strings in seven vocabularies, and every single id decoded. */
 TEST(ids_and_texts_equal_the_reference)
 {
     for (size_t m = 0; m < N_MODEL; m++) {
@@ -248,7 +249,7 @@ static bool merges_by_the_rule(struct test *t, const struct pmet_tokenizer *tk, 
     return CHECK(got->n == m && memcmp(got->id, id, m * sizeof *id) == 0);
 }
 
-/* Short words, words that are tokens and words past the heap's threshold take three ways to the same ids. */
+/* E5: short words, words that are tokens and long ones for the heap take three ways to the same ids. */
 TEST(fast_merging_is_the_rule_on_random_words)
 {
     static const char common[] = "etaoinshrdlu";
@@ -347,6 +348,7 @@ TEST(gpt2_cases_of_an_independent_source)
     pmet_tokenizer_close(tk);
 }
 
+/* The classes that E3 speaks of. */
 TEST(classes_are_those_of_unicode_14)
 {
     size_t n_letter = 0, n_number = 0, n_space = 0;
