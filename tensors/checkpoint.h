@@ -49,9 +49,9 @@ struct pmet_replacement {
  * unchanged; the rest is copied (or hard-linked if `link`), and the index is brought up to date (total_size).
  * All other regular files of the original are copied, except other copies of the weights (*.bin and their
  * index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth, *.ckpt, and
- * *.safetensors that are not part of ck), which would be the unedited model: `skipped(user, name)` hears of
- * each. Symbolic links are followed; folders are not copied and reported through skipped, too. Nothing is
- * synced per file here beyond what the writers do; pmet_outdir_commit ends it. */
+ * *.safetensors that are not part of ck), which would be the unedited model: `skipped(user, name)`, unless
+ * NULL, hears of each. Symbolic links are followed; folders are not copied and reported through skipped, too.
+ * Nothing is synced per file here beyond what the writers do; pmet_outdir_commit ends it. */
 enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pmet_checkpoint *ck,
                                        const char *out_dir, const struct pmet_replacement *replace,
                                        size_t n_replace, bool link,

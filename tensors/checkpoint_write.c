@@ -232,10 +232,10 @@ static enum pmet_status copy_one(const struct pmet_io *io, const struct pmet_che
     const bool found = stat(from, &st) == 0;
     if (!found && errno != ENOENT && errno != ELOOP)
         status = pmet_fail_errno(err, from, "stat");
-    else if (!found || !S_ISREG(st.st_mode) || (is_weights(name) && !is_index(ck, name)))
-        skipped(user, name);
-    else
+    else if (found && S_ISREG(st.st_mode) && (!is_weights(name) || is_index(ck, name)))
         status = copy_file(io, from, to, err);
+    else if (skipped)
+        skipped(user, name);
 done:
     free(from);
     free(to);
