@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT
+ * The whole edit: facts do not see one another while they are optimised, nothing wanted changes nothing, what is
+ * wanted is reached where text has no weight, and the model in memory is left as it was.      SPEC §8, E75 */
+#include <sys/stat.h>
+#include "tests/edits.h"
+#include "tests/trace.h"
+
+/* E53: the vectors, losses and passes of a fact alone are those among others, whatever their order. */
+TEST(a_fact_alone_is_optimised_as_among_others)
+{
+    static const size_t models[] = {0, 3};
+    for (size_t m = 0; m < 2; m++) {
+        struct golden g;
+        struct edit_run all, one;
+        if (!golden_open(t, &g, models[m]))
+            return;
+        const size_t n = 4;
+        if (!edit_facts(t, &g, g.model, 0, n, PMET_SOLVER_CHOLESKY, SIZE_MAX, &all))
+            return;
+        for (size_t k = 0; k < n; k++) {
+            if (!edit_facts(t, &g, g.model, k, 1, PMET_SOLVER_CHOLESKY, SIZE_MAX, &one))
+                return;
+            const struct pmet_delta_result *a = &one.edit.fact[0].result, *b = &all.edit.fact[k].result;
+            CHECK(memcmp(one.delta, all.delta + 2 * k * all.d, 2 * all.d * sizeof(real)) == 0);
+            CHECK(a->stop == b->stop && a->n_forward == b->n_forward && a->n_updates == b->n_updates);
+            CHECK(a->last.loss == b->last.loss && a->last.prob == b->last.prob &&
+                  a->first.nll == b->first.nll);
+            edit_run_free(&one);
+        }
+        edit_run_free(&all);
+        golden_close(&g);
+    }
+}
+
+/* Nor does memory, as long as it does not choose the solver. */
+TEST(memory_changes_no_bit_of_an_edit)
+{
+    struct golden g;
+    struct edit_run much, little;
+    if (!golden_open(t, &g, 2) || !edit_facts(t, &g, g.model, 0, 3, PMET_SOLVER_CHOLESKY, SIZE_MAX, &much) ||
+        !edit_facts(t, &g, g.model, 0, 3, PMET_SOLVER_CHOLESKY, 0, &little))
+        return;
+    CHECK(same_edited(&much.edit, &little.edit));
+    edit_run_free(&much);
+    edit_run_free(&little);
+    golden_close(&g);
+}
+
+/* ---- the second half alone ---- */
+
+struct half {
+    struct golden g;
+    struct pmet_hparams h;
+    struct pmet_contexts contexts; /* the plain prompt alone, borrowed from the golden's, if `plain` */
+    struct pmet_fact_rows *rows;
+    size_t n, d, L;
+    real *M; /* [n, d] what layer L returns now */
+};
+
+/* What layer L says at the lookup index of each plain prompt. */
+static bool outputs(struct test *t, const struct half *q, real *M)
+{
+    struct pmet_key_rows *kr = NULL;
+    struct pmet_error err = {PMET_OK, ""};
+    const bool ok =
+        CHECK_OK(pmet_key_rows_open(q->g.model, q->rows, q->n, &q->contexts, q->h.layers[0], 0, &kr, &err),
+                 &err) &&
+        CHECK_OK(pmet_current_outputs(kr, PMET_MODULE_MLP, q->L, M, &err), &err);
+    pmet_key_rows_close(kr);
+    return ok;
+}
+
+static bool half_open(struct test *t, struct half *q, size_t model, bool plain)
+{
+    char path[128];
+    static size_t one_group[2] = {0, 1};
+    struct pmet_error err = {PMET_OK, ""};
+    *q = (struct half){0};
+    if (!golden_open(t, &q->g, model))
+        return false;
+    snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", q->g.name);
+    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &q->h, &err), &err))
+        return false;
+    q->contexts = q->g.contexts;
+    if (plain)
+        q->contexts = (struct pmet_contexts){1, 1, one_group, q->g.contexts.text};
+    q->n = q->g.facts.n_fact;
+    q->d = q->g.model->config.d_model;
+    q->L = q->h.layers[q->h.n_layer - 1];
+    q->rows = calloc(q->n, sizeof *q->rows);
+    q->M = calloc(q->n * q->d, sizeof *q->M);
+    const struct pmet_rows_options o = {q->g.facts.path, q->g.model->config.n_ctx, q->g.model->config.n_vocab,
+                                        false};
+    bool ok = true;
+    for (size_t i = 0; i < q->n; i++)
+        ok = ok &&
+             CHECK_OK(pmet_rows_build_keys(q->g.tk, &q->g.facts.fact[i], &q->contexts, &o, &q->rows[i], &err),
+                      &err);
+    return ok && outputs(t, q, q->M);
+}
+
+static void half_close(struct half *q)
+{
+    for (size_t i = 0; i < q->n; i++)
+        pmet_rows_free(&q->rows[i]);
+    free(q->rows);
+    free(q->M);
+    golden_close(&q->g);
+}
+
+static enum pmet_status spread(struct half *q, const real *Z, pmet_cov_source *cov, struct pmet_edit *out,
+                               struct pmet_error *err)
+{
+    const struct pmet_edit_options o = {
+        .hparams = &q->h, .contexts = &q->contexts, .solver = PMET_SOLVER_CHOLESKY, .max_bytes = SIZE_MAX};
+    return pmet_edit_spread(q->g.model, q->rows, q->n, &Z, &o, cov, NULL, NULL, out, err);
+}
+
+/* Writes the edited matrices into a copy of the checkpoint, in the file's types. */
+static bool write_copy(struct test *t, const struct half *q, const struct pmet_edit *edit, const char *dir)
+{
+    struct pmet_replacement replace[8];
+    char name[8][160];
+    void *data[8];
+    struct pmet_error err = {PMET_OK, ""};
+    for (size_t k = 0; k < edit->n_edited; k++) {
+        const struct pmet_edited *e = &edit->edited[k];
+        const size_t n = e->d_out * e->d_in;
+        snprintf(name[k], sizeof name[k], "%s.weight", e->name);
+        const struct pmet_tensor *tensor = pmet_checkpoint_find(q->g.ck, name[k]);
+        double *x = malloc(n * sizeof *x);
+        data[k] = malloc(n * 8);
+        for (size_t i = 0; i < n; i++)
+            x[i] = (double)e->W[i];
+        pmet_from_f64(data[k], tensor->dtype, x, n);
+        free(x);
+        replace[k] = (struct pmet_replacement){name[k], tensor->dtype, data[k]};
+    }
+    const bool ok = CHECK_OK(pmet_checkpoint_write(pmet_io_system(), q->g.ck, dir, replace, edit->n_edited,
+                                                   false, NULL, NULL, &err),
+                             &err);
+    for (size_t k = 0; k < edit->n_edited; k++)
+        free(data[k]);
+    return ok;
+}
+
+/* Whether every tensor of two checkpoints has the same bytes; how many do not. */
+static size_t count_different(const struct pmet_checkpoint *a, const struct pmet_checkpoint *b)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < pmet_checkpoint_count(a); i++) {
+        const struct pmet_tensor *x = pmet_checkpoint_at(a, i), *y = pmet_checkpoint_find(b, x->name);
+        n += !y || x->dtype != y->dtype || x->n_elem != y->n_elem ||
+             memcmp(x->data, y->data, x->n_elem * pmet_dtype_size(x->dtype)) != 0;
+    }
+    return n;
+}
+
+/* Targets equal to what the model says already: every matrix keeps its bits, in memory and in the file. */
+TEST(a_zero_edit_leaves_every_matrix_bit_equal)
+{
+    for (size_t i = 0; i < N_GOLDEN; i++) {
+        struct half q;
+        struct pmet_edit edit;
+        struct pmet_checkpoint *copy = NULL;
+        struct pmet_error err = {PMET_OK, ""};
+        if (!half_open(t, &q, i, false) || !CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err))
+            return;
+        const char *dir = test_path("copy-%zu", i);
+        for (size_t k = 0; k < edit.n_edited; k++)
+            CHECK(edit.edited[k].upd_norm == 0 && edit.edited[k].w_norm > 0);
+        CHECK(edit.n_edited == q.h.n_layer);
+        if (CHECK(mkdir(dir, 0777) == 0) && write_copy(t, &q, &edit, dir) &&
+            CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &err), &err))
+            CHECK(count_different(q.g.ck, copy) == 0);
+        pmet_checkpoint_close(copy);
+        pmet_edit_free(&edit);
+        half_close(&q);
+    }
+}
+
+/* The same comparison sees an edit that does want something: exactly its matrices differ. */
+TEST(an_edit_changes_its_matrices_and_no_other_tensor)
+{
+    struct half q;
+    struct pmet_edit edit;
+    struct pmet_checkpoint *copy = NULL;
+    struct pmet_error err = {PMET_OK, ""};
+    if (!half_open(t, &q, 3, false))
+        return;
+    for (size_t i = 0; i < q.n * q.d; i++)
+        q.M[i] += (real)0.1;
+    const char *dir = test_path("edited");
+    if (CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err) && CHECK(mkdir(dir, 0777) == 0) &&
+        write_copy(t, &q, &edit, dir) &&
+        CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &err), &err))
+        CHECK(count_different(q.g.ck, copy) == q.h.n_layer);
+    pmet_checkpoint_close(copy);
+    pmet_edit_free(&edit);
+    half_close(&q);
+}
+
+/* One layer, the plain prompts as only contexts, lambda nearly 0: the edited layer says what was wanted. Keys are
+ * independent (fewer facts than features), so R K^T (K K^T)^-1 K = R but for lambda and rounding. */
+TEST(without_text_the_edited_layer_says_what_was_wanted)
+{
+    for (size_t i = 0; i < N_GOLDEN; i++) {
+        struct half q;
+        struct pmet_edit edit = {0};
+        struct pmet_error err = {PMET_OK, ""};
+        struct test_rng rng = {i};
+        if (!half_open(t, &q, i, true))
+            return;
+        real *Z = malloc(q.n * q.d * sizeof *Z), *now = malloc(q.n * q.d * sizeof *now);
+        double *a = malloc(q.n * q.d * sizeof *a), *b = malloc(q.n * q.d * sizeof *b);
+        for (size_t k = 0; k < q.n * q.d; k++)
+            Z[k] = q.M[k] + (real)test_rng_normal(&rng);
+        q.h.layers[0] = q.L;
+        q.h.n_layer = 1;
+        q.h.mom2_update_weight = 1e-9;
+        if (CHECK_OK(spread(&q, Z, made_cov_source, &edit, &err), &err)) {
+            struct pmet_weight *w = pmet_model_module(q.g.model, PMET_MODULE_MLP, q.L);
+            const struct pmet_weight was = *w;
+            real *dev = NULL;
+            const size_t n_bytes = was.n_out * was.n_in * sizeof *dev;
+            CHECK_OK(q.g.op->alloc(q.g.op, n_bytes, &dev, &err), &err);
+            CHECK_OK(q.g.op->upload(q.g.op, dev, edit.edited[0].W, n_bytes, &err), &err);
+            *w = (struct pmet_weight){dev, PMET_REAL, was.n_out, was.n_in};
+            if (outputs(t, &q, now)) {
+                for (size_t k = 0; k < q.n * q.d; k++) {
+                    a[k] = (double)now[k];
+                    b[k] = (double)Z[k];
+                }
+                CHECK_CLOSE(a, b, q.n * q.d, sizeof(real) == 4 ? 1e-5 : 1e-7);
+            }
+            *w = was;
+            q.g.op->release(q.g.op, dev);
+        }
+        pmet_edit_free(&edit);
+        free(Z);
+        free(now);
+        free(a);
+        free(b);
+        half_close(&q);
+    }
+}
+
+static enum pmet_status no_cov(void *user, const char *module_name, size_t d_in, double **out,
+                               struct pmet_error *err)
+{
+    (void)user, (void)d_in, (void)out;
+    return strchr(module_name, '0') ? made_cov_source(user, module_name, d_in, out, err)
+                                    : pmet_fail(err, PMET_IO, "%s: no statistics", module_name);
+}
+
+/* After an edit, and after one that fails at its second layer, the model computes what it computed before. */
+TEST(the_model_is_left_as_it_was)
+{
+    static const size_t length[] = {20, 7};
+    struct half q;
+    struct pmet_edit edit;
+    struct trace before, after;
+    struct pmet_error err = {PMET_OK, ""};
+    struct test_rng rng = {1};
+    if (!half_open(t, &q, 0, false))
+        return;
+    struct pmet_row *row = made_lines(&rng, q.g.model, length, 2);
+    bool ok = trace_rows(t, q.g.model, row, 2, NULL, 2, NULL, &before);
+    for (size_t i = 0; i < q.n * q.d; i++)
+        q.M[i] += (real)0.1;
+    for (int fail = 0; ok && fail < 2; fail++) {
+        const enum pmet_status status = spread(&q, q.M, fail ? no_cov : made_cov_source, &edit, &err);
+        CHECK(status == (fail ? PMET_IO : PMET_OK));
+        if (trace_rows(t, q.g.model, row, 2, NULL, 2, NULL, &after))
+            CHECK(memcmp(after.x, before.x, before.n_tok * before.width * sizeof *before.x) == 0);
+        trace_free(&after);
+        if (status == PMET_OK)
+            pmet_edit_free(&edit);
+    }
+    CHECK_STR(err.message, "transformer.h.1.mlp.fc_out: no statistics");
+    trace_free(&before);
+    made_free(row, 2);
+    half_close(&q);
+}
+
+TEST_MAIN(CASE(a_fact_alone_is_optimised_as_among_others), CASE(memory_changes_no_bit_of_an_edit),
+          CASE(a_zero_edit_leaves_every_matrix_bit_equal),
+          CASE(an_edit_changes_its_matrices_and_no_other_tensor),
+          CASE(without_text_the_edited_layer_says_what_was_wanted), CASE(the_model_is_left_as_it_was))

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT
+ * Second moments: one pass for all layers, each document alone, cut where it is told to be.      SPEC E65, E66 */
+#include "tests/golden.h"
+#include "tests/trace.h"
+
+static const char *text_of(const struct golden *g)
+{
+    static char path[128];
+    snprintf(path, sizeof path, "golden/%s/stats_text.jsonl", g->name);
+    return path;
+}
+
+static bool collect(struct test *t, const struct golden *g, const struct pmet_stats_options *o,
+                    struct pmet_stats *out)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_docs *docs = NULL;
+    const char *path = text_of(g);
+    *out = (struct pmet_stats){0};
+    const bool ok = CHECK_OK(pmet_docs_open(pmet_io_system(), &path, 1, &docs, &err), &err) &&
+                    CHECK_OK(pmet_stats_collect(g->model, g->tk, docs, o, NULL, NULL, out, &err), &err);
+    pmet_docs_close(docs);
+    return ok;
+}
+
+/* Since a pass stops at its last layer, and no layer's keys depend on which others are looked at. */
+TEST(one_pass_for_all_layers_is_a_pass_for_each)
+{
+    static const size_t layers[] = {0, 1, 3};
+    for (size_t i = 0; i < N_GOLDEN; i++) {
+        struct golden g;
+        struct pmet_stats all, one;
+        if (!golden_open(t, &g, i))
+            return;
+        struct pmet_stats_options o = {
+            .layers = layers, .n_layer = 3, .attn = true, .n_samples = 60, .seed = 1};
+        if (collect(t, &g, &o, &all)) {
+            CHECK(all.n_moment == 6 && all.n_docs == 240 && all.n_used > 0);
+            for (size_t l = 0; l < 3; l++) {
+                o.layers = &layers[l];
+                o.n_layer = 1;
+                if (!collect(t, &g, &o, &one))
+                    break;
+                CHECK(one.count == all.count && one.n_used == all.n_used && one.n_moment == 2);
+                for (size_t k = 0; k < 2; k++) {
+                    const struct pmet_moment *a = &all.moment[2 * l + k], *b = &one.moment[k];
+                    CHECK(a->layer == b->layer && a->module == b->module && a->d_in == b->d_in);
+                    CHECK(memcmp(a->mom2, b->mom2, a->d_in * a->d_in * sizeof *a->mom2) == 0);
+                }
+                pmet_stats_free(&one);
+            }
+        }
+        pmet_stats_free(&all);
+        golden_close(&g);
+    }
+}
+
+/* Sum over documents, each run alone, of k k^T in double; size holds the sums of the terms' absolute values. */
+struct naive_sum {
+    double *sum, *size;
+    size_t f, layer, count, n_used;
+};
+
+static void add_document(struct test *t, const struct golden *g, struct naive_sum *s, const int32_t *id,
+                         size_t n)
+{
+    const struct pmet_config *c = &g->model->config;
+    struct pmet_row row = {malloc(n * sizeof *id), n, 0};
+    struct trace trace;
+    memcpy(row.id, id, n * sizeof *id);
+    if (trace_rows(t, g->model, &row, 1, NULL, 1, NULL, &trace))
+        for (size_t k = 0; k < n; k++) {
+            const real *key =
+                trace.x + k * trace.width + s->layer * (4 * c->d_model + c->d_ff) + 4 * c->d_model;
+            for (size_t i = 0; i < s->f; i++)
+                for (size_t j = 0; j < s->f; j++) {
+                    s->sum[i * s->f + j] += (double)key[i] * (double)key[j];
+                    s->size[i * s->f + j] += fabs((double)key[i] * (double)key[j]);
+                }
+        }
+    trace_free(&trace);
+    free(row.id);
+    s->count += n;
+    s->n_used++;
+}
+
+static void add_documents(struct test *t, const struct golden *g, struct naive_sum *s, size_t n_sample,
+                          size_t max_length, uint32_t seed)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_docs *docs = NULL;
+    const char *path = text_of(g);
+    if (!CHECK_OK(pmet_docs_open(pmet_io_system(), &path, 1, &docs, &err), &err))
+        return;
+    size_t *order = malloc(pmet_docs_count(docs) * sizeof *order), n;
+    pmet_shuffle(order, pmet_docs_count(docs), seed);
+    for (size_t i = 0; i < n_sample; i++) {
+        char *text;
+        struct pmet_ids ids = {0};
+        if (CHECK_OK(pmet_docs_get(docs, order[i], &text, &n, &err), &err)) {
+            CHECK_OK(pmet_tokenizer_encode(g->tk, text, n, &ids, &err), &err);
+            if (ids.n > 0)
+                add_document(t, g, s, ids.id, ids.n < max_length ? ids.n : max_length);
+            free(text);
+            free(ids.id);
+        }
+    }
+    free(order);
+    pmet_docs_close(docs);
+}
+
+/* Sums of N tokens in `real`, in pieces: below 2 sqrt(N) eps of the terms' sizes, the mean rounded once more. */
+static void check_against_naive(struct test *t, size_t model, size_t n_sample, size_t max_length,
+                                uint32_t seed)
+{
+    struct golden g;
+    struct pmet_stats stats;
+    if (!golden_open(t, &g, model))
+        return;
+    const size_t layer = 1, f = g.model->config.d_ff, n_ctx = g.model->config.n_ctx;
+    const struct pmet_stats_options o = {
+        .layers = &layer, .n_layer = 1, .n_samples = n_sample, .max_length = max_length, .seed = seed};
+    struct naive_sum s = {calloc(f * f, sizeof(double)), calloc(f * f, sizeof(double)), f, layer, 0, 0};
+    double *got = calloc(f * f, sizeof *got), *want = calloc(f * f, sizeof *want);
+    add_documents(t, &g, &s, n_sample, max_length ? max_length : n_ctx, seed);
+    if (collect(t, &g, &o, &stats) && CHECK(stats.count == s.count && stats.n_used == s.n_used)) {
+        for (size_t i = 0; i < f * f; i++) { /* in units of what is allowed */
+            const double unit = s.size[i] / (double)s.count * (sizeof(real) == 4 ? 1.2e-7 : 2.3e-16);
+            got[i] = unit > 0 ? (double)stats.moment[0].mom2[i] / unit : 0;
+            want[i] = unit > 0 ? s.sum[i] / (double)s.count / unit : 0;
+        }
+        CHECK_CLOSE(got, want, f * f, 4 + 2 * sqrt((double)s.count));
+    }
+    pmet_stats_free(&stats);
+    free(got);
+    free(want);
+    free(s.sum);
+    free(s.size);
+    golden_close(&g);
+}
+
+TEST(moments_are_the_mean_over_documents_run_alone)
+{
+    check_against_naive(t, 1, 12, 0, 1);
+    check_against_naive(t, 3, 12, 0, 1);
+    check_against_naive(t, 1, 12, 0, 2);
+}
+
+TEST(a_document_counts_to_its_max_length_only)
+{
+    check_against_naive(t, 1, 20, 7, 1);
+    check_against_naive(t, 3, 20, 1, 1);
+}
+
+static int stop_at_five(void *user, size_t done, size_t total)
+{
+    size_t *last = user;
+    *last = total;
+    return done == 5;
+}
+
+TEST(a_pass_can_be_stopped)
+{
+    struct golden g;
+    struct pmet_docs *docs = NULL;
+    struct pmet_stats stats;
+    struct pmet_error err = {PMET_OK, ""};
+    const size_t layer = 0;
+    size_t total = 0;
+    const struct pmet_stats_options o = {.layers = &layer, .n_layer = 1, .n_samples = 9, .seed = 1};
+    if (!golden_open(t, &g, 0))
+        return;
+    const char *path = text_of(&g);
+    CHECK_OK(pmet_docs_open(pmet_io_system(), &path, 1, &docs, &err), &err);
+    CHECK(pmet_stats_collect(g.model, g.tk, docs, &o, stop_at_five, &total, &stats, &err) ==
+          PMET_INTERRUPTED);
+    CHECK_STR(err.message, "interrupted after 5 of 9 documents");
+    CHECK(total == 9 && stats.moment == NULL);
+    pmet_docs_close(docs);
+    golden_close(&g);
+}
+
+/* A weight that is not finite shows in the moments of its layer. */
+TEST(moments_that_are_not_finite_are_refused)
+{
+    struct golden g;
+    struct pmet_docs *docs = NULL;
+    struct pmet_stats stats;
+    struct pmet_error err = {PMET_OK, ""};
+    const size_t layer = 2;
+    const struct pmet_stats_options o = {.layers = &layer, .n_layer = 1, .n_samples = 3, .seed = 1};
+    const real nan = (real)NAN;
+    if (!golden_open(t, &g, 0))
+        return;
+    const char *path = text_of(&g);
+    CHECK_OK(g.op->upload(g.op, g.model->layer[2].fc_in_bias + 5, &nan, sizeof nan, &err), &err);
+    CHECK_OK(pmet_docs_open(pmet_io_system(), &path, 1, &docs, &err), &err);
+    CHECK(pmet_stats_collect(g.model, g.tk, docs, &o, NULL, NULL, &stats, &err) == PMET_NUMERIC);
+    CHECK_STR(err.message, "second moment of layer 2: element [5,0] is not finite");
+    pmet_docs_close(docs);
+    golden_close(&g);
+}
+
+TEST_MAIN(CASE(one_pass_for_all_layers_is_a_pass_for_each),
+          CASE(moments_are_the_mean_over_documents_run_alone), CASE(a_document_counts_to_its_max_length_only),
+          CASE(a_pass_can_be_stopped), CASE(moments_that_are_not_finite_are_refused))
