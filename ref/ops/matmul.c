@@ -1,25 +1,28 @@
 /* SPDX-License-Identifier: MIT
  * Products with stored weights, and sums of outer products.      SPEC §3.5, §7.2
  *
- * Rows go through in panels of PANEL, the last padded with zeros; outputs in tiles of TILE; terms in steps
- * that depend on their number alone. Each (panel x tile x step) is one product of fixed shape on one thread,
- * so a row's bits depend neither on the rows beside it nor on the number of threads. A tile's step of weights
- * in another type is widened once, stays in cache and serves all panels.
- *
- * PANEL 16, TILE 64: what OpenBLAS multiplies without packing in both directions (bench/bench_matmul.c gives
- * the rate beside that of one large sgemm). */
+ * Everything is blocks of BLOCK x BLOCK sums (panel.h): BLOCK rows, the last ones padded with zeros, by BLOCK
+ * outputs, over steps of terms that depend on their number alone. So a row's bits depend neither on the rows
+ * beside it nor on the number of threads. Rows are packed by BLOCK, term by term, GROUP at a time; a thread
+ * takes a tile of TILE outputs, widens a step of its weights into its scratch, and runs it over all rows.
+ * bench/bench_matmul.c gives the rate beside that of one large sgemm. */
 #include <string.h>
 #include "ref/ops/cpu.h"
 #include "ref/ops/panel.h"
 #include "ref/ops/widen.h"
 
-#define PANEL 16
-#define TILE 64
-#define GRAM_TILE 256
+enum { BLOCK = PMET_BLOCK, TILE = 4 * BLOCK, GROUP = 512, GRAM_TILE = 8 * BLOCK };
+
+typedef real block[BLOCK][BLOCK];
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+static size_t blocks(size_t n)
+{
+    return (n + BLOCK - 1) / BLOCK;
 }
 
 static int team(const struct pmet_cpu *cpu, size_t n_tile)
@@ -27,84 +30,125 @@ static int team(const struct pmet_cpu *cpu, size_t n_tile)
     return (int)smaller(cpu->n_thread, n_tile > 0 ? n_tile : 1);
 }
 
-/* The incomplete last panel: row r of `n` lies at src + r*stride; padded with zero rows in the shared
- * scratch. */
-static const real *padded_panel(struct pmet_cpu *cpu, const real *src, size_t stride, size_t n, size_t width)
-{
-    real *pad = cpu->scratch[cpu->n_thread];
-    for (size_t r = 0; r < n; r++)
-        memcpy(pad + r * width, src + r * stride, width * sizeof *pad);
-    memset(pad + n * width, 0, (PANEL - n) * width * sizeof *pad);
-    return pad;
-}
-
-/* One product's operands. E24, forward: a = x, b(k, j) = W[j, k]. E30, backward: a = g_y, b(k, j) = W[k, j].
- */
+/* One product's operands. E24, forward: c(t, j) = sum_k a(t, k) W[j, k]. E30, backward: W[k, j]. */
 struct product {
     real *c;
-    const real *a, *pad; /* pad: the last n_tok % PANEL rows of a, row stride n_k */
-    const real *bias;    /* forward, or NULL */
+    const real *a;
+    const real *bias; /* forward, or NULL */
     struct pmet_weight w;
-    size_t c_stride, a_stride, n_tok, n_k;
+    size_t c_stride, a_stride, n_tok, n_k, n_out;
     bool forward, add;
 };
 
-/* Terms [k, k+n_k) of the outputs [j, j+n_j): W's part as reals, widened into `wide` if need be. */
-static const real *weights(const struct product *p, size_t j, size_t n_j, size_t k, size_t n_k, real *wide,
-                           size_t *stride)
+/* pack[k][r] = a(r, k) for n <= BLOCK rows, zero for the others. */
+static void pack_rows(real *restrict pack, const real *restrict a, size_t a_stride, size_t n, size_t n_k)
 {
-    const size_t row = p->forward ? j : k, n_row = p->forward ? n_j : n_k, col = p->forward ? k : j,
-                 n_col = p->forward ? n_k : n_j;
-    *stride = p->w.n_in;
-    if (p->w.dtype == PMET_REAL)
-        return (const real *)p->w.data + row * p->w.n_in + col;
-    *stride = n_col;
-    for (size_t r = 0; r < n_row; r++)
-        pmet_widen(wide + r * n_col, p->w.data, p->w.dtype, (row + r) * p->w.n_in + col, n_col);
-    return wide;
-}
-
-/* One tile of outputs [j, j+n_j) of all panels. `last` [PANEL, n_j] takes the padded panel's. */
-static void multiply_tile(const struct product *p, size_t j, size_t n_j, real *last, real *wide)
-{
-    const size_t n_whole = p->n_tok / PANEL * PANEL, n_rest = p->n_tok - n_whole,
-                 step = pmet_panel_step(p->n_k);
-    memset(last, 0, PANEL * n_j * sizeof *last);
-    for (size_t r = 0; p->add && r < n_rest; r++)
-        memcpy(last + r * n_j, p->c + (n_whole + r) * p->c_stride + j, n_j * sizeof *last);
-    for (size_t k = 0; k == 0 || k < p->n_k; k += step) {
-        const size_t n_k = smaller(step, p->n_k - k);
-        const bool onto = p->add || k > 0;
-        size_t w_stride;
-        const real *w = weights(p, j, n_j, k, n_k, wide, &w_stride);
-        for (size_t t = 0; t < n_whole; t += PANEL)
-            pmet_panel(false, p->forward, PANEL, n_j, n_k, p->a + t * p->a_stride + k, p->a_stride, w,
-                       w_stride, onto, p->c + t * p->c_stride + j, p->c_stride);
-        if (n_rest > 0)
-            pmet_panel(false, p->forward, PANEL, n_j, n_k, p->pad + k, p->n_k, w, w_stride, onto, last, n_j);
+    if (n < BLOCK)
+        memset(pack, 0, n_k * BLOCK * sizeof *pack);
+    for (size_t k = 0; k < n_k; k += BLOCK) { /* squares, so that both sides stay in cache */
+        const size_t end = smaller(k + BLOCK, n_k);
+        for (size_t r = 0; r < n; r++)
+            for (size_t q = k; q < end; q++)
+                pack[q * BLOCK + r] = a[r * a_stride + q];
     }
-    for (size_t r = 0; r < n_rest; r++)
-        memcpy(p->c + (n_whole + r) * p->c_stride + j, last + r * n_j, n_j * sizeof *last);
-    for (size_t t = 0; p->bias && t < p->n_tok; t++)
-        for (size_t i = j; i < j + n_j; i++)
-            p->c[t * p->c_stride + i] += p->bias[i];
 }
 
-static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, size_t n_out,
-                                 struct pmet_error *err)
+/* pack[k][i] = x[k*stride + i] for n <= BLOCK columns, zero for the others. */
+static void pack_columns(real *restrict pack, const real *restrict x, size_t stride, size_t n, size_t n_k)
+{
+    for (size_t k = 0; k < n_k; k++)
+        for (size_t i = 0; i < BLOCK; i++)
+            pack[k * BLOCK + i] = i < n ? x[k * stride + i] : 0;
+}
+
+/* Terms [k, k+n_k) of the outputs [j, j+n_j), n_j <= TILE, as reals, in blocks of BLOCK outputs; those past the
+ * last are zero. Forward a block is [output][k] with row stride n_k + BLOCK (rows of a power of two would meet in
+ * the cache), backward [k][output]. */
+static void widen_tile(const struct product *p, size_t j, size_t n_j, size_t k, size_t n_k,
+                       real *restrict wide)
+{
+    const size_t n_in = p->w.n_in, n_all = blocks(n_j) * BLOCK, stride = n_k + BLOCK;
+    real row[TILE] = {0};
+    if (p->forward) {
+        for (size_t r = 0; r < n_j; r++)
+            pmet_widen(wide + r * stride, p->w.data, p->w.dtype, (j + r) * n_in + k, n_k);
+        memset(wide + n_j * stride, 0, (n_all - n_j) * stride * sizeof *wide);
+        return;
+    }
+    for (size_t r = 0; r < n_k; r++) {
+        pmet_widen(row, p->w.data, p->w.dtype, (k + r) * n_in + j, n_j);
+        for (size_t i = 0; i < n_all; i += BLOCK)
+            memcpy(wide + i * n_k + r * BLOCK, row + i, BLOCK * sizeof *wide);
+    }
+}
+
+/* acc[i][b][.] = outputs [j + i*BLOCK, ..) for the block b of rows; forward transposed: [output][row]. */
+static void sum_tile(const struct product *p, size_t j, size_t n_j, const real *pack, size_t n_block,
+                     block *acc, real *wide)
+{
+    const size_t step = pmet_block_step(p->n_k);
+    memset(acc, 0, blocks(n_j) * n_block * sizeof *acc);
+    for (size_t k = 0; k < p->n_k; k += step) {
+        const size_t n_k = smaller(step, p->n_k - k);
+        widen_tile(p, j, n_j, k, n_k, wide);
+        for (size_t i = 0; i < blocks(n_j); i++)
+            for (size_t b = 0; b < n_block; b++) {
+                const real *rows = pack + (b * p->n_k + k) * BLOCK;
+                if (p->forward)
+                    pmet_block(acc[i * n_block + b], wide + i * BLOCK * (n_k + BLOCK), n_k + BLOCK, 1, rows,
+                               n_k);
+                else
+                    pmet_block(acc[i * n_block + b], rows, 1, BLOCK, wide + i * BLOCK * n_k, n_k);
+            }
+    }
+}
+
+/* Outputs [j, j+n_j) of the n <= BLOCK rows from t on, to where they belong. */
+static void store_block(const struct product *p, size_t t, size_t n, size_t j, size_t n_j, block acc)
+{
+    for (size_t r = 0; r < n; r++) {
+        real *c = p->c + (t + r) * p->c_stride + j;
+        for (size_t i = 0; i < n_j; i++) {
+            const real sum = p->forward ? acc[i][r] : acc[r][i];
+            c[i] = p->add ? c[i] + sum : p->bias ? sum + p->bias[j + i] : sum;
+        }
+    }
+}
+
+static void multiply_tile(const struct product *p, size_t first, size_t n_tok, size_t j, const real *pack,
+                          block *acc, real *wide)
+{
+    const size_t n_j = smaller(TILE, p->n_out - j), n_block = blocks(n_tok);
+    sum_tile(p, j, n_j, pack, n_block, acc, wide);
+    for (size_t i = 0; i < n_j; i += BLOCK)
+        for (size_t b = 0; b < n_block; b++)
+            store_block(p, first + b * BLOCK, smaller(BLOCK, n_tok - b * BLOCK), j + i,
+                        smaller(BLOCK, n_j - i), acc[i / BLOCK * n_block + b]);
+}
+
+static enum pmet_status multiply(const struct pmet_ops *op, const struct product *p, struct pmet_error *err)
 {
     struct pmet_cpu *cpu = pmet_cpu_of(op);
-    const size_t n_tile = (n_out + TILE - 1) / TILE, n_rest = p->n_tok % PANEL;
-    const size_t n_wide = p->w.dtype == PMET_REAL ? 0 : TILE * pmet_panel_step(p->n_k);
-    if (p->n_tok == 0 || n_out == 0)
+    const size_t n_tile = (p->n_out + TILE - 1) / TILE, most = blocks(smaller(p->n_tok, GROUP)),
+                 n_acc = most * BLOCK * TILE;
+    if (p->n_tok == 0 || p->n_out == 0)
         return PMET_OK;
-    PMET_TRY(pmet_cpu_scratch(cpu, (size_t)PANEL * TILE + n_wide, n_rest ? PANEL * p->n_k : 0, err));
-    if (n_rest)
-        p->pad = padded_panel(cpu, p->a + (p->n_tok - n_rest) * p->a_stride, p->a_stride, n_rest, p->n_k);
-#pragma omp parallel for num_threads(team(cpu, n_tile)) schedule(dynamic)
-    for (size_t tile = 0; tile < n_tile; tile++) {
-        real *last = cpu->scratch[pmet_thread()];
-        multiply_tile(p, tile * TILE, smaller(TILE, n_out - tile * TILE), last, last + (size_t)PANEL * TILE);
+    PMET_TRY(
+        pmet_cpu_scratch(cpu, n_acc + TILE * (pmet_block_step(p->n_k) + BLOCK), most * BLOCK * p->n_k, err));
+    real *pack = cpu->scratch[cpu->n_thread];
+    for (size_t t = 0; t < p->n_tok; t += GROUP) {
+        const size_t n = smaller(GROUP, p->n_tok - t);
+#pragma omp parallel num_threads(team(cpu, n_tile))
+        {
+            real *own = cpu->scratch[pmet_thread()];
+#pragma omp for schedule(static)
+            for (size_t r = 0; r < n; r += BLOCK)
+                pack_rows(pack + r * p->n_k, p->a + (t + r) * p->a_stride, p->a_stride, smaller(BLOCK, n - r),
+                          p->n_k);
+#pragma omp for schedule(dynamic)
+            for (size_t tile = 0; tile < n_tile; tile++)
+                multiply_tile(p, t, n, tile * TILE, pack, (block *)own, own + n_acc);
+        }
     }
     return PMET_OK;
 }
@@ -113,45 +157,58 @@ static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, s
 static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stride, const real *x,
                                struct pmet_weight w, const real *bias, size_t n_tok, struct pmet_error *err)
 {
-    struct product p = {.c = y,
-                        .a = x,
-                        .bias = bias,
-                        .w = w,
-                        .c_stride = y_stride,
-                        .a_stride = w.n_in,
-                        .n_tok = n_tok,
-                        .n_k = w.n_in,
-                        .forward = true};
-    return multiply(op, &p, w.n_out, err);
+    const struct product p = {.c = y,
+                              .a = x,
+                              .bias = bias,
+                              .w = w,
+                              .c_stride = y_stride,
+                              .a_stride = w.n_in,
+                              .n_tok = n_tok,
+                              .n_k = w.n_in,
+                              .n_out = w.n_out,
+                              .forward = true};
+    return multiply(op, &p, err);
 }
 
 /* E30 */
 static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
                                   struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err)
 {
-    struct product p = {.c = g_x,
-                        .a = g_y,
-                        .w = w,
-                        .c_stride = w.n_in,
-                        .a_stride = g_stride,
-                        .n_tok = n_tok,
-                        .n_k = w.n_out,
-                        .add = add};
-    return multiply(op, &p, w.n_in, err);
+    const struct product p = {.c = g_x,
+                              .a = g_y,
+                              .w = w,
+                              .c_stride = w.n_in,
+                              .a_stride = g_stride,
+                              .n_tok = n_tok,
+                              .n_k = w.n_out,
+                              .n_out = w.n_in,
+                              .add = add};
+    return multiply(op, &p, err);
 }
 
-/* E66: the tile of x^T x at rows i.., columns j.. in `sum` [m, n], then added to c once: c is a sum over all
- * of the text, and every rounding against it costs. On the diagonal only the lower triangle. */
-static void gram_tile(real *c, const real *x, size_t n_tok, size_t width, size_t i, size_t j, real *sum)
+/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a sum over all of the text, and every
+ * rounding against it costs. On the diagonal only the lower triangle. */
+static void gram_tile(real *c, const real *x, size_t n_tok, size_t width, size_t i, size_t j, real *own)
 {
+    enum { N = GRAM_TILE / BLOCK };
     const size_t m = smaller(GRAM_TILE, width - i), n = smaller(GRAM_TILE, width - j),
-                 step = pmet_panel_step(n_tok);
-    for (size_t t = 0; t < n_tok; t += step)
-        pmet_panel(true, false, m, n, smaller(step, n_tok - t), x + t * width + i, width, x + t * width + j,
-                   width, t > 0, sum, n);
+                 step = pmet_block_step(n_tok);
+    block *acc = (block *)own; /* [N][N] */
+    real *left = own + GRAM_TILE * GRAM_TILE, *right = left + GRAM_TILE * step;
+    memset(acc, 0, sizeof *acc * N * N);
+    for (size_t t = 0; t < n_tok; t += step) {
+        const size_t n_k = smaller(step, n_tok - t);
+        for (size_t b = 0; b < m; b += BLOCK)
+            pack_columns(left + b * n_k, x + t * width + i + b, width, smaller(BLOCK, m - b), n_k);
+        for (size_t b = 0; b < n; b += BLOCK)
+            pack_columns(right + b * n_k, x + t * width + j + b, width, smaller(BLOCK, n - b), n_k);
+        for (size_t a = 0; a < m; a += BLOCK)
+            for (size_t b = 0; b < (i == j ? a + 1 : n); b += BLOCK)
+                pmet_block(acc[a / BLOCK * N + b / BLOCK], left + a * n_k, 1, BLOCK, right + b * n_k, n_k);
+    }
     for (size_t r = 0; r < m; r++)
         for (size_t k = 0; k < (i == j ? r + 1 : n); k++)
-            c[(i + r) * width + j + k] += sum[r * n + k];
+            c[(i + r) * width + j + k] += acc[r / BLOCK * N + k / BLOCK][r % BLOCK][k % BLOCK];
 }
 
 static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
@@ -161,7 +218,7 @@ static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, 
     const size_t n_tile = (width + GRAM_TILE - 1) / GRAM_TILE, n_pair = n_tile * (n_tile + 1) / 2;
     if (n == 0)
         return PMET_OK;
-    PMET_TRY(pmet_cpu_scratch(cpu, (size_t)GRAM_TILE * GRAM_TILE, 0, err));
+    PMET_TRY(pmet_cpu_scratch(cpu, GRAM_TILE * (GRAM_TILE + 2 * pmet_block_step(n)), 0, err));
 #pragma omp parallel for num_threads(team(cpu, n_pair)) schedule(dynamic)
     for (size_t pair = 0; pair < n_pair; pair++) {
         size_t row = 0, rest = pair; /* the pair-th tile of the lower triangle */
