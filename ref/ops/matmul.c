@@ -4,14 +4,14 @@
  * Everything is blocks of BLOCK x BLOCK sums (panel.h): BLOCK rows, the last ones padded with zeros, by BLOCK
  * outputs, over steps of terms that depend on their number alone. So a row's bits depend neither on the rows
  * beside it nor on the number of threads. Rows are packed by BLOCK, term by term, GROUP at a time; a thread
- * takes a tile of TILE outputs, widens a step of its weights into its scratch, and runs it over all rows.
+ * takes a tile of TILE outputs, widens SPAN terms of its weights into its scratch, and runs them over all rows.
  * bench/bench_matmul.c gives the rate beside that of one large sgemm. */
 #include <string.h>
 #include "ref/ops/cpu.h"
 #include "ref/ops/panel.h"
 #include "ref/ops/widen.h"
 
-enum { BLOCK = PMET_BLOCK, TILE = 4 * BLOCK, GROUP = 512, GRAM_TILE = 8 * BLOCK };
+enum { BLOCK = PMET_BLOCK, TILE = 4 * BLOCK, SPAN = 512, GROUP = 512, GRAM_TILE = 8 * BLOCK };
 
 typedef real block[BLOCK][BLOCK];
 
@@ -23,6 +23,13 @@ static size_t smaller(size_t a, size_t b)
 static size_t blocks(size_t n)
 {
     return (n + BLOCK - 1) / BLOCK;
+}
+
+/* Terms of k widened at a time: whole steps, about SPAN. */
+static size_t span(size_t k)
+{
+    const size_t step = pmet_block_step(k);
+    return step < SPAN ? SPAN / step * step : step;
 }
 
 static int team(const struct pmet_cpu *cpu, size_t n_tile)
@@ -86,19 +93,19 @@ static void widen_tile(const struct product *p, size_t j, size_t n_j, size_t k, 
 static void sum_tile(const struct product *p, size_t j, size_t n_j, const real *pack, size_t n_block,
                      block *acc, real *wide)
 {
-    const size_t step = pmet_block_step(p->n_k);
+    const size_t step = pmet_block_step(p->n_k), all = span(p->n_k);
     memset(acc, 0, blocks(n_j) * n_block * sizeof *acc);
-    for (size_t k = 0; k < p->n_k; k += step) {
-        const size_t n_k = smaller(step, p->n_k - k);
+    for (size_t k = 0; k < p->n_k; k += all) {
+        const size_t n_k = smaller(all, p->n_k - k);
         widen_tile(p, j, n_j, k, n_k, wide);
         for (size_t i = 0; i < blocks(n_j); i++)
             for (size_t b = 0; b < n_block; b++) {
                 const real *rows = pack + (b * p->n_k + k) * BLOCK;
                 if (p->forward)
                     pmet_block(acc[i * n_block + b], wide + i * BLOCK * (n_k + BLOCK), n_k + BLOCK, 1, rows,
-                               n_k);
+                               n_k, step);
                 else
-                    pmet_block(acc[i * n_block + b], rows, 1, BLOCK, wide + i * BLOCK * n_k, n_k);
+                    pmet_block(acc[i * n_block + b], rows, 1, BLOCK, wide + i * BLOCK * n_k, n_k, step);
             }
     }
 }
@@ -133,8 +140,7 @@ static enum pmet_status multiply(const struct pmet_ops *op, const struct product
                  n_acc = most * BLOCK * TILE;
     if (p->n_tok == 0 || p->n_out == 0)
         return PMET_OK;
-    PMET_TRY(
-        pmet_cpu_scratch(cpu, n_acc + TILE * (pmet_block_step(p->n_k) + BLOCK), most * BLOCK * p->n_k, err));
+    PMET_TRY(pmet_cpu_scratch(cpu, n_acc + TILE * (span(p->n_k) + BLOCK), most * BLOCK * p->n_k, err));
     real *pack = cpu->scratch[cpu->n_thread];
     for (size_t t = 0; t < p->n_tok; t += GROUP) {
         const size_t n = smaller(GROUP, p->n_tok - t);
@@ -204,7 +210,8 @@ static void gram_tile(real *c, const real *x, size_t n_tok, size_t width, size_t
             pack_columns(right + b * n_k, x + t * width + j + b, width, smaller(BLOCK, n - b), n_k);
         for (size_t a = 0; a < m; a += BLOCK)
             for (size_t b = 0; b < (i == j ? a + 1 : n); b += BLOCK)
-                pmet_block(acc[a / BLOCK * N + b / BLOCK], left + a * n_k, 1, BLOCK, right + b * n_k, n_k);
+                pmet_block(acc[a / BLOCK * N + b / BLOCK], left + a * n_k, 1, BLOCK, right + b * n_k, n_k,
+                           n_k);
     }
     for (size_t r = 0; r < m; r++)
         for (size_t k = 0; k < (i == j ? r + 1 : n); k++)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * The one product under matmul, matmul_dx and gram: a block of PMET_BLOCK x PMET_BLOCK sums over some terms,
  *     acc[i][j] += sum_k a(i,k) b(k,j) ,     a(i,k) = a[i*a_row + k*a_term],  b(k,j) = b[k*PMET_BLOCK + j]
- * The sum is one running `real`, terms ascending, a fused multiply-add each where the machine has one. Every
- * element takes these steps whatever else is in the block, so that its bits depend on its own operands alone.
- * pmet_block_naive is the definition; pmet_block gives its bits from registers.      SPEC §1.3 */
+ * Terms ascend; `step` of them go into one running `real`, a fused multiply-add each where the machine has one,
+ * which is then added to acc. Every element takes these steps whatever else is in the block, so that its bits
+ * depend on its own operands alone. pmet_block_naive is the definition; pmet_block gives its bits from registers.
+ * SPEC §1.3 */
 #ifndef PMET_REF_OPS_PANEL_H
 #define PMET_REF_OPS_PANEL_H
 
@@ -33,35 +34,43 @@ static inline real pmet_multiply_add(real a, real b, real sum)
 }
 
 static inline void pmet_block_naive(real acc[PMET_BLOCK][PMET_BLOCK], const real *a, size_t a_row,
-                                    size_t a_term, const real *b, size_t n_k)
+                                    size_t a_term, const real *b, size_t n_k, size_t step)
 {
     for (size_t i = 0; i < PMET_BLOCK; i++)
-        for (size_t j = 0; j < PMET_BLOCK; j++) {
-            real s = 0;
-            for (size_t k = 0; k < n_k; k++)
-                s = pmet_multiply_add(a[i * a_row + k * a_term], b[k * PMET_BLOCK + j], s);
-            acc[i][j] += s;
-        }
+        for (size_t j = 0; j < PMET_BLOCK; j++)
+            for (size_t k = 0; k < n_k; k += step) {
+                real s = 0;
+                for (size_t q = k; q < n_k && q < k + step; q++)
+                    s = pmet_multiply_add(a[i * a_row + q * a_term], b[q * PMET_BLOCK + j], s);
+                acc[i][j] += s;
+            }
 }
 
-static inline void pmet_block(real acc[PMET_BLOCK][PMET_BLOCK], const real *restrict a, size_t a_row,
-                              size_t a_term, const real *restrict b, size_t n_k)
+/* PMET_BLOCK_ROWS rows of it, n_k terms in one step. */
+static inline void pmet_block_rows(real acc[PMET_BLOCK_ROWS][PMET_BLOCK], const real *restrict a,
+                                   size_t a_row, size_t a_term, const real *restrict b, size_t n_k)
 {
-    for (size_t i0 = 0; i0 < PMET_BLOCK; i0 += PMET_BLOCK_ROWS) {
-        real s[PMET_BLOCK_ROWS][PMET_BLOCK];
-        const real *from = a + i0 * a_row;
+    real s[PMET_BLOCK_ROWS][PMET_BLOCK];
+    for (size_t i = 0; i < PMET_BLOCK_ROWS; i++)
+        for (size_t j = 0; j < PMET_BLOCK; j++)
+            s[i][j] = 0;
+    for (size_t k = 0; k < n_k; k++)
         for (size_t i = 0; i < PMET_BLOCK_ROWS; i++)
-            for (size_t j = 0; j < PMET_BLOCK; j++)
-                s[i][j] = 0;
-        for (size_t k = 0; k < n_k; k++)
-            for (size_t i = 0; i < PMET_BLOCK_ROWS; i++)
 #pragma omp simd
-                for (size_t j = 0; j < PMET_BLOCK; j++)
-                    s[i][j] = pmet_multiply_add(from[i * a_row + k * a_term], b[k * PMET_BLOCK + j], s[i][j]);
-        for (size_t i = 0; i < PMET_BLOCK_ROWS; i++)
             for (size_t j = 0; j < PMET_BLOCK; j++)
-                acc[i0 + i][j] += s[i][j];
-    }
+                s[i][j] = pmet_multiply_add(a[i * a_row + k * a_term], b[k * PMET_BLOCK + j], s[i][j]);
+    for (size_t i = 0; i < PMET_BLOCK_ROWS; i++)
+        for (size_t j = 0; j < PMET_BLOCK; j++)
+            acc[i][j] += s[i][j];
+}
+
+static inline void pmet_block(real acc[PMET_BLOCK][PMET_BLOCK], const real *a, size_t a_row, size_t a_term,
+                              const real *b, size_t n_k, size_t step)
+{
+    for (size_t k = 0; k < n_k; k += step)
+        for (size_t i = 0; i < PMET_BLOCK; i += PMET_BLOCK_ROWS)
+            pmet_block_rows(acc + i, a + i * a_row + k * a_term, a_row, a_term, b + k * PMET_BLOCK,
+                            n_k - k < step ? n_k - k : step);
 }
 
 /* How many of k terms go into one running sum: sixteen or more shorter sums, added in order, lose less; and 256
