@@ -80,7 +80,8 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 tests/run.sh $(TEST_SRC:%.c=build/float-san/%)
 
 .PHONY: test-long
-test-long: sanitize ## the sanitizer build of every test
+test-long: deps ## the tests under the sanitizers, with every failing call and all of the fuzz
+	@PMET_LONG=1 $(MAKE) --no-print-directory sanitize
 
 .PHONY: golden
 golden: ## remakes the goldens with PyTorch, below build/golden/, and compares (PYTHON=)

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
+#include "ref/real.h"
 #include "tests/cli.h"
 #include "tests/fault.h"
 
@@ -124,7 +125,7 @@ static void sweep(struct test *t, const struct command *c, size_t number)
     size_t n_call = 0;
     for (size_t e = 0; e < 3; e++) {
         struct fault f;
-        const size_t step = is_long() || e == 0 ? 1 : 13;
+        const size_t step = is_long() || (e == 0 && sizeof(real) == 4) ? 1 : 13;
         for (size_t k = 0;; k += step) {
             fault_begin(&f, k, errors[e]);
             const int status = cli(&f.io, "%s", c->line);
