@@ -135,8 +135,8 @@ static double distance(const double *a, const double *b, size_t n, double *max_e
     for (size_t i = 0; i < n; i++) {
         const double d = a[i] - b[i];
         if (!isfinite(d)) {
-            *max_err = INFINITY;
-            return INFINITY;
+            *max_err = HUGE_VAL;
+            return HUGE_VAL;
         }
         diff += d * d;
         norm += b[i] * b[i];
@@ -151,7 +151,7 @@ static double relative_squares(const double *a, const double *b, size_t n)
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
         const double r = (a[i] - b[i]) / fmax(fabs(b[i]), SMALLEST);
-        sum += isfinite(r) ? r * r : (double)INFINITY;
+        sum += isfinite(r) ? r * r : (double)HUGE_VAL;
     }
     return sum;
 }
@@ -261,7 +261,7 @@ double diff_median(const struct diff_job *j, const char *key)
         n += j->entry[i].has_yard && !j->entry[i].why[0] && strcmp(j->entry[i].key, key) == 0;
     double *r = n ? malloc(n * sizeof *r) : NULL;
     if (!r)
-        return n ? INFINITY : 0;
+        return n ? HUGE_VAL : 0;
     n = 0;
     for (size_t i = 0; i < j->n_entry; i++)
         if (j->entry[i].has_yard && !j->entry[i].why[0] && strcmp(j->entry[i].key, key) == 0)

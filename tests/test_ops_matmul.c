@@ -134,7 +134,7 @@ TEST(gram_adds_to_the_lower_triangle_alone)
         double *want = lab_random(&lab, width * width, 1), *got, *size = lab_zeros(&lab, width * width);
         for (size_t i = 0; i < width; i++)
             for (size_t j = i + 1; j < width; j++)
-                want[i * width + j] = NAN;
+                want[i * width + j] = (double)NAN;
         real *c = lab_inout(&lab, want, width * width);
         LAB_OK(&lab, lab.op->gram(lab.op, c, lab_in(&lab, x, n * width), n, width, &lab.err));
         got = lab_get(&lab, c, width * width);

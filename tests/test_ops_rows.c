@@ -71,10 +71,11 @@ TEST(embed_takes_rows)
 TEST(sixteen_bits_widen_exactly)
 {
     static const uint16_t f16[8] = {0x0001, 0x03ff, 0x0400, 0x7bff, 0x8000, 0x7c00, 0xfc00, 0x7e00};
-    static const double of_f16[8] = {0x1p-24, 0x3ffp-24, 0x1p-14, 65504, -0.0, HUGE_VAL, -HUGE_VAL, NAN};
+    static const double of_f16[8] = {0x1p-24, 0x3ffp-24, 0x1p-14,   65504,
+                                     -0.0,    HUGE_VAL,  -HUGE_VAL, (double)NAN};
     static const uint16_t bf16[8] = {0x0001, 0x007f, 0x0080, 0x7f7f, 0x8000, 0x7f80, 0xff80, 0x7fc0};
     static const double of_bf16[8] = {0x1p-133, 0x7fp-133, 0x1p-126,  0x1.fep127,
-                                      -0.0,     HUGE_VAL,  -HUGE_VAL, NAN};
+                                      -0.0,     HUGE_VAL,  -HUGE_VAL, (double)NAN};
     struct lab lab;
     const int32_t ids[1] = {0};
     if (!lab_open(&lab, t))
