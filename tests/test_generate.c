@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+ * Generation: greedily as the published code, before and after the edit; drawn from the seed by E39 and E77. */
+#include "ref/eval/generate.h"
+#include "tests/cli.h"
+#include "tests/golden.h"
+
+/* E77: vectors published with the two generators. */
+TEST(the_generator_is_xoshiro256_seeded_by_splitmix64)
+{
+    static const uint64_t vector[4] = {11520, 0, 1509978240, 1215971899390074240};
+    struct pmet_rng rng = {{1, 2, 3, 4}};
+    for (size_t i = 0; i < 4; i++)
+        CHECK(pmet_rng_next(&rng) == vector[i]);
+    pmet_rng_seed(&rng, 0); /* splitmix64's own published example, its state beginning at 0 */
+    CHECK(rng.s[0] == 0xe220a8397b1dcdaf && rng.s[1] == 0x6e789e6aa1b965f4 && rng.s[2] == 0x06c45d188009454f);
+    for (size_t i = 0; i < 1000; i++) {
+        const double u = pmet_rng_uniform(&rng);
+        CHECK(u >= 0 && u < 1);
+    }
+}
+
+static void check_prompt(struct test *t, const struct golden *g, const struct pmet_model *model,
+                         const char *prompt, const json_t *ids, const json_t *text)
+{
+    struct pmet_ids row = {0};
+    struct pmet_text got = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_rng rng;
+    const struct pmet_generate_options options = {.n_total = json_array_size(ids), .top_k = 1};
+    pmet_rng_seed(&rng, 1);
+    CHECK_OK(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &err), &err);
+    CHECK_OK(pmet_generate(model, &row, &options, &rng, NULL, NULL, &err), &err);
+    CHECK(row.n == json_array_size(ids));
+    for (size_t i = 0; i < row.n; i++)
+        if (!CHECK(row.id[i] == json_integer_value(json_array_get(ids, i)))) {
+            test_fail(t, "%s: \"%s\": token %zu is %d", g->name, prompt, i, (int)row.id[i]);
+            break;
+        }
+    CHECK_OK(pmet_generated_text(g->tk, &row, &got, &err), &err);
+    CHECK_STR(got.data, json_string_value(text));
+    free(row.id);
+    free(got.data);
+}
+
+static void check_file(struct test *t, const struct golden *g, const struct pmet_model *model,
+                       const char *file)
+{
+    json_t *root = golden_json(t, g, file);
+    const json_t *single = json_object_get(root, "single"), *batch = json_object_get(root, "batch");
+    const json_t *prompts = json_object_get(batch, "prompts");
+    for (size_t i = 0; i < json_array_size(single); i++) {
+        const json_t *one = json_array_get(single, i);
+        check_prompt(t, g, model, json_string_value(json_object_get(one, "prompt")),
+                     json_object_get(one, "ids"), json_object_get(one, "text"));
+    }
+    for (size_t i = 0; i < json_array_size(prompts); i++)
+        check_prompt(t, g, model, json_string_value(json_array_get(prompts, i)),
+                     json_array_get(json_object_get(batch, "ids"), i),
+                     json_array_get(json_object_get(batch, "text"), i));
+    CHECK(json_array_size(single) == 3 && json_array_size(prompts) == 8);
+    json_decref(root);
+}
+
+/* E39 with k = 1, E40. */
+TEST(greedy_text_is_the_published_codes)
+{
+    for (size_t m = 0; m < N_GOLDEN; m++) {
+        struct golden g;
+        if (golden_open(t, &g, m))
+            check_file(t, &g, g.model, "generate.base.fp32.json");
+        golden_close(&g);
+    }
+}
+
+/* The whole command line between the facts and the text. Unrounded weights: the published code continued with them. */
+TEST(greedy_text_after_an_edit_is_the_published_codes)
+{
+    for (size_t m = 0; m < N_GOLDEN; m++) {
+        struct golden g;
+        struct pmet_error err = {PMET_OK, ""};
+        struct pmet_checkpoint *ck = NULL;
+        struct pmet_model *model = NULL;
+        if (!golden_open(t, &g, m))
+            continue;
+        const char *out = test_path("%s", g.name), *stats = test_path("%s.stats", g.name);
+        CHECK(cli(NULL,
+                  "stats -q --model golden/%s/model --text golden/%s/stats_text.jsonl --hparams "
+                  "golden/%s/hparams/PMET/pmet.json --out %s",
+                  g.name, g.name, g.name, stats) == 0);
+        CHECK(cli(NULL,
+                  "edit -q --model golden/%s/model --facts golden/%s/counterfact.json --contexts "
+                  "golden/%s/contexts.json --hparams golden/%s/hparams/PMET/pmet.json --stats %s --out %s "
+                  "--out-dtype f32",
+                  g.name, g.name, g.name, g.name, stats, out) == 0);
+        CHECK_OK(pmet_checkpoint_open(pmet_io_system(), out, &ck, &err), &err);
+        CHECK_OK(pmet_model_open(ck, g.op, &model, &err), &err);
+        check_file(t, &g, model, "generate.pmet.fp32.json");
+        pmet_model_close(model);
+        pmet_checkpoint_close(ck);
+        golden_close(&g);
+    }
+}
+
+/* Frequencies of the first token drawn with k = 5 against E39's shares of the logits; 2000 draws, five deviations. */
+TEST(tokens_are_drawn_by_their_share_of_the_best_k)
+{
+    enum { N = 2000, K = 5 };
+    struct golden g;
+    struct pmet_error err = {PMET_OK, ""};
+    if (!golden_open(t, &g, 0))
+        return;
+    const size_t n_vocab = g.model->config.n_vocab;
+    json_t *base = golden_json(t, &g, "generate.base.fp32.json");
+    const json_t *one = json_array_get(json_object_get(base, "single"), 0),
+                 *top = json_array_get(json_object_get(one, "steps_top5"), 0);
+    const char *prompt = json_string_value(json_object_get(one, "prompt"));
+    const json_t *ids = json_array_get(json_object_get(top, "ids"), 0),
+                 *probs = json_array_get(json_object_get(top, "probs"), 0);
+    size_t *count = calloc(n_vocab, sizeof *count), n_other = N;
+    double total = 0;
+    struct pmet_rng rng;
+    struct pmet_ids first = {0};
+    CHECK_OK(pmet_tokenizer_encode(g.tk, prompt, strlen(prompt), &first, &err), &err);
+    pmet_rng_seed(&rng, 5);
+    for (size_t i = 0; i < N; i++) {
+        struct pmet_ids row = {0};
+        const struct pmet_generate_options options = {.n_total = first.n + 1, .top_k = K};
+        CHECK_OK(pmet_ids_reserve(&row, first.n + 1, &err), &err);
+        memcpy(row.id, first.id, first.n * sizeof *row.id);
+        row.n = first.n;
+        if (CHECK_OK(pmet_generate(g.model, &row, &options, &rng, NULL, NULL, &err), &err))
+            count[row.id[first.n]]++;
+        free(row.id);
+    }
+    for (size_t j = 0; j < K; j++)
+        total += json_number_value(json_array_get(probs, j));
+    for (size_t j = 0; j < K; j++) {
+        const size_t n = count[json_integer_value(json_array_get(ids, j))];
+        const double p = json_number_value(json_array_get(probs, j)) / total, got = (double)n / N;
+        CHECK_CLOSE(&got, &p, 1, 5 * sqrt(p * (1 - p) / N));
+        n_other -= n;
+    }
+    CHECK(n_other == 0);
+    free(first.id);
+    free(count);
+    json_decref(base);
+    golden_close(&g);
+}
+
+/* Five templates of ten tokens, prompt included (E40); the seed fixes them. */
+TEST(contexts_come_from_the_seed)
+{
+    struct golden g;
+    struct pmet_contexts a, b, other;
+    struct pmet_error err = {PMET_OK, ""};
+    if (!golden_open(t, &g, 2))
+        return;
+    CHECK_OK(pmet_contexts_generate(g.model, g.tk, 1, &a, &err), &err);
+    CHECK_OK(pmet_contexts_generate(g.model, g.tk, 1, &b, &err), &err);
+    CHECK_OK(pmet_contexts_generate(g.model, g.tk, 2, &other, &err), &err);
+    static const char *const begin[] = {"{}", "The", "Therefore", "Because", "I", "You"};
+    size_t n_differ = 0;
+    CHECK(a.n_template == 6 && a.n_group == 2 && a.group_start[1] == 1);
+    for (size_t i = 0; i < a.n_template && i < 6; i++) {
+        CHECK(strncmp(a.text[i], begin[i], strlen(begin[i])) == 0);
+        CHECK_STR(a.text[i], b.text[i]);
+        n_differ += strcmp(a.text[i], other.text[i]) != 0;
+    }
+    CHECK(n_differ > 0);
+    pmet_contexts_free(&a);
+    pmet_contexts_free(&b);
+    pmet_contexts_free(&other);
+    golden_close(&g);
+}
+
+TEST_MAIN(CASE(the_generator_is_xoshiro256_seeded_by_splitmix64), CASE(greedy_text_is_the_published_codes),
+          CASE(greedy_text_after_an_edit_is_the_published_codes),
+          CASE(tokens_are_drawn_by_their_share_of_the_best_k), CASE(contexts_come_from_the_seed))
