@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ * Command lines: what is wrong usage, what each command prints and where, exit statuses. */
+#include <jansson.h>
+#include "tests/cli.h"
+
+static const char *const commands[] = {"edit", "stats", "generate", "tokenize", "trace", "inspect", "diff"};
+
+TEST(every_command_has_its_help)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char start[64];
+        snprintf(start, sizeof start, "Usage: pmet %s ", commands[i]);
+        CHECK(cli(NULL, "%s --help", commands[i]) == 0);
+        CHECK(strncmp(cli_out(), start, strlen(start)) == 0 && strstr(cli_out(), "\nExample:\n"));
+        CHECK_STR(cli_err(), "");
+        char *own = strdup(cli_out());
+        CHECK(cli(NULL, "help %s", commands[i]) == 0);
+        CHECK_STR(cli_out(), own);
+        free(own);
+        CHECK(cli(NULL, "help") == 0 && strstr(cli_out(), commands[i]));
+    }
+    CHECK(cli(NULL, "--version") == 0);
+    CHECK_STR(cli_out(), "pmet " PMET_VERSION "\n");
+}
+
+TEST(wrong_usage_is_one_line_and_exit_2)
+{
+    static const struct {
+        const char *line, *message;
+    } wrong[] = {
+        {"", "pmet: a command is missing; see pmet --help\n"},
+        {"edti", "pmet: edti: no such command; see pmet --help\n"},
+        {"--model m", "pmet: --model: found an option; expected a command first; see pmet --help\n"},
+        {"help edti", "pmet: edti: no such command; see pmet --help\n"},
+        {"edit", "pmet edit: --model DIR is missing; see pmet edit --help\n"},
+        {"edit --model m --facts f --stats s", "pmet edit: --out DIR is missing; see pmet edit --help\n"},
+        {"edit --model m --facts f --out o", "pmet edit: --stats DIR is missing; see pmet edit --help\n"},
+        {"edit --model", "pmet edit: --model: an argument is missing; expected DIR; see pmet edit --help\n"},
+        {"edit --modle m",
+         "pmet edit: --modle: no such option, or short for more than one; see pmet edit --help\n"},
+        {"edit -x", "pmet edit: -x: no such option; see pmet edit --help\n"},
+        {"edit --limit three",
+         "pmet edit: --limit: found \"three\"; expected a whole number; see pmet edit --help\n"},
+        {"edit --limit -1",
+         "pmet edit: --limit: found \"-1\"; expected a whole number; see pmet edit --help\n"},
+        {"edit --limit 99999999999999999999", "pmet edit: --limit: found \"99999999999999999999\"; expected "
+                                              "a whole number; see pmet edit --help\n"},
+        {"edit --ridge -1",
+         "pmet edit: --ridge: found \"-1\"; expected a number not below 0; see pmet edit --help\n"},
+        {"edit --ridge nan",
+         "pmet edit: --ridge: found \"nan\"; expected a number not below 0; see pmet edit --help\n"},
+        {"edit --memory 3X",
+         "pmet edit: --memory: found \"3X\"; expected a size such as 800M or 16G; see pmet edit --help\n"},
+        {"edit --solver lu",
+         "pmet edit: --solver: found \"lu\"; expected auto|cholesky|cg; see pmet edit --help\n"},
+        {"edit --strict=yes", "pmet edit: --strict=yes: takes no argument; see pmet edit --help\n"},
+        {"edit --model m --facts f --stats s --out o --show 2",
+         "pmet edit: --show 2: needs --dry-run; see pmet edit --help\n"},
+        {"edit --model m --facts f --stats s --out o more",
+         "pmet edit: more: one argument too many; see pmet edit --help\n"},
+        {"generate --model m", "pmet generate: --prompt TEXT is missing; see pmet generate --help\n"},
+        {"generate --model m --prompt x --top-k 0",
+         "pmet generate: --top-k: found 0; expected at least 1; see pmet generate --help\n"},
+        {"generate --device tpu",
+         "pmet generate: --device: found \"tpu\"; expected auto|cpu|cuda; see pmet generate --help\n"},
+        {"tokenize --model m a b", "pmet tokenize: b: one argument too many; see pmet tokenize --help\n"},
+        {"diff a", "pmet diff: B is missing; see pmet diff --help\n"},
+        {"inspect", "pmet inspect: PATH is missing; see pmet inspect --help\n"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        const int status = cli(NULL, "%s", wrong[i].line);
+        CHECK_STR(cli_err(), wrong[i].message);
+        if (status != 2 || cli_out()[0])
+            test_fail(t, "\"%s\": exit %d, \"%s\"", wrong[i].line, status, cli_out());
+    }
+}
+
+static json_t *one_object(struct test *t)
+{
+    json_t *v = json_loads(cli_out(), JSON_REJECT_DUPLICATES, NULL);
+    CHECK(json_is_object(v));
+    return v;
+}
+
+TEST(json_is_one_object_and_quiet_is_quiet)
+{
+    const char *dir = cli_bench(t, "json", "gptj-A");
+    CHECK(cli(NULL,
+              "stats -q --json --model %s/m --text %s/text.jsonl --hparams %s/hparams.json --out %s/out", dir,
+              dir, dir, dir) == 0);
+    json_t *v = one_object(t);
+    CHECK(json_is_number(json_object_get(json_object_get(v, "seconds"), "stats")));
+    CHECK(json_integer_value(json_object_get(v, "used")) == 4);
+    CHECK_STR(cli_err(), "");
+    json_decref(v);
+    CHECK(cli(NULL, "generate -q --json --model %s/m --prompt Egypt --prompt 'The capital' --max-tokens 3",
+              dir) == 0);
+    v = one_object(t);
+    CHECK(json_array_size(json_object_get(v, "results")) == 2);
+    CHECK_STR(cli_err(), "");
+    json_decref(v);
+    CHECK(cli(NULL,
+              "edit -q --json --model %s/m --facts %s/facts.json --hparams %s/hparams.json --contexts "
+              "%s/contexts.json "
+              "--stats %s/s --limit 2 --out %s/edited",
+              dir, dir, dir, dir, dir, dir) == 0);
+    v = one_object(t);
+    static const char *const stages[] = {"load", "stats", "delta", "keys", "solve", "write"};
+    for (size_t i = 0; i < 6; i++)
+        CHECK(json_number_value(json_object_get(json_object_get(v, "seconds"), stages[i])) > 0);
+    CHECK(json_integer_value(json_object_get(v, "peak_memory_bytes")) > 0);
+    CHECK(json_integer_value(json_object_get(v, "facts")) == 2);
+    CHECK_STR(cli_err(), "");
+    json_decref(v);
+}
+
+TEST(text_is_tokenized_by_lines_and_as_json_and_back)
+{
+    static const char lines[] = "The capital of France\n\n  caf\xc3\xa9 \t x\n";
+    const char *dir = cli_bench(t, "text", "neox-A");
+    char path[600], ids[4096];
+    snprintf(path, sizeof path, "%s/lines", dir);
+    test_write_file(path, lines, strlen(lines));
+    CHECK(cli(NULL, "tokenize --model %s/m %s/lines", dir, dir) == 0);
+    snprintf(ids, sizeof ids, "%s", cli_out());
+    CHECK(strstr(ids, "\n\n"));
+    snprintf(path, sizeof path, "%s/ids", dir);
+    test_write_file(path, ids, strlen(ids));
+    CHECK(cli(NULL, "tokenize --decode --model %s/m %s/ids", dir, dir) == 0);
+    CHECK_STR(cli_out(), lines);
+    snprintf(path, sizeof path, "%s/strings.json", dir);
+    test_write_file(path, "[\"a\\nb\", \"\"]", 12);
+    CHECK(cli(NULL, "tokenize --json --model %s/m %s/strings.json", dir, dir) == 0);
+    snprintf(path, sizeof path, "%s/ids.json", dir);
+    test_write_file(path, cli_out(), strlen(cli_out()));
+    CHECK(cli(NULL, "tokenize --json --decode --model %s/m %s/ids.json", dir, dir) == 0);
+    CHECK_STR(cli_out(), "[\"a\\nb\",\"\"]\n");
+}
+
+TEST(diff_measures_in_each_of_its_ways)
+{
+    static const char g[] = "golden/gptj-A/";
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp32.safetensors", g, g) == 0);
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp64.safetensors", g, g) == 3);
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --rtol 1e-3 --atol 1e-4", g,
+              g) == 0);
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --rtol 1e-9", g, g) == 3);
+    CHECK(cli(NULL,
+              "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --yardstick "
+              "%sforward.fp32.safetensors",
+              g, g, g) == 0);
+    CHECK(cli(NULL,
+              "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --yardstick "
+              "%sforward.fp32.safetensors "
+              "--ratio 0.9",
+              g, g, g) == 3);
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %skeys.fp64.safetensors", g, g) == 3);
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp32.safetensors --require row0.logits", g,
+              g) == 0);
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp32.safetensors --require row9.logits", g,
+              g) == 3);
+    CHECK(cli(NULL, "diff %sforward.fp32.safetensors golden/neox-C/forward.fp32.safetensors --atol 1e9", g) ==
+          3);
+}
+
+TEST(colour_is_for_those_who_ask)
+{
+    setenv("NO_COLOR", "1", 1);
+    CHECK(cli(NULL, "generate --color never --model nowhere --prompt x") == 1);
+    CHECK(!strchr(cli_err(), '\033'));
+    CHECK(cli(NULL, "generate --model nowhere --prompt x") == 1);
+    CHECK(!strchr(cli_err(), '\033'));
+    CHECK(cli(NULL, "generate --color always --model nowhere --prompt x") == 1);
+    CHECK(strchr(cli_err(), '\033'));
+    unsetenv("NO_COLOR");
+}
+
+TEST_MAIN(CASE(every_command_has_its_help), CASE(wrong_usage_is_one_line_and_exit_2),
+          CASE(json_is_one_object_and_quiet_is_quiet), CASE(text_is_tokenized_by_lines_and_as_json_and_back),
+          CASE(diff_measures_in_each_of_its_ways), CASE(colour_is_for_those_who_ask))
