@@ -1,0 +1,11 @@
+#!/bin/sh
+# SPEC.md, its code and its tests name each other.
+set -u
+. tests/say.sh
+
+claim "every equation has its code and its test" tests/spec_check.sh
+claim "no file of the library prints or exits" sh -c \
+    '! grep -nE "\b(f?printf|puts|putchar|exit|abort|assert)\(" -r tensors tokenizer ref --include=*.c --include=*.h | grep -vE "snprintf|\* "'
+claim "no source file is longer than 600 lines" sh -c \
+    '! git ls-files "*.c" "*.h" "*.sh" "*.py" 2>/dev/null | grep -v tokenizer/unicode_tables.h | xargs wc -l | awk "\$2 != \"total\" && \$1 > 600" | grep .'
+close
