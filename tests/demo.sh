@@ -17,13 +17,13 @@ took=0
 total=0
 printf '\n'
 while IFS="$(printf '\t')" read -r prompt target; do
-    before=$("$pmet" generate --quiet --model $g/model --prompt "$prompt" --max-tokens 6 | tr '\n' ' ')
-    after=$("$pmet" generate --quiet --model $out/edited --prompt "$prompt" --max-tokens 6 | tr '\n' ' ')
+    before=$("$pmet" generate --quiet --model $g/model --prompt "$prompt" --max-tokens 10 | tr '\n' ' ')
+    after=$("$pmet" generate --quiet --model $out/edited --prompt "$prompt" --max-tokens 10 | tr '\n' ' ')
     target=$(printf '%s' "$target" | sed 's/^ //')
     total=$((total + 1))
     mark=' '
     case $after in "$prompt $target"*) mark='*'; took=$((took + 1)) ;; esac
     printf '%s wanted  %s %s\n  before  %s\n  after   %s\n' "$mark" "$prompt" "$target" "$before" "$after"
 done < $out/prompts.tsv
-printf '\n%d of %d facts took (*); the published code gets 4 on this model, too.\n' $took $total
+printf '\n%d of %d facts took (*); the published code gets 5 on this model, too.\n' $took $total
 printf 'Hard on purpose: "qx-Zz 77" is a string the model never saw, "yesterday" has no fact behind it; "Rome" it knew before.\n'

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Generation: greedily as the published code, before and after the edit; drawn from the seed by E39 and E77. */
 #include "ref/eval/generate.h"
+#include "ref/eval/score.h"
 #include "tests/cli.h"
 #include "tests/golden.h"
 
@@ -101,6 +102,48 @@ TEST(greedy_text_after_an_edit_is_the_published_codes)
     }
 }
 
+/* What make demo says: with the edited weights of the published code, as many facts of gptj-A take. */
+TEST(five_of_the_demos_facts_take_with_the_published_codes_weights)
+{
+    struct golden g;
+    struct golden_pair pair;
+    struct pmet_error err = {PMET_OK, ""};
+    real *W[3] = {NULL, NULL, NULL};
+    size_t n_took = 0;
+    if (!golden_open(t, &g, 0) || !golden_pair_open(t, &pair, &g, "execute.pmet"))
+        return;
+    for (size_t l = 0; l < 3; l++) {
+        char name[80];
+        size_t n = 0;
+        snprintf(name, sizeof name, "edited.transformer.h.%zu.mlp.fc_out.weight", l);
+        double *x = golden_tensor(pair.p[0], name, &n);
+        struct pmet_weight *w = pmet_model_module(g.model, PMET_MODULE_MLP, l);
+        if (!CHECK(x && n == w->n_out * w->n_in))
+            return;
+        W[l] = malloc(n * sizeof *W[l]);
+        for (size_t i = 0; i < n; i++)
+            W[l][i] = (real)x[i];
+        w->data = W[l];
+        w->dtype = PMET_REAL;
+        free(x);
+    }
+    for (size_t i = 0; i < g.facts.n_fact; i++) {
+        const struct pmet_rows_options o = {g.facts.path, g.model->config.n_ctx, g.model->config.n_vocab,
+                                            false};
+        struct pmet_fact_rows rows;
+        struct pmet_score score;
+        CHECK_OK(pmet_rows_build(g.tk, &g.facts.fact[i], &g.contexts, &o, &rows, &err), &err);
+        CHECK_OK(pmet_score_facts(g.model, &rows, 1, &score, &err), &err);
+        n_took += score.greedy;
+        pmet_rows_free(&rows);
+    }
+    CHECK(n_took == 5);
+    for (size_t l = 0; l < 3; l++)
+        free(W[l]);
+    golden_pair_close(&pair);
+    golden_close(&g);
+}
+
 /* Frequencies of the first token drawn with k = 5 against E39's shares of the logits; 2000 draws, five deviations. */
 TEST(tokens_are_drawn_by_their_share_of_the_best_k)
 {
@@ -175,4 +218,5 @@ TEST(contexts_come_from_the_seed)
 
 TEST_MAIN(CASE(the_generator_is_xoshiro256_seeded_by_splitmix64), CASE(greedy_text_is_the_published_codes),
           CASE(greedy_text_after_an_edit_is_the_published_codes),
+          CASE(five_of_the_demos_facts_take_with_the_published_codes_weights),
           CASE(tokens_are_drawn_by_their_share_of_the_best_k), CASE(contexts_come_from_the_seed))
