@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Every command with call k of the system failing, for every k; and stopped by a signal at call k. It fails in one line
- * and leaves nothing behind, or the call did not matter and the output is whole. PMET_LONG=1: every k with every error. */
+ * and leaves nothing behind, or the call did not matter and the output is whole. PMET_LONG=1: in smaller strides. */
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -125,7 +125,7 @@ static void sweep(struct test *t, const struct command *c, size_t number)
     size_t n_call = 0;
     for (size_t e = 0; e < 3; e++) {
         struct fault f;
-        const size_t step = is_long() || (e == 0 && sizeof(real) == 4) ? 1 : 13;
+        const size_t step = e == 0 && (is_long() || sizeof(real) == 4) ? 1 : is_long() ? 5 : 13;
         for (size_t k = 0;; k += step) {
             fault_begin(&f, k, errors[e]);
             const int status = cli(&f.io, "%s", c->line);
@@ -197,7 +197,7 @@ TEST(a_signal_stops_the_command_and_nothing_is_left)
         snprintf(name, sizeof name, "signal%zu", i);
         prepare(t, c, name);
         const size_t before = test_count_files(".");
-        for (size_t k = 0; k < 400; k += is_long() ? 1 : 5) {
+        for (size_t k = 0; k < 400; k += is_long() ? 2 : 7) {
             signal_to_raise = k % 2 ? SIGINT : SIGTERM;
             n_before_signal = k;
             const int status = cli(&raising, "%s", c->line);

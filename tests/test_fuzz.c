@@ -155,20 +155,19 @@ static const struct kind readers[] = {
     {"a text", "gptj-A", "text.jsonl", NULL, open_docs, NULL, 200, 5000},
 };
 static const struct kind whole[] = {
-    {"facts", "gptj-A", "facts.json", NULL, run_line, EDIT, 40, 1000},
-    {"hyper-parameters", "gptj-A", "hparams.json", NULL, run_line, EDIT, 40, 1000},
-    {"contexts", "gptj-A", "contexts.json", NULL, run_line, EDIT, 40, 1000},
+    {"facts", "gptj-A", "facts.json", NULL, run_line, EDIT, 40, 300},
+    {"hyper-parameters", "gptj-A", "hparams.json", NULL, run_line, EDIT, 40, 300},
+    {"contexts", "gptj-A", "contexts.json", NULL, run_line, EDIT, 40, 300},
     {"statistics of an edit", "gptj-A", "s/transformer.h.1.mlp.fc_out.safetensors", NULL, run_line, EDIT, 20,
-     500},
-    {"weights of an edit", "gptj-A", "m/model.safetensors", NULL, run_line, EDIT, 20, 500},
+     300},
+    {"weights of an edit", "gptj-A", "m/model.safetensors", NULL, run_line, EDIT, 20, 150},
     {"prompts", "gptj-A", "prompts.json", NULL, run_line,
      "trace --threads 1 -q --model m --prompts prompts.json --out out", 20, 500},
-    {"a text to tokenize", "gptj-A", "text.jsonl", NULL, run_line, "tokenize --model m text.jsonl", 100,
-     1000},
+    {"a text to tokenize", "gptj-A", "text.jsonl", NULL, run_line, "tokenize --model m text.jsonl", 100, 600},
     {"tensors to compare", "gptj-A", "s/transformer.h.1.mlp.fc_out.safetensors", NULL, run_line,
-     "diff m/model.safetensors s/transformer.h.1.mlp.fc_out.safetensors", 100, 1000},
+     "diff m/model.safetensors s/transformer.h.1.mlp.fc_out.safetensors", 100, 600},
     {"tensors to inspect", "gptj-A", "s/transformer.h.1.mlp.fc_out.safetensors", NULL, run_line,
-     "inspect --check s", 100, 1000},
+     "inspect --check s", 100, 600},
 };
 
 /* Damages the file of each kind; the file of the workbench becomes a link to what fuzz() writes. */
