@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "tensors/folder.h"
+#include "tensors/json.h"
 
 static const struct pmet_replacement *replacement_of(const struct pmet_replacement *r, size_t n,
                                                      const char *name)
@@ -195,25 +196,14 @@ static enum pmet_status write_index(const struct pmet_io *io, const struct pmet_
         total += t->n_elem * pmet_dtype_size(r ? r->dtype : t->dtype);
     }
     json_t *index = json_deep_copy(ck->index), *meta = json_object_get(index, "metadata");
-    char *text = NULL, *path = NULL;
-    struct pmet_out *out = NULL;
-    enum pmet_status status = PMET_OK;
+    char *path = NULL;
+    enum pmet_status status;
     if (json_is_object(meta))
         json_object_set_new(meta, "total_size", json_integer((json_int_t)total));
-    if (!index || !(text = json_dumps(index, JSON_INDENT(2)))) {
-        status = pmet_fail_memory(err, PMET_INDEX_FILE, 0);
-        goto done;
-    }
     PMET_GO(pmet_path_join(out_dir, PMET_INDEX_FILE, &path, err));
-    PMET_GO(pmet_out_open(io, path, &out, err));
-    PMET_GO(pmet_out_write(out, text, strlen(text), err));
-    PMET_GO(pmet_out_write(out, "\n", 1, err));
-    status = pmet_out_commit(out, err);
-    out = NULL;
+    status = pmet_json_save(io, path, index, 2, err);
 done:
-    pmet_out_discard(out);
     json_decref(index);
-    free(text);
     free(path);
     return status;
 }

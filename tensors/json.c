@@ -108,13 +108,13 @@ enum pmet_status pmet_json_string(const json_t *obj, const char *path, const cha
 }
 
 enum pmet_status pmet_json_save(const struct pmet_io *io, const char *path, const json_t *value,
-                                struct pmet_error *err)
+                                unsigned indent, struct pmet_error *err)
 {
-    char *text = value ? json_dumps(value, JSON_INDENT(1)) : NULL;
+    char *text = value ? json_dumps(value, JSON_INDENT(indent)) : NULL;
     struct pmet_out *out = NULL;
     enum pmet_status status;
     if (!text)
-        return pmet_fail(err, PMET_MEMORY, "%s: out of memory, or text that is not UTF-8", path);
+        return pmet_fail_memory(err, path, 0);
     PMET_GO(pmet_out_open(io, path, &out, err));
     PMET_GO(pmet_out_write(out, text, strlen(text), err));
     PMET_GO(pmet_out_write(out, "\n", 1, err));

@@ -20,9 +20,9 @@ enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, s
 enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size_t max_bytes, json_t **out,
                                 struct pmet_error *err);
 
-/* Writes a value (NULL: out of memory, when it was made) and a newline, atomically. */
+/* Writes a value (NULL: out of memory, when it was made), indented, and a newline, atomically. */
 enum pmet_status pmet_json_save(const struct pmet_io *io, const char *path, const json_t *value,
-                                struct pmet_error *err);
+                                unsigned indent, struct pmet_error *err);
 
 /* Fields of an object: wrong type or absence is refused with "PATH: KEY: found X; expected Y". */
 enum pmet_status pmet_json_size(const json_t *obj, const char *path, const char *key, size_t *out,

@@ -126,7 +126,7 @@ static enum pmet_status write_record(const struct pmet_job *j, struct pmet_error
     char *path;
     PMET_TRY(pmet_path_join(pmet_outdir_path(j->dir), PMET_RECORD_FILE, &path, err));
     json_t *record = pmet_job_record_json(j);
-    const enum pmet_status status = pmet_json_save(j->s->io, path, record, err);
+    const enum pmet_status status = pmet_json_save(j->s->io, path, record, 1, err);
     json_decref(record);
     free(path);
     return status;

@@ -176,21 +176,7 @@ enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
         if (!is_utf8(contexts->text[i]))
             return pmet_fail(err, PMET_INPUT, "%s: template %zu is not UTF-8", path, i);
     json_t *root = to_json(contexts);
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    struct pmet_out *out = NULL;
-    enum pmet_status status;
-    if (!text) {
-        status = pmet_fail_memory(err, path, 0);
-        goto done;
-    }
-    PMET_GO(pmet_out_open(io, path, &out, err));
-    PMET_GO(pmet_out_write(out, text, strlen(text), err));
-    PMET_GO(pmet_out_write(out, "\n", 1, err));
-    status = pmet_out_commit(out, err);
-    out = NULL;
-done:
-    pmet_out_discard(out);
-    free(text);
+    const enum pmet_status status = pmet_json_save(io, path, root, 1, err);
     json_decref(root);
     return status;
 }
