@@ -56,6 +56,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 tests: $(B)/pmet $(TESTS)
 
 PYTHON   ?= python3
+LONG     := build/float/tests/test_fuzz build/float/tests/test_kill build/float/tests/test_cli_faults
 SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
 ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(SCRIPTS)
 
@@ -80,8 +81,12 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 tests/run.sh $(TEST_SRC:%.c=build/float-san/%)
 
 .PHONY: test-long
-test-long: deps ## the tests under the sanitizers, with every failing call and all of the fuzz
-	@PMET_LONG=1 $(MAKE) --no-print-directory sanitize
+test-long: sanitize ## the sanitizer build of every test; then all of the fuzz, kills and failing calls
+	@$(MAKE) --no-print-directory REAL=float $(LONG)
+	@cp build/test.log build/sanitize.log
+	@PMET_LONG=1 tests/run.sh $(LONG) > build/long.out; status=$$?; cat build/long.out; \
+	    cat build/sanitize.log build/test.log | awk '{ p += $$1; f += $$3; s += $$5 } \
+	    END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'; exit $$status
 
 .PHONY: golden
 golden: ## remakes the goldens with PyTorch, below build/golden/, and compares (PYTHON=)

@@ -143,7 +143,7 @@ static const char *stats_of(struct test *t, const char *model)
         snprintf(made[i], sizeof made[i], "%s", path);
         CHECK(cli(NULL,
                   "stats -q --threads 1 --model golden/%s/model --text golden/%s/stats_text.jsonl --hparams "
-                  "golden/%s/hparams/PMET/pmet.json --samples 80 --out %s",
+                  "golden/%s/hparams/PMET/pmet.json --samples 24 --out %s",
                   model, model, model, path) == 0);
         return made[i];
     }

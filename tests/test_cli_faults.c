@@ -119,13 +119,18 @@ static void sweep(struct test *t, const struct command *c, size_t number)
 {
     static const int errors[] = {ENOSPC, EIO, EROFS};
     char name[32];
+#ifdef __SANITIZE_ADDRESS__
+    const bool is_every = is_long();
+#else
+    const bool is_every = is_long() || sizeof(real) == 4;
+#endif
     snprintf(name, sizeof name, "fault%zu", number);
     prepare(t, c, name);
     const size_t before = test_count_files(".");
     size_t n_call = 0;
     for (size_t e = 0; e < 3; e++) {
         struct fault f;
-        const size_t step = e == 0 && (is_long() || sizeof(real) == 4) ? 1 : is_long() ? 5 : 13;
+        const size_t step = e == 0 && is_every ? 1 : is_long() ? 5 : 13;
         for (size_t k = 0;; k += step) {
             fault_begin(&f, k, errors[e]);
             const int status = cli(&f.io, "%s", c->line);
