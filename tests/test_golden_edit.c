@@ -14,15 +14,16 @@ static double field(const json_t *step, const char *name)
 }
 
 /* Scalars of a whole model, judged as RMS relative to fp64. */
-#define N_FIELD 5
-static const char *const fields[N_FIELD] = {"nll_loss", "kl_loss", "weight_decay", "loss", "prob"};
+#define N_FIELD 6
+static const char *const fields[N_FIELD] = {"nll_loss", "kl_loss", "weight_decay",
+                                            "loss",     "prob",    "max_prob"};
 struct scalars {
     double error[N_FIELD], distance[N_FIELD], size[N_FIELD];
 };
 
 static void keep_scalars(struct scalars *s, const struct pmet_losses *got, const json_t *a, const json_t *b)
 {
-    const double mine[N_FIELD] = {got->nll, got->kl, got->weight_decay, got->loss, got->prob};
+    const double mine[N_FIELD] = {got->nll, got->kl, got->weight_decay, got->loss, got->prob, got->max_prob};
     for (int k = 0; k < N_FIELD; k++) {
         const double x32 = field(a, fields[k]), x64 = field(b, fields[k]);
         s->error[k] += (mine[k] - x64) * (mine[k] - x64);
@@ -50,6 +51,26 @@ static real *reals(const double *x, size_t n)
     return y;
 }
 
+/* E48: the log-probability of every label, where the golden has it in both precisions. */
+static void check_labels(struct test *t, const struct pmet_delta *p, const json_t *a, const json_t *b)
+{
+    const json_t *rows32 = json_object_get(a, "target_logprobs"),
+                 *rows64 = json_object_get(b, "target_logprobs");
+    const size_t n_row = json_array_size(rows64), n_t = json_array_size(json_array_get(rows64, 0)),
+                 n = n_row * n_t;
+    if (!rows64)
+        return;
+    double *x32 = malloc((n + 1) * sizeof *x32), *x64 = malloc((n + 1) * sizeof *x64);
+    for (size_t k = 0; k < n; k++) {
+        x32[k] = json_number_value(json_array_get(json_array_get(rows32, k / n_t), k % n_t));
+        x64[k] = json_number_value(json_array_get(json_array_get(rows64, k / n_t), k % n_t));
+    }
+    CHECK(n > 0);
+    golden_run("target_logprobs", pmet_delta_logp(p), x32, x64, n);
+    free(x32);
+    free(x64);
+}
+
 /* Loss terms (E48 to E52) and gradients (E57 to E62, through E38 and E31 to E34) at the golden's own deltas,
  * pass by pass. The published code runs every row whole: E47. */
 static void check_passes(struct test *t, struct pmet_delta *p, const struct golden_pair *pair, size_t i,
@@ -73,6 +94,7 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
                  &err);
         CHECK_OK(pmet_delta_forward(p, field(json_array_get(b, it), "nll_loss_factor"), &got, &err), &err);
         keep_scalars(sum, &got, json_array_get(a, it), json_array_get(b, it));
+        check_labels(t, p, json_array_get(a, it), json_array_get(b, it));
         const json_t *argmax = json_object_get(json_array_get(a, it), "argmax");
         for (size_t j = 0; j < json_array_size(argmax); j++)
             for (size_t s = 0; s < json_array_size(json_array_get(argmax, j)); s++)
@@ -121,6 +143,25 @@ static void keep_run(struct test *t, const struct golden_pair *pair, size_t i, c
     free(got);
 }
 
+/* E53, E56: the factor in force, and which of the two balls held a pass's update back. */
+struct passes {
+    struct test *t;
+    const json_t *steps;
+};
+static enum pmet_status see_pass(void *user, struct pmet_delta *p, size_t it,
+                                 const struct pmet_delta_step *step, bool updated, struct pmet_error *err)
+{
+    const struct passes *s = user;
+    struct test *t = s->t;
+    const json_t *a = json_array_get(s->steps, it), *mlp = json_object_get(a, "clamped_delta_mlp"),
+                 *attn = json_object_get(a, "clamped_delta_attn");
+    (void)p, (void)err;
+    CHECK(step->losses.nll_factor == field(a, "nll_loss_factor"));
+    CHECK(updated == (mlp && attn));
+    CHECK(step->clamped_mlp == json_is_true(mlp) && step->clamped_attn == json_is_true(attn));
+    return PMET_OK;
+}
+
 /* E45: the initial values, and the targets in the end. E53, E55, E56: stops, passes and updates are equal. */
 static void check_fact(struct test *t, struct golden *g, const struct pmet_fact_rows *rows,
                        const struct pmet_hparams *h, const struct golden_pair *pair, size_t i,
@@ -136,7 +177,8 @@ static void check_fact(struct test *t, struct golden *g, const struct pmet_fact_
     check_passes(t, p, pair, i, json_object_get(a, "steps"), json_object_get(b, "steps"), d, sum);
     pmet_delta_close(p);
     CHECK_OK(pmet_delta_open(g->model, rows, h, &p, &err), &err);
-    if (CHECK_OK(pmet_delta_optimise(p, &r, NULL, NULL, &err), &err)) {
+    struct passes passes = {t, json_object_get(a, "steps")};
+    if (CHECK_OK(pmet_delta_optimise(p, &r, see_pass, &passes, &err), &err)) {
         if (!CHECK(r.n_forward == (size_t)field(a, "n_forward") &&
                    r.n_updates == (size_t)field(a, "n_updates")))
             test_fail(t, "%s: fact %zu: %zu passes, stop %s; the golden has %.0f, %s", g->name, i,
@@ -228,6 +270,8 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     }
     CHECK(k == json_array_size(records(a)));
     judge_scalars(t, &sum);
+    if (strcmp(alg, "pmet") == 0)
+        golden_judge_runs(t, "target_logprobs");
     golden_judge_runs(t, "run delta_mlp");
     golden_judge_runs(t, "run delta_attn");
     golden_judge_runs(t, "run target_mlp");

@@ -114,6 +114,43 @@ TEST(ids_and_texts_equal_the_reference)
     }
 }
 
+/* E3, E4: the words of a text, byte by byte; of its normal form in NeoX (E6). */
+static void check_words(struct test *t, const char *text, size_t n, bool nfc, const json_t *expected)
+{
+    struct pmet_text normal = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    size_t at = 0;
+    CHECK_OK(nfc ? pmet_nfc(text, n, &normal, &err) : pmet_text_append(&normal, text, n, &err), &err);
+    for (size_t i = 0; i < json_array_size(expected) && at < normal.n; i++) {
+        const json_t *word = json_array_get(expected, i);
+        char *bytes = malloc(json_string_length(word) + 1);
+        size_t n_bytes = 0;
+        CHECK(pmet_from_alphabet(json_string_value(word), json_string_length(word), bytes, &n_bytes));
+        if (!CHECK(pmet_next_word(normal.data + at, normal.n - at) == n_bytes &&
+                   memcmp(normal.data + at, bytes, n_bytes) == 0))
+            test_fail(t, "\"%s\": word %zu is not \"%s\"", text, i, json_string_value(word));
+        at += n_bytes;
+        free(bytes);
+    }
+    CHECK(at == normal.n);
+    free(normal.data);
+}
+
+TEST(words_are_the_references_pretokens)
+{
+    for (size_t m = 4; m < N_MODEL; m++) {
+        json_t *root = load(t, models[m][1]), *s;
+        size_t i;
+        json_array_foreach(json_object_get(root, "strings"), i, s)
+        {
+            const json_t *text = json_object_get(s, "text");
+            check_words(t, json_string_value(text), json_string_length(text), m == 6,
+                        json_object_get(s, "pretokens"));
+        }
+        json_decref(root);
+    }
+}
+
 /* The two ways to write a tokenizer of the GPT-2 kind give the same ids. */
 TEST(vocab_and_merges_give_the_ids_of_tokenizer_json)
 {
@@ -365,8 +402,9 @@ TEST(classes_are_those_of_unicode_14)
     CHECK(n_space == 25);
 }
 
-TEST_MAIN(CASE(ids_and_texts_equal_the_reference), CASE(vocab_and_merges_give_the_ids_of_tokenizer_json),
-          CASE(decode_of_encode_gives_any_bytes_back), CASE(real_texts_round_trip),
-          CASE(long_words_are_no_trap), CASE(fast_merging_is_the_rule_on_random_words),
-          CASE(fast_merging_is_the_rule_on_every_token), CASE(fast_merging_is_the_rule_on_real_text),
-          CASE(gpt2_cases_of_an_independent_source), CASE(classes_are_those_of_unicode_14))
+TEST_MAIN(CASE(ids_and_texts_equal_the_reference), CASE(words_are_the_references_pretokens),
+          CASE(vocab_and_merges_give_the_ids_of_tokenizer_json), CASE(decode_of_encode_gives_any_bytes_back),
+          CASE(real_texts_round_trip), CASE(long_words_are_no_trap),
+          CASE(fast_merging_is_the_rule_on_random_words), CASE(fast_merging_is_the_rule_on_every_token),
+          CASE(fast_merging_is_the_rule_on_real_text), CASE(gpt2_cases_of_an_independent_source),
+          CASE(classes_are_those_of_unicode_14))
