@@ -25,7 +25,7 @@ static enum pmet_status own(struct pmet_delta *p, real **out, size_t n, struct p
 }
 
 /* Tokens of row b that matter: the KL row is read at its lookup index, and what follows it changes nothing
- * there. */
+ * there (X2). */
 static size_t row_length(const struct pmet_delta *p, size_t b)
 {
     const struct pmet_row *row = &p->rows->row[b];

@@ -3,8 +3,8 @@
  * §5.5 */
 #include "ref/edit/delta_private.h"
 
-#define LOSS_ENOUGH 0.05   /* stop below it, whatever the factor */
-#define KL_ENOUGH 0.01     /* stop when the target is the argmax and the KL term is no more */
+#define LOSS_ENOUGH 0.05   /* stop below it, whatever the factor (X3) */
+#define KL_ENOUGH 0.01     /* stop when the target is the argmax and the KL term is no more (X4) */
 #define SETTLED_FACTOR 0.1 /* of the NLL factor, once the target is the argmax */
 
 const char *pmet_stop_name(enum pmet_stop stop)
@@ -35,7 +35,7 @@ static enum pmet_status update(struct pmet_delta *p, struct pmet_delta_step *ste
 }
 
 /* E53: whether this pass is the last, and the NLL factor of the next. The order of the tests is the published
- * one. */
+ * one: equal means stand for the argmax (X5), and the last pass only measures (X6). */
 static enum pmet_stop decide(const struct pmet_hparams *h, const struct pmet_losses *now, size_t it,
                              double *phi)
 {

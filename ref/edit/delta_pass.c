@@ -73,7 +73,7 @@ static void sum_rows(const struct pmet_delta *p, double phi, struct pmet_losses 
     out->nll_factor = phi;
 }
 
-/* E50: v_weight_decay (|dm| / |m0|^2 + |da| / |a0|^2): norms over squared norms. */
+/* E50: v_weight_decay (|dm| / |m0|^2 + |da| / |a0|^2): norms over squared norms (X3). */
 static enum pmet_status weight_decay(struct pmet_delta *p, double *out, struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;

@@ -80,7 +80,7 @@ static enum pmet_status punch(struct pmet_fact *f, struct pmet_error *err)
 }
 
 /* src with every occurrence of the subject replaced: more than one is kept as published, for rows to refuse.
- */
+ * The target is the true answer, as published (X20). */
 static enum pmet_status read_zsre(const struct place *at, const json_t *r, bool alt, struct pmet_fact *f,
                                   struct pmet_error *err)
 {

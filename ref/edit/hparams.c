@@ -177,7 +177,7 @@ static enum pmet_status read_key(const char *path, const struct key *k, const js
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: mom2_dtype: found %s; expected \"float32\" or \"float64\"", path,
                          json_is_string(v) ? json_string_value(v) : pmet_json_kind(v));
-    case UNUSED: /* the published code reads it, and uses it for nothing */
+    case UNUSED: /* the published code reads it, and uses it for nothing (X23) */
         break;
     }
     return PMET_OK;
@@ -279,7 +279,7 @@ enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path, s
     return status;
 }
 
-/* What differs between the two families and sizes; the first two rows are the published files. */
+/* What differs between the two families and sizes; the first two rows are the published files (X13). */
 struct preset {
     const char *family, *block, *mlp, *attn, *ln_f, *head, *layers;
     const char *clamp, *lr, *kl, *lambda, *samples;

@@ -182,7 +182,7 @@ static enum pmet_status read_site(void *user, enum pmet_site site, size_t layer,
     return op->download(op, r->out, r->kr->at, n_row * width * sizeof(real), err);
 }
 
-/* E63 */
+/* E63: half the plain prompt as published (X7). */
 enum pmet_status pmet_keys(struct pmet_key_rows *kr, enum pmet_module module, size_t layer, real *K,
                            real *per_context, struct pmet_error *err)
 {

@@ -224,8 +224,8 @@ static enum pmet_status original(struct run *r, const char *name, struct pmet_ed
     return PMET_OK;
 }
 
-/* One module of one layer: M and R (E67, E68), K (E63), C, the solve (E69), the update (E75). `left` counts
- * the layers from this one to L. */
+/* One module of one layer: M and R (E67, E68), K (E63), C, the solve (E69), the update (E75). M is the
+ * output of L, whatever the layer (X8). `left` counts the layers from this one to L. */
 static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, size_t n, const real *Z,
                                     enum pmet_module module, size_t layer, size_t left, struct pmet_edited *e,
                                     void **dev, struct pmet_error *err)

@@ -54,7 +54,7 @@ static void strip(const char **text, size_t *n)
 }
 
 /* E42. Counted apart on prefix and " subject", as published: |tok(prefix)| + |tok(" " + strip(subject))| - 1,
- * the prefix without its last space; a subject that leads is taken as it stands. */
+ * the prefix without its last space; a subject that leads is taken as it stands (X9). */
 static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *err)
 {
     size_t n_prefix = 0, n_word, n = strlen(m->fact->subject);
@@ -108,7 +108,7 @@ static enum pmet_status check_lookup(struct maker *m, const struct pmet_row *row
     return PMET_OK;
 }
 
-/* E44: do the row's last tokens read target[:-1], after the prompt as tokenised alone? */
+/* E44: do the row's last tokens read target[:-1], after the prompt as tokenised alone (X11)? */
 static enum pmet_status check_target(struct maker *m, const struct pmet_row *row, struct pmet_error *err)
 {
     size_t n;
@@ -172,7 +172,7 @@ static enum pmet_status check_prompt(const struct maker *m, struct pmet_error *e
     return PMET_OK;
 }
 
-/* Target ids with the leading space, and the text of all but the last. */
+/* Target ids with the leading space, and the text of all but the last, cleaned up by decoding (X26). */
 static enum pmet_status make_target(struct maker *m, struct pmet_error *err)
 {
     const char *target = m->fact->target;

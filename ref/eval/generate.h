@@ -21,7 +21,7 @@ double pmet_rng_uniform(struct pmet_rng *rng); /* [0, 1), 53 bits */
 
 struct pmet_generate_options {
     size_t n_total; /* length of the whole row, prompt included, when it ends (there is no stop at eos, as
-                       published) */
+                       published: X25) */
     size_t top_k;   /* 1: greedy */
 };
 
