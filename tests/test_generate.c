@@ -65,7 +65,7 @@ static void check_file(struct test *t, const struct golden *g, const struct pmet
 /* E39 with k = 1, E40. */
 TEST(greedy_text_is_the_published_codes)
 {
-    for (size_t m = 0; m < N_GOLDEN; m++) {
+    EACH_GOLDEN (m) {
         struct golden g;
         if (golden_open(t, &g, m))
             check_file(t, &g, g.model, "generate.base.fp32.json");
@@ -76,7 +76,7 @@ TEST(greedy_text_is_the_published_codes)
 /* The whole command line between the facts and the text. Unrounded weights: the published code continued with them. */
 TEST(greedy_text_after_an_edit_is_the_published_codes)
 {
-    for (size_t m = 0; m < N_GOLDEN; m++) {
+    EACH_GOLDEN (m) {
         struct golden g;
         struct pmet_error err = {PMET_OK, ""};
         struct pmet_checkpoint *ck = NULL;

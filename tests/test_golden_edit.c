@@ -285,19 +285,19 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
 
 TEST(optimisation_pmet)
 {
-    for (size_t m = 0; m < N_GOLDEN; m++)
+    EACH_GOLDEN (m)
         check_algorithm(t, m, "pmet", "pmet", "counterfact.json");
 }
 
 TEST(optimisation_pmet_alt)
 {
-    for (size_t m = 0; m < N_GOLDEN; m++)
+    EACH_GOLDEN (m)
         check_algorithm(t, m, "pmet_alt", "pmet_alt", "counterfact.json");
 }
 
 TEST(optimisation_of_the_quirk_requests)
 {
-    for (size_t m = 0; m < N_GOLDEN; m++)
+    EACH_GOLDEN (m)
         check_algorithm(t, m, "pmet_quirk", "pmet", "quirk_requests.json");
 }
 
@@ -446,7 +446,7 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
 /* E67 to E69, E75: each layer's numbers depend on the updates before it; by Cholesky and by E73 alike. */
 TEST(edit_from_the_goldens_targets)
 {
-    for (size_t m = 0; m < N_GOLDEN; m++)
+    EACH_GOLDEN (m)
         check_edit(t, m, "pmet", "pmet", false);
 }
 
@@ -454,7 +454,7 @@ TEST(edit_from_the_goldens_targets)
  * SPEC X14. */
 TEST(edit_of_two_modules_from_the_goldens_targets)
 {
-    for (size_t m = 0; m < N_GOLDEN; m++)
+    EACH_GOLDEN (m)
         check_edit(t, m, "pmet_2mod", "pmet_2mod", m < 2);
 }
 
