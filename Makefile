@@ -56,7 +56,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 tests: $(B)/pmet $(TESTS)
 
 PYTHON   ?= python3
-LONG     := build/float/tests/test_fuzz build/float/tests/test_kill build/float/tests/test_cli_faults
+LONG     := build/float/tests/test_kill
 SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
 ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(SCRIPTS)
 
@@ -81,7 +81,7 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 tests/run.sh $(TEST_SRC:%.c=build/float-san/%)
 
 .PHONY: test-long
-test-long: sanitize ## the sanitizer build of every test; then all of the fuzz, kills and failing calls
+test-long: sanitize ## the sanitizer build of every test; then a kill at every call
 	@$(MAKE) --no-print-directory REAL=float $(LONG)
 	@cp build/test.log build/sanitize.log
 	@PMET_LONG=1 tests/run.sh $(LONG) > build/long.out; status=$$?; cat build/long.out; \
@@ -91,6 +91,11 @@ test-long: sanitize ## the sanitizer build of every test; then all of the fuzz, 
 .PHONY: golden
 golden: ## remakes the goldens with PyTorch, below build/golden/, and compares (PYTHON=)
 	@$(PYTHON) golden/dump.py --out build/golden --remake golden/gptj-A golden/gptj-C golden/neox-A golden/neox-C
+
+.PHONY: fuzz
+fuzz: deps ## thousands of damaged files of every kind, and every failing call: some ten minutes
+	@$(MAKE) --no-print-directory REAL=float tests
+	@PMET_LONG=1 tests/run.sh build/float/tests/test_fuzz build/float/tests/test_cli_faults
 
 .PHONY: spec-check
 spec-check: ## equations of SPEC.md that no source or no test cites
