@@ -50,7 +50,7 @@ struct product {
 /* pack[k][r] = a(r, k) for n <= BLOCK rows, zero for the others. */
 static void pack_rows(real *restrict pack, const real *restrict a, size_t a_stride, size_t n, size_t n_k)
 {
-    if (n < BLOCK)
+    if (n < BLOCK && n_k > 0)
         memset(pack, 0, n_k * BLOCK * sizeof *pack);
     for (size_t k = 0; k < n_k; k += BLOCK) { /* squares, so that both sides stay in cache */
         const size_t end = smaller(k + BLOCK, n_k);
