@@ -184,7 +184,7 @@ static enum pmet_status keep_initial(struct pmet_delta *p, const struct pmet_bat
     PMET_TRY(op->gather(op, p->init[MLP], s->m, &at, 1, d, err));
     PMET_TRY(op->gather(op, p->init[ATTN], s->a, &at, 1, d, err));
     for (int i = 0; i < 2; i++)
-        PMET_TRY(op->norm(op, &p->norm0[i], p->init[i], d, err));
+        PMET_TRY(op->norm(op, &p->norm0[i], p->init[i], 1, d, err));
     if (p->model->config.parallel)
         return PMET_OK;
     size_t *idx;

@@ -25,11 +25,11 @@ static enum pmet_status update(struct pmet_delta *p, struct pmet_delta_step *ste
         double norm;
         const double radius = p->hparams->clamp_norm_factor * p->norm0[i];
         PMET_TRY(op->adam(op, p->delta[i], p->g_delta[i], p->adam_m[i], p->adam_v[i], p->hparams->v_lr,
-                          p->n_update, d, err));
-        PMET_TRY(op->norm(op, &norm, p->delta[i], d, err));
+                          &p->n_update, 1, d, err));
+        PMET_TRY(op->norm(op, &norm, p->delta[i], 1, d, err));
         *clamped[i] = norm > radius;
-        if (norm > radius)
-            PMET_TRY(op->scale(op, p->delta[i], radius / norm, d, err));
+        const double back = norm > radius ? radius / norm : 1;
+        PMET_TRY(op->scale(op, p->delta[i], &back, 1, d, err));
     }
     return PMET_OK;
 }

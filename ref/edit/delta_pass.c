@@ -79,7 +79,7 @@ static enum pmet_status weight_decay(struct pmet_delta *p, double *out, struct p
     const struct pmet_ops *op = p->model->op;
     *out = 0;
     for (int i = 0; i < 2; i++) {
-        PMET_TRY(op->norm(op, &p->norm[i], p->delta[i], p->model->config.d_model, err));
+        PMET_TRY(op->norm(op, &p->norm[i], p->delta[i], 1, p->model->config.d_model, err));
         *out += p->norm[i] / (p->norm0[i] * p->norm0[i]);
     }
     *out *= p->hparams->v_weight_decay;
@@ -167,11 +167,11 @@ enum pmet_status pmet_delta_backward(struct pmet_delta *p, struct pmet_error *er
         PMET_TRY(pmet_block_dx(p->model, l, p->g_x[!side], p->g_x[side], &p->saved[l], &p->suffix.batch, &kv,
                                &p->scratch, err));
     PMET_TRY(delta_gradient(p, p->g_x[side], err));
-    for (int i = 0; i < 2; i++) /* d|delta| = delta / |delta|, taken as 0 at 0 */
-        if (p->norm[i] > 0)
-            PMET_TRY(op->axpy(op, p->g_delta[i],
-                              p->hparams->v_weight_decay / (p->norm0[i] * p->norm0[i] * p->norm[i]),
-                              p->delta[i], p->model->config.d_model, err));
+    for (int i = 0; i < 2; i++) { /* d|delta| = delta / |delta|, taken as 0 at 0 */
+        const double s =
+            p->norm[i] > 0 ? p->hparams->v_weight_decay / (p->norm0[i] * p->norm0[i] * p->norm[i]) : 0;
+        PMET_TRY(op->axpy(op, p->g_delta[i], &s, p->delta[i], 1, p->model->config.d_model, err));
+    }
     return PMET_OK;
 }
 

@@ -168,16 +168,19 @@ struct pmet_ops {
                               const size_t *which, const double *scale, size_t n, size_t n_vocab,
                               struct pmet_error *err);
 
-    /* ---- optimisation ---- */
-    enum pmet_status (*norm)(const struct pmet_ops *op, double *norm, const real *x, size_t n,
-                             struct pmet_error *err); /* Euclidean, on the host */
-    /* y += s x. */
-    enum pmet_status (*axpy)(const struct pmet_ops *op, real *y, double s, const real *x, size_t n,
-                             struct pmet_error *err);
-    enum pmet_status (*scale)(const struct pmet_ops *op, real *x, double s, size_t n, struct pmet_error *err);
-    /* One Adam step k = 1, 2, ...: m, v the moments, beta 0.9, 0.999, eps 1e-8, torch's form. */
+    /* ---- optimisation: row r of [n_row, width] is a vector of its own ---- */
+    enum pmet_status (*norm)(const struct pmet_ops *op, double *norm, const real *x, size_t n_row,
+                             size_t width, struct pmet_error *err); /* Euclidean, [n_row] on the host */
+    /* y[r] += s[r] x[r]; a row whose s is 0 keeps its bits. */
+    enum pmet_status (*axpy)(const struct pmet_ops *op, real *y, const double *s, const real *x, size_t n_row,
+                             size_t width, struct pmet_error *err);
+    /* x[r] *= s[r]; a row whose s is 1 keeps its bits. */
+    enum pmet_status (*scale)(const struct pmet_ops *op, real *x, const double *s, size_t n_row, size_t width,
+                              struct pmet_error *err);
+    /* One Adam step, of row r the k[r]-th, k from 1: m, v the moments, beta 0.9, 0.999, eps 1e-8, torch's
+     * form. */
     enum pmet_status (*adam)(const struct pmet_ops *op, real *p, const real *g, real *m, real *v, double lr,
-                             size_t k, size_t n, struct pmet_error *err);
+                             const size_t *k, size_t n_row, size_t width, struct pmet_error *err);
 
     /* ---- sums and solves ---- */
     /* The lower triangle of c [width, width] += x^T x, x [n, width]. */
