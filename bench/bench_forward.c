@@ -120,16 +120,26 @@ struct fact {
     size_t n_forward;
 };
 
+static enum pmet_status count_passes(void *user, struct pmet_delta *p, size_t k, size_t i,
+                                     const struct pmet_delta_result *r, const struct pmet_error *failure,
+                                     struct pmet_error *err)
+{
+    struct fact *f = user;
+    (void)p, (void)k, (void)i, (void)failure, (void)err;
+    f->n_forward = r->n_forward;
+    return PMET_OK;
+}
+
 static void run_delta(void *user)
 {
     struct fact *f = user;
     struct pmet_delta *p = NULL;
-    struct pmet_delta_result result;
     struct pmet_error err = {PMET_OK, ""};
-    bench_ok(pmet_delta_open(f->b->model, &f->rows, &f->h, &p, &err), &err);
-    bench_ok(pmet_delta_optimise(p, &result, NULL, NULL, &err), &err);
+    const struct pmet_delta_watch watch = {.user = f, .done = count_passes};
+    const struct pmet_delta_room room = pmet_delta_plan(f->b->model, &f->h, &f->rows, 1, SIZE_MAX);
+    bench_ok(pmet_delta_open(f->b->model, &f->h, &room, &p, &err), &err);
+    bench_ok(pmet_delta_optimise(p, &f->rows, 1, NULL, &watch, &err), &err);
     pmet_delta_close(p);
-    f->n_forward = result.n_forward;
 }
 
 static void delta(struct bench *b)

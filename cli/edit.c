@@ -18,24 +18,28 @@ static int on_progress(void *user, enum pmet_phase phase, size_t done, size_t to
     return progress_update(&j->progress, done, total);
 }
 
-static enum pmet_status on_pass(void *user, struct pmet_delta *p, size_t it,
-                                const struct pmet_delta_step *step, bool updated, struct pmet_error *err)
+static enum pmet_status on_pass(void *user, struct pmet_delta *p, size_t k, size_t fact,
+                                const struct pmet_delta_step *step, struct pmet_error *err)
 {
     struct edit_job *j = user;
     j->n_pass++;
-    snprintf(j->progress.note, sizeof j->progress.note, "  pass %zu, loss %.3g", it + 1, step->losses.loss);
+    snprintf(j->progress.note, sizeof j->progress.note, "  fact %zu pass %zu, loss %.3g", fact, step->it + 1,
+             step->losses.loss);
     PMET_TRY(check_stop(err));
     progress_update(&j->progress, j->progress.done, j->progress.total);
-    return edit_trace_pass(j, p, it, step, updated, err);
+    return edit_trace_pass(j, p, k, fact, step, err);
 }
 
-static enum pmet_status on_fact(void *user, size_t fact, struct pmet_delta *p,
-                                const struct pmet_delta_result *r, struct pmet_error *err)
+static enum pmet_status on_fact(void *user, struct pmet_delta *p, size_t k, size_t fact,
+                                const struct pmet_targets *targets, struct pmet_error *err)
 {
     struct edit_job *j = user;
+    const struct pmet_delta_result *r = &targets->fact[fact].result;
+    if (!targets->fact[fact].applied)
+        return PMET_OK;
     say_detail(j->c, "fact %zu: %s after %zu passes, loss %.4g to %.4g", fact, pmet_stop_name(r->stop),
                r->n_forward, r->first.loss, r->last.loss);
-    return edit_trace_fact(j, fact, p, err);
+    return edit_trace_fact(j, p, k, fact, err);
 }
 
 static enum pmet_status on_layer(void *user, const char *module, size_t layer, const real *K, const real *M,
@@ -55,7 +59,7 @@ static void on_note(void *user, bool warning, const char *line)
 static enum pmet_status run(struct edit_job *j, struct pmet_error *err)
 {
     const struct pmet_edit_watch watch = {
-        .user = j, .progress = on_progress, .delta = on_pass, .fact = on_fact, .layer = on_layer};
+        .user = j, .progress = on_progress, .pass = on_pass, .fact = on_fact, .layer = on_layer};
     if (j->trace)
         PMET_TRY(edit_trace_open(j, err));
     const enum pmet_status status = pmet_job_run(&j->job, &watch, err);

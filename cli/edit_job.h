@@ -10,7 +10,7 @@
 #include "cli/tensor_list.h"
 #include "ref/api/job.h"
 
-/* Steps of the fact in hand, kept until its trace is written. */
+/* Steps of a fact, kept until its trace is written. */
 struct edit_steps {
     size_t n_pass, n_update, n_grad;
     real *delta[2];                       /* [S, d] mlp, attn: after each update */
@@ -28,7 +28,7 @@ struct edit_job {
     struct progress progress;
     enum pmet_phase phase;
     size_t n_pass; /* of all facts */
-    struct edit_steps steps;
+    struct edit_steps *steps; /* [trace_facts] */
     struct tensor_list list;
 };
 
@@ -41,9 +41,10 @@ double edit_solve_flop(const struct edit_job *j, size_t n_fact);
 
 enum pmet_status edit_trace_open(struct edit_job *j, struct pmet_error *err);
 void edit_trace_close(struct edit_job *j);
-enum pmet_status edit_trace_pass(struct edit_job *j, struct pmet_delta *p, size_t it,
-                                 const struct pmet_delta_step *step, bool updated, struct pmet_error *err);
-enum pmet_status edit_trace_fact(struct edit_job *j, size_t fact, struct pmet_delta *p,
+/* Fact `fact` is the batch's k-th. */
+enum pmet_status edit_trace_pass(struct edit_job *j, struct pmet_delta *p, size_t k, size_t fact,
+                                 const struct pmet_delta_step *step, struct pmet_error *err);
+enum pmet_status edit_trace_fact(struct edit_job *j, struct pmet_delta *p, size_t k, size_t fact,
                                  struct pmet_error *err);
 enum pmet_status edit_trace_layer(struct edit_job *j, const char *module, const real *K, const real *M,
                                   const real *resid, const double *upd, size_t n_fact, size_t d_model,

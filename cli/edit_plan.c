@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
  * pmet edit --dry-run: what the edit would take. Sizes and operations are counted; the time is measured on
- * one pass of the first fact and scaled by tokens. */
+ * one pass of the first few facts and scaled by tokens. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
 #include "ref/edit/flop.h"
 
-enum { PROBE = 384 }; /* width of the factorisation that is timed */
+enum { PROBE = 384, TIMED = 4 }; /* width of the factorisation that is timed; facts */
 
 struct plan {
     size_t n_row, n_tok, longest, n_suffix, n_matrix, d_in;
-    double weights, fact, matrices, solve; /* bytes */
-    double s_delta, s_solve;               /* at most; about */
+    size_t together;                        /* facts in a batch */
+    double weights, batch, matrices, solve; /* bytes */
+    double s_delta, s_solve;                /* at most; about */
 };
 
 double edit_delta_flop(const struct edit_job *j, const size_t *n_forward)
@@ -47,24 +48,20 @@ static void count(const struct edit_job *j, struct plan *p)
 {
     const struct pmet_config *c = &j->job.s->model->config;
     const double d = (double)c->d_model, size = sizeof(real);
-    const size_t above = c->n_layer - 1 - j->job.h.layers[j->job.h.n_layer - 1];
     for (size_t i = 0; i < pmet_checkpoint_count(j->job.s->ck); i++)
         p->weights += (double)pmet_checkpoint_at(j->job.s->ck, i)->n_bytes;
     for (size_t i = 0; i < j->job.facts.n_fact; i++) {
         const struct pmet_fact_rows *r = &j->job.rows[i];
-        const double all = (double)pmet_rows_n_tok(r), suffix = (double)pmet_rows_n_suffix(r),
-                     labels = (double)((r->n_row - 1) * r->n_target + 1);
-        /* cached keys and values, what the backward needs, scratch of the first pass, logits and gradients */
-        const double bytes =
-            size * (2 * (double)above * all * d + (double)above * suffix * (5 * d + (double)c->d_ff) +
-                    all * (8 * d + 2 * (double)c->d_ff) + 2 * labels * (double)c->n_vocab);
-        p->fact = bytes > p->fact ? bytes : p->fact;
         p->n_row += r->n_row;
         p->n_tok += pmet_rows_n_tok(r);
         p->n_suffix += pmet_rows_n_suffix(r);
         for (size_t b = 0; b < r->n_row; b++)
             p->longest = r->row[b].n_tok > p->longest ? r->row[b].n_tok : p->longest;
     }
+    const struct pmet_delta_room room = pmet_delta_plan(j->job.s->model, &j->job.h, j->job.rows,
+                                                        j->job.facts.n_fact, j->job.request.max_bytes);
+    p->together = room.n_fact;
+    p->batch = (double)pmet_delta_bytes(j->job.s->model, &j->job.h, &room);
     p->n_matrix = j->job.h.n_layer * j->job.h.n_module;
     for (size_t k = 0; k < p->n_matrix; k++) {
         char name[160];
@@ -101,23 +98,29 @@ done:
     return status;
 }
 
-/* One pass of the first fact, forward and backward. */
+/* One pass of the first few facts together, forward and backward, scaled by tokens. */
 static enum pmet_status time_delta(const struct edit_job *j, struct plan *p, struct pmet_error *err)
 {
-    const struct pmet_fact_rows *first = &j->job.rows[0];
+    const struct pmet_fact_rows *rows = j->job.rows;
+    const size_t n = p->together < TIMED ? p->together : TIMED;
     const double S = (double)j->job.h.v_num_grad_steps, started = pmet_seconds();
+    double phi[TIMED], n_tok = 0, n_suffix = 0;
     struct pmet_delta *delta = NULL;
-    struct pmet_losses losses;
+    struct pmet_losses losses[TIMED];
     enum pmet_status status;
-    PMET_GO(pmet_delta_open(j->job.s->model, first, &j->job.h, &delta, err));
+    for (size_t i = 0; i < n; i++) {
+        phi[i] = j->job.h.nll_loss_factor;
+        n_tok += (double)pmet_rows_n_tok(&rows[i]);
+        n_suffix += (double)pmet_rows_n_suffix(&rows[i]);
+    }
+    PMET_GO(pmet_delta_open_with(j->job.s->model, &j->job.h, rows, n, &delta, err));
     const double opened = pmet_seconds();
-    PMET_GO(pmet_delta_forward(delta, j->job.h.nll_loss_factor, &losses, err));
+    PMET_GO(pmet_delta_forward(delta, phi, losses, err));
     const double passed = pmet_seconds();
     PMET_GO(pmet_delta_backward(delta, err));
     const double back = pmet_seconds();
-    p->s_delta = (opened - started) * (double)p->n_tok / (double)pmet_rows_n_tok(first) +
-                 (S * (passed - opened) + (S - 1) * (back - passed)) * (double)p->n_suffix /
-                     (double)pmet_rows_n_suffix(first);
+    p->s_delta = (opened - started) * (double)p->n_tok / n_tok +
+                 (S * (passed - opened) + (S - 1) * (back - passed)) * (double)p->n_suffix / n_suffix;
 done:
     pmet_delta_close(delta);
     return status;
@@ -197,14 +200,15 @@ static json_t *rows_json(const struct edit_job *j)
 
 static void plan_json(const struct edit_job *j, const struct plan *p)
 {
-    print_json(
-        json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
-                  "dry_run", 1, "facts", (json_int_t)j->job.facts.n_fact, "rows", (json_int_t)p->n_row,
-                  "tokens", (json_int_t)p->n_tok, "matrices", (json_int_t)p->n_matrix, "passes_at_most",
-                  (json_int_t)(j->job.facts.n_fact * j->job.h.v_num_grad_steps), "bytes", "weights",
-                  p->weights, "fact", p->fact, "matrices", p->matrices, "solve", p->solve, "seconds",
-                  "delta_at_most", p->s_delta, "solve", p->s_solve, "gflop", "keys", edit_keys_flop(j) * 1e-9,
-                  "solve", edit_solve_flop(j, j->job.facts.n_fact) * 1e-9, "facts_shown", rows_json(j)));
+    print_json(json_pack(
+        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
+        "dry_run", 1, "facts", (json_int_t)j->job.facts.n_fact, "rows", (json_int_t)p->n_row, "tokens",
+        (json_int_t)p->n_tok, "matrices", (json_int_t)p->n_matrix, "passes_at_most",
+        (json_int_t)(j->job.facts.n_fact * j->job.h.v_num_grad_steps), "facts_together",
+        (json_int_t)p->together, "bytes", "weights", p->weights, "batch", p->batch, "matrices", p->matrices,
+        "solve", p->solve, "seconds", "delta_at_most", p->s_delta, "solve", p->s_solve, "gflop", "keys",
+        edit_keys_flop(j) * 1e-9, "solve", edit_solve_flop(j, j->job.facts.n_fact) * 1e-9, "facts_shown",
+        rows_json(j)));
 }
 
 static void plan_text(const struct edit_job *j, const struct plan *p)
@@ -223,12 +227,12 @@ static void plan_text(const struct edit_job *j, const struct plan *p)
         pmet_job_matrix(&j->job, k, name, sizeof name);
         printf("%s%s\n", k ? "          " : "edits     ", name);
     }
-    printf("passes    %zu to %zu: 1 to %zu for each fact, one fact after the other\n", j->job.facts.n_fact,
-           j->job.facts.n_fact * j->job.h.v_num_grad_steps, j->job.h.v_num_grad_steps);
-    printf("memory    weights %s (mapped), a fact %s, edited matrices %s, the solve %s\n",
-           format_bytes(a, sizeof a, p->weights), format_bytes(b, sizeof b, p->fact),
+    printf("passes    %zu to %zu: 1 to %zu for each fact, %zu facts together\n", j->job.facts.n_fact,
+           j->job.facts.n_fact * j->job.h.v_num_grad_steps, j->job.h.v_num_grad_steps, p->together);
+    printf("memory    weights %s (mapped), the facts together %s, edited matrices %s, the solve %s\n",
+           format_bytes(a, sizeof a, p->weights), format_bytes(b, sizeof b, p->batch),
            format_bytes(d, sizeof d, p->matrices), format_bytes(e, sizeof e, p->solve));
-    printf("time      optimising at most %s (every pass made; measured on one pass of the first fact),\n"
+    printf("time      optimising at most %s (every pass made; measured on one pass of the first facts),\n"
            "          solving about %s; reading, keys and writing are not estimated\n",
            format_seconds(a, sizeof a, p->s_delta), format_seconds(b, sizeof b, p->s_solve));
     if (!j->job.request.stats)

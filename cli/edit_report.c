@@ -13,7 +13,7 @@ static double passes_gflop(const struct edit_job *j)
     if (pmet_calloc(&n_forward, j->job.facts.n_fact, sizeof *n_forward, "passes", &ignored) != PMET_OK)
         return 0;
     for (size_t i = 0; i < j->job.facts.n_fact; i++)
-        n_forward[i] = j->job.edit.fact[i].result.n_forward;
+        n_forward[i] = j->job.targets.fact[i].result.n_forward;
     const double flop = edit_delta_flop(j, n_forward);
     free(n_forward);
     return flop * 1e-9;
@@ -37,7 +37,7 @@ static void report_json(const struct edit_job *j, size_t n_greedy)
 static void print_fact(const struct edit_job *j, size_t i)
 {
     const struct pmet_fact *f = &j->job.facts.fact[i];
-    const struct pmet_fact_report *r = &j->job.edit.fact[i];
+    const struct pmet_fact_report *r = &j->job.targets.fact[i];
     printf("%6lld  %-7s %6zu  %8.4f -> %6.4f  %-6s  %s: %s%s%s\n", (long long)f->case_id,
            r->applied ? pmet_stop_name(r->result.stop) : "failed", r->result.n_forward, j->job.before[i].prob,
            j->job.after[i].prob, j->job.after[i].greedy ? "yes" : "no", f->subject,
@@ -63,9 +63,10 @@ void edit_report(const struct edit_job *j)
     for (size_t i = 0; i < j->job.facts.n_fact; i++) {
         n_before += j->job.before[i].greedy;
         n_after += j->job.after[i].greedy;
-        if (!j->job.edit.fact[i].applied)
+        if (!j->job.targets.fact[i].applied)
             say_warning(j->c, "%s: line %zu: \"%s\": left out: %s", j->job.facts.path,
-                        j->job.facts.fact[i].line, j->job.facts.fact[i].subject, j->job.edit.fact[i].failure);
+                        j->job.facts.fact[i].line, j->job.facts.fact[i].subject,
+                        j->job.targets.fact[i].failure);
     }
     if (j->json) {
         report_json(j, n_after);

@@ -10,55 +10,61 @@ static const char *const side[2] = {"mlp", "attn"};
 
 enum pmet_status edit_trace_open(struct edit_job *j, struct pmet_error *err)
 {
-    struct edit_steps *s = &j->steps;
     const size_t d = j->job.s->model->config.d_model, n = j->job.h.v_num_grad_steps;
-    real **const scalar[] = {&s->loss, &s->nll, &s->kl, &s->decay, &s->prob};
-    for (int i = 0; i < 2; i++) {
-        PMET_TRY(pmet_calloc(&s->delta[i], n * d, sizeof(real), "a trace", err));
-        PMET_TRY(pmet_calloc(&s->grad[i], GRADS * d, sizeof(real), "a trace", err));
+    if (j->trace_facts > j->job.facts.n_fact)
+        j->trace_facts = j->job.facts.n_fact;
+    PMET_TRY(pmet_calloc(&j->steps, j->trace_facts, sizeof *j->steps, "a trace", err));
+    for (size_t k = 0; k < j->trace_facts; k++) {
+        struct edit_steps *s = &j->steps[k];
+        real **const scalar[] = {&s->loss, &s->nll, &s->kl, &s->decay, &s->prob};
+        for (int i = 0; i < 2; i++) {
+            PMET_TRY(pmet_calloc(&s->delta[i], n * d, sizeof(real), "a trace", err));
+            PMET_TRY(pmet_calloc(&s->grad[i], GRADS * d, sizeof(real), "a trace", err));
+        }
+        for (size_t i = 0; i < COUNT_OF(scalar); i++)
+            PMET_TRY(pmet_calloc(scalar[i], n, sizeof(real), "a trace", err));
     }
-    for (size_t i = 0; i < COUNT_OF(scalar); i++)
-        PMET_TRY(pmet_calloc(scalar[i], n, sizeof(real), "a trace", err));
     return PMET_OK;
 }
 
 void edit_trace_close(struct edit_job *j)
 {
-    struct edit_steps *s = &j->steps;
-    for (int i = 0; i < 2; i++) {
-        free(s->delta[i]);
-        free(s->grad[i]);
+    for (size_t k = 0; j->steps && k < j->trace_facts; k++) {
+        struct edit_steps *s = &j->steps[k];
+        for (int i = 0; i < 2; i++) {
+            free(s->delta[i]);
+            free(s->grad[i]);
+        }
+        free(s->loss);
+        free(s->nll);
+        free(s->kl);
+        free(s->decay);
+        free(s->prob);
     }
-    free(s->loss);
-    free(s->nll);
-    free(s->kl);
-    free(s->decay);
-    free(s->prob);
+    free(j->steps);
 }
 
-enum pmet_status edit_trace_pass(struct edit_job *j, struct pmet_delta *p, size_t it,
-                                 const struct pmet_delta_step *step, bool updated, struct pmet_error *err)
+enum pmet_status edit_trace_pass(struct edit_job *j, struct pmet_delta *p, size_t k, size_t fact,
+                                 const struct pmet_delta_step *step, struct pmet_error *err)
 {
-    struct edit_steps *s = &j->steps;
     const size_t d = j->job.s->model->config.d_model;
-    if (!j->trace)
+    if (!j->trace || fact >= j->trace_facts)
         return PMET_OK;
-    if (it == 0) /* also after a fact that failed and left its steps behind */
-        s->n_pass = s->n_update = s->n_grad = 0;
+    struct edit_steps *s = &j->steps[fact];
     s->loss[s->n_pass] = (real)step->losses.loss;
     s->nll[s->n_pass] = (real)step->losses.nll;
     s->kl[s->n_pass] = (real)step->losses.kl;
     s->decay[s->n_pass] = (real)step->losses.weight_decay;
     s->prob[s->n_pass++] = (real)step->losses.prob;
-    if (!updated)
+    if (!step->updated)
         return PMET_OK;
-    PMET_TRY(pmet_delta_get(p, PMET_DELTA_MLP, s->delta[0] + s->n_update * d, err));
-    PMET_TRY(pmet_delta_get(p, PMET_DELTA_ATTN, s->delta[1] + s->n_update * d, err));
+    PMET_TRY(pmet_delta_get(p, k, PMET_DELTA_MLP, s->delta[0] + s->n_update * d, err));
+    PMET_TRY(pmet_delta_get(p, k, PMET_DELTA_ATTN, s->delta[1] + s->n_update * d, err));
     s->n_update++;
     if (s->n_grad == GRADS)
         return PMET_OK;
-    PMET_TRY(pmet_delta_get(p, PMET_DELTA_GRAD_MLP, s->grad[0] + s->n_grad * d, err));
-    PMET_TRY(pmet_delta_get(p, PMET_DELTA_GRAD_ATTN, s->grad[1] + s->n_grad * d, err));
+    PMET_TRY(pmet_delta_get(p, k, PMET_DELTA_GRAD_MLP, s->grad[0] + s->n_grad * d, err));
+    PMET_TRY(pmet_delta_get(p, k, PMET_DELTA_GRAD_ATTN, s->grad[1] + s->n_grad * d, err));
     s->n_grad++;
     return PMET_OK;
 }
@@ -73,19 +79,19 @@ static enum pmet_status put(struct edit_job *j, size_t fact, const char *what, c
     return list_copy(&j->list, name, PMET_REAL, rows ? 2 : 1, shape, data, err);
 }
 
-static enum pmet_status put_vectors(struct edit_job *j, size_t fact, struct pmet_delta *p, real *init,
-                                    real *delta, struct pmet_error *err)
+static enum pmet_status put_vectors(struct edit_job *j, struct pmet_delta *p, size_t k, size_t fact,
+                                    real *init, real *delta, struct pmet_error *err)
 {
     static const enum pmet_delta_field inits[2] = {PMET_DELTA_INIT_MLP, PMET_DELTA_INIT_ATTN},
                                        deltas[2] = {PMET_DELTA_MLP, PMET_DELTA_ATTN};
     const size_t d = j->job.s->model->config.d_model;
     for (int i = 0; i < 2; i++) {
-        PMET_TRY(pmet_delta_get(p, inits[i], init, err));
-        PMET_TRY(pmet_delta_get(p, deltas[i], delta, err));
+        PMET_TRY(pmet_delta_get(p, k, inits[i], init, err));
+        PMET_TRY(pmet_delta_get(p, k, deltas[i], delta, err));
         PMET_TRY(put(j, fact, "target_init_", side[i], 0, d, init, err));
         PMET_TRY(put(j, fact, "delta_", side[i], 0, d, delta, err));
-        for (size_t k = 0; k < d; k++)
-            init[k] += delta[k];
+        for (size_t v = 0; v < d; v++)
+            init[v] += delta[v];
         PMET_TRY(put(j, fact, "target_", side[i], 0, d, init, err));
     }
     return PMET_OK;
@@ -93,7 +99,7 @@ static enum pmet_status put_vectors(struct edit_job *j, size_t fact, struct pmet
 
 static enum pmet_status put_steps(struct edit_job *j, size_t fact, struct pmet_error *err)
 {
-    const struct edit_steps *s = &j->steps;
+    const struct edit_steps *s = &j->steps[fact];
     const size_t d = j->job.s->model->config.d_model;
     PMET_TRY(put(j, fact, "steps.", "loss", 0, s->n_pass, s->loss, err));
     PMET_TRY(put(j, fact, "steps.", "nll_loss", 0, s->n_pass, s->nll, err));
@@ -107,7 +113,7 @@ static enum pmet_status put_steps(struct edit_job *j, size_t fact, struct pmet_e
     return PMET_OK;
 }
 
-enum pmet_status edit_trace_fact(struct edit_job *j, size_t fact, struct pmet_delta *p,
+enum pmet_status edit_trace_fact(struct edit_job *j, struct pmet_delta *p, size_t k, size_t fact,
                                  struct pmet_error *err)
 {
     const size_t d = j->job.s->model->config.d_model, n_vocab = j->job.s->model->config.n_vocab,
@@ -119,10 +125,10 @@ enum pmet_status edit_trace_fact(struct edit_job *j, size_t fact, struct pmet_de
     if (fact < j->trace_facts) {
         PMET_GO(pmet_calloc(&a, n, sizeof *a, "a trace", err));
         PMET_GO(pmet_calloc(&b, d, sizeof *b, "a trace", err));
-        PMET_GO(put_vectors(j, fact, p, a, b, err));
-        PMET_GO(pmet_delta_get(p, PMET_DELTA_KL_INIT, a, err));
+        PMET_GO(put_vectors(j, p, k, fact, a, b, err));
+        PMET_GO(pmet_delta_get(p, k, PMET_DELTA_KL_INIT, a, err));
         PMET_GO(put(j, fact, "kl_distr_init", "", 1, n_vocab, a, err));
-        PMET_GO(pmet_delta_get(p, PMET_DELTA_KL_LAST, a, err));
+        PMET_GO(pmet_delta_get(p, k, PMET_DELTA_KL_LAST, a, err));
         PMET_GO(put(j, fact, "kl_log_probs_last", "", 1, n_vocab, a, err));
         PMET_GO(put_steps(j, fact, err));
     }

@@ -27,14 +27,14 @@ enum pmet_status made_cov_source(void *user, const char *module_name, size_t d_i
     return PMET_OK;
 }
 
-static enum pmet_status keep_fact(void *user, size_t fact, struct pmet_delta *p,
-                                  const struct pmet_delta_result *result, struct pmet_error *err)
+static enum pmet_status keep_fact(void *user, struct pmet_delta *p, size_t k, size_t i,
+                                  const struct pmet_targets *targets, struct pmet_error *err)
 {
     struct edit_run *run = user;
-    real *at = run->delta + fact * 2 * run->d;
-    (void)result;
-    PMET_TRY(pmet_delta_get(p, PMET_DELTA_MLP, at, err));
-    return pmet_delta_get(p, PMET_DELTA_ATTN, at + run->d, err);
+    real *at = run->delta + i * 2 * run->d;
+    (void)targets;
+    PMET_TRY(pmet_delta_get(p, k, PMET_DELTA_MLP, at, err));
+    return pmet_delta_get(p, k, PMET_DELTA_ATTN, at + run->d, err);
 }
 
 bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model, size_t first, size_t n,
@@ -49,18 +49,30 @@ bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model
     facts.fact += first;
     facts.n_fact = n;
     snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", g->name);
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &h, &err), &err))
+    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &h, &err), &err) ||
+        !CHECK_OK(pmet_targets_alloc(n, h.n_module, out->d, &out->targets, &err), &err))
         return false;
     const struct pmet_edit_options options = {
         .hparams = &h, .contexts = &g->contexts, .solver = solver, .max_bytes = max_bytes};
     const struct pmet_edit_watch watch = {.user = out, .fact = keep_fact};
-    return CHECK_OK(
-        pmet_edit_run(model, g->tk, &facts, &options, made_cov_source, NULL, &watch, &out->edit, &err), &err);
+    const struct pmet_rows_options o = {facts.path, model->config.n_ctx, model->config.n_vocab, false};
+    struct pmet_fact_rows *rows = calloc(n, sizeof *rows);
+    bool ok = true;
+    for (size_t i = 0; i < n; i++)
+        ok = ok && CHECK_OK(pmet_rows_build(g->tk, &facts.fact[i], &g->contexts, &o, &rows[i], &err), &err);
+    ok = ok && CHECK_OK(pmet_edit_run(model, g->tk, &facts, rows, &options, made_cov_source, NULL, &watch,
+                                      &out->targets, &out->edit, &err),
+                        &err);
+    for (size_t i = 0; i < n; i++)
+        pmet_rows_free(&rows[i]);
+    free(rows);
+    return ok;
 }
 
 void edit_run_free(struct edit_run *run)
 {
     pmet_edit_free(&run->edit);
+    pmet_targets_free(&run->targets);
     free(run->delta);
 }
 

@@ -13,6 +13,7 @@ enum pmet_status made_cov_source(void *user, const char *module_name, size_t d_i
 
 struct edit_run {
     struct pmet_edit edit;
+    struct pmet_targets targets;
     size_t n, d;
     real *delta; /* [n, 2, d] mlp, attn of each fact, as the optimisation left them */
 };

@@ -66,7 +66,7 @@ static void check_labels(struct test *t, const struct pmet_delta *p, const json_
         x64[k] = json_number_value(json_array_get(json_array_get(rows64, k / n_t), k % n_t));
     }
     CHECK(n > 0);
-    golden_run("target_logprobs", pmet_delta_logp(p), x32, x64, n);
+    golden_run("target_logprobs", pmet_delta_logp(p, 0), x32, x64, n);
     free(x32);
     free(x64);
 }
@@ -88,22 +88,24 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
     const size_t n_pass = json_array_size(b), n_grad = n_m / d < 3 ? n_m / d : 3;
     for (size_t it = 0; it < n_pass; it++) {
         struct pmet_losses got;
+        const double phi = field(json_array_get(b, it), "nll_loss_factor");
         const bool moved = it > 0 && it <= n_m / d;
         CHECK(it == 0 || moved);
-        CHECK_OK(pmet_delta_set(p, moved ? m + (it - 1) * d : NULL, moved ? at + (it - 1) * d : NULL, &err),
-                 &err);
-        CHECK_OK(pmet_delta_forward(p, field(json_array_get(b, it), "nll_loss_factor"), &got, &err), &err);
+        CHECK_OK(
+            pmet_delta_set(p, 0, moved ? m + (it - 1) * d : NULL, moved ? at + (it - 1) * d : NULL, &err),
+            &err);
+        CHECK_OK(pmet_delta_forward(p, &phi, &got, &err), &err);
         keep_scalars(sum, &got, json_array_get(a, it), json_array_get(b, it));
         check_labels(t, p, json_array_get(a, it), json_array_get(b, it));
         const json_t *argmax = json_object_get(json_array_get(a, it), "argmax");
         for (size_t j = 0; j < json_array_size(argmax); j++)
             for (size_t s = 0; s < json_array_size(json_array_get(argmax, j)); s++)
-                CHECK(pmet_delta_best(p)[j * json_array_size(json_array_get(argmax, j)) + s] ==
+                CHECK(pmet_delta_best(p, 0)[j * json_array_size(json_array_get(argmax, j)) + s] ==
                       json_integer_value(json_array_get(json_array_get(argmax, j), s)));
         if (it < n_grad) {
             CHECK_OK(pmet_delta_backward(p, &err), &err);
-            CHECK_OK(pmet_delta_get(p, PMET_DELTA_GRAD_MLP, g[0] + it * d, &err), &err);
-            CHECK_OK(pmet_delta_get(p, PMET_DELTA_GRAD_ATTN, g[1] + it * d, &err), &err);
+            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_MLP, g[0] + it * d, &err), &err);
+            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_ATTN, g[1] + it * d, &err), &err);
         }
     }
     snprintf(name, sizeof name, "%zu.steps.grad_delta_mlp", i);
@@ -118,7 +120,7 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
     free(g[1]);
 }
 
-static void keep_run(struct test *t, const struct golden_pair *pair, size_t i, const char *tensor,
+static void keep_run(struct test *t, const struct golden_pair *pair, size_t at, size_t i, const char *tensor,
                      struct pmet_delta *p, enum pmet_delta_field what, enum pmet_delta_field base, size_t n)
 {
     char name[64], group[64];
@@ -129,9 +131,9 @@ static void keep_run(struct test *t, const struct golden_pair *pair, size_t i, c
     snprintf(group, sizeof group, "run %s", tensor);
     double *a = golden_tensor(pair->p[0], name, &n32), *b = golden_tensor(pair->p[1], name, &n64),
            *got = malloc(n * sizeof *got);
-    CHECK_OK(pmet_delta_get(p, what, x, &err), &err);
+    CHECK_OK(pmet_delta_get(p, at, what, x, &err), &err);
     if (base != what)
-        CHECK_OK(pmet_delta_get(p, base, y, &err), &err);
+        CHECK_OK(pmet_delta_get(p, at, base, y, &err), &err);
     for (size_t k = 0; k < n; k++)
         got[k] = (double)(x[k] + y[k]);
     if (CHECK(a && b && n32 == n && n64 == n))
@@ -143,68 +145,91 @@ static void keep_run(struct test *t, const struct golden_pair *pair, size_t i, c
     free(got);
 }
 
-/* E53, E56: the factor in force, and which of the two balls held a pass's update back. */
-struct passes {
+/* ---- runs: all facts of a model together ---- */
+
+struct runs {
     struct test *t;
-    const json_t *steps;
+    struct golden *g;
+    const struct golden_pair *pair;
+    const struct pmet_hparams *h;
+    const json_t *a; /* the golden's records */
+    size_t n_done;
 };
-static enum pmet_status see_pass(void *user, struct pmet_delta *p, size_t it,
-                                 const struct pmet_delta_step *step, bool updated, struct pmet_error *err)
+
+/* E53, E56: the factor in force, and which of the two balls held a pass's update back. */
+static enum pmet_status see_pass(void *user, struct pmet_delta *p, size_t k, size_t i,
+                                 const struct pmet_delta_step *step, struct pmet_error *err)
 {
-    const struct passes *s = user;
+    const struct runs *s = user;
     struct test *t = s->t;
-    const json_t *a = json_array_get(s->steps, it), *mlp = json_object_get(a, "clamped_delta_mlp"),
+    const json_t *steps = json_object_get(json_array_get(s->a, i), "steps"),
+                 *a = json_array_get(steps, step->it), *mlp = json_object_get(a, "clamped_delta_mlp"),
                  *attn = json_object_get(a, "clamped_delta_attn");
-    (void)p, (void)err;
+    (void)p, (void)k, (void)err;
     CHECK(step->losses.nll_factor == field(a, "nll_loss_factor"));
-    CHECK(updated == (mlp && attn));
+    CHECK(step->updated == (mlp && attn));
     CHECK(step->clamped_mlp == json_is_true(mlp) && step->clamped_attn == json_is_true(attn));
     return PMET_OK;
 }
 
-/* E45: the initial values, and the targets in the end. E53, E55, E56: stops, passes and updates are equal. */
-static void check_fact(struct test *t, struct golden *g, const struct pmet_fact_rows *rows,
-                       const struct pmet_hparams *h, const struct golden_pair *pair, size_t i,
-                       const json_t *a, const json_t *b, struct scalars *sum)
+static void check_field(const struct runs *s, struct pmet_delta *p, size_t k, size_t i, const char *group,
+                        const char *tensor, enum pmet_delta_field field, size_t n)
 {
+    struct test *t = s->t;
+    struct pmet_error err = {PMET_OK, ""};
+    char name[64];
+    real *x = malloc(n * sizeof *x);
+    snprintf(name, sizeof name, "%zu.%s", i, tensor);
+    CHECK_OK(pmet_delta_get(p, k, field, x, &err), &err);
+    if (pmet_safetensors_find(s->pair->p[1], name))
+        golden_smooth(t, group, s->pair, name, x, n);
+    else
+        CHECK(field == PMET_DELTA_KL_INIT); /* the same for all algorithms: one file has it */
+    free(x);
+}
+
+/* E45: the initial values, and the targets in the end. E53, E55, E56: stops, passes and updates are equal. */
+static enum pmet_status see_done(void *user, struct pmet_delta *p, size_t k, size_t i,
+                                 const struct pmet_delta_result *r, const struct pmet_error *failure,
+                                 struct pmet_error *err)
+{
+    struct runs *s = user;
+    struct test *t = s->t;
+    const json_t *a = json_array_get(s->a, i);
+    const size_t d = s->g->model->config.d_model;
+    (void)err;
+    s->n_done++;
+    if (!CHECK(!failure) || !CHECK(r->n_forward == (size_t)field(a, "n_forward") &&
+                                   r->n_updates == (size_t)field(a, "n_updates")))
+        test_fail(t, "%s: fact %zu: %zu passes, stop %s; the golden has %.0f, %s", s->g->name, i,
+                  r->n_forward, pmet_stop_name(r->stop), field(a, "n_forward"),
+                  json_string_value(json_object_get(a, "stop")));
+    const char *stop = json_string_value(json_object_get(a, "stop"));
+    CHECK((r->stop == PMET_STOP_LOSS) == (strncmp(stop, "loss", 4) == 0));
+    CHECK((r->stop == PMET_STOP_MAX) ==
+          (r->n_forward == s->h->v_num_grad_steps && strstr(stop, "max") && !strstr(stop, "kl")));
+    check_field(s, p, k, i, "target_init", "target_init_mlp", PMET_DELTA_INIT_MLP, d);
+    check_field(s, p, k, i, "target_init", "target_init_attn", PMET_DELTA_INIT_ATTN, d);
+    check_field(s, p, k, i, "kl_distr_init", "kl_distr_init", PMET_DELTA_KL_INIT,
+                s->g->model->config.n_vocab);
+    keep_run(t, s->pair, k, i, "delta_mlp", p, PMET_DELTA_MLP, PMET_DELTA_MLP, d);
+    keep_run(t, s->pair, k, i, "delta_attn", p, PMET_DELTA_ATTN, PMET_DELTA_ATTN, d);
+    keep_run(t, s->pair, k, i, "target_mlp", p, PMET_DELTA_MLP, PMET_DELTA_INIT_MLP, d);
+    keep_run(t, s->pair, k, i, "target_attn", p, PMET_DELTA_ATTN, PMET_DELTA_INIT_ATTN, d);
+    return PMET_OK;
+}
+
+static void check_runs(struct runs *s, const struct pmet_fact_rows *rows, size_t n)
+{
+    struct test *t = s->t;
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_delta *p = NULL;
-    struct pmet_delta_result r;
-    const size_t d = g->model->config.d_model;
-    char name[64];
-    if (!CHECK_OK(pmet_delta_open(g->model, rows, h, &p, &err), &err))
-        return;
-    check_passes(t, p, pair, i, json_object_get(a, "steps"), json_object_get(b, "steps"), d, sum);
-    pmet_delta_close(p);
-    CHECK_OK(pmet_delta_open(g->model, rows, h, &p, &err), &err);
-    struct passes passes = {t, json_object_get(a, "steps")};
-    if (CHECK_OK(pmet_delta_optimise(p, &r, see_pass, &passes, &err), &err)) {
-        if (!CHECK(r.n_forward == (size_t)field(a, "n_forward") &&
-                   r.n_updates == (size_t)field(a, "n_updates")))
-            test_fail(t, "%s: fact %zu: %zu passes, stop %s; the golden has %.0f, %s", g->name, i,
-                      r.n_forward, pmet_stop_name(r.stop), field(a, "n_forward"),
-                      json_string_value(json_object_get(a, "stop")));
-        const char *stop = json_string_value(json_object_get(a, "stop"));
-        CHECK((r.stop == PMET_STOP_LOSS) == (strncmp(stop, "loss", 4) == 0));
-        CHECK((r.stop == PMET_STOP_MAX) ==
-              (r.n_forward == h->v_num_grad_steps && strstr(stop, "max") && !strstr(stop, "kl")));
-    }
-    real *x = malloc(g->model->config.n_vocab * sizeof *x);
-    CHECK_OK(pmet_delta_get(p, PMET_DELTA_INIT_MLP, x, &err), &err);
-    snprintf(name, sizeof name, "%zu.target_init_mlp", i);
-    golden_smooth(t, "target_init", pair, name, x, d);
-    CHECK_OK(pmet_delta_get(p, PMET_DELTA_INIT_ATTN, x, &err), &err);
-    snprintf(name, sizeof name, "%zu.target_init_attn", i);
-    golden_smooth(t, "target_init", pair, name, x, d);
-    CHECK_OK(pmet_delta_get(p, PMET_DELTA_KL_INIT, x, &err), &err);
-    snprintf(name, sizeof name, "%zu.kl_distr_init", i);
-    if (pmet_safetensors_find(pair->p[1], name))
-        golden_smooth(t, "kl_distr_init", pair, name, x, g->model->config.n_vocab);
-    keep_run(t, pair, i, "delta_mlp", p, PMET_DELTA_MLP, PMET_DELTA_MLP, d);
-    keep_run(t, pair, i, "delta_attn", p, PMET_DELTA_ATTN, PMET_DELTA_ATTN, d);
-    keep_run(t, pair, i, "target_mlp", p, PMET_DELTA_MLP, PMET_DELTA_INIT_MLP, d);
-    keep_run(t, pair, i, "target_attn", p, PMET_DELTA_ATTN, PMET_DELTA_INIT_ATTN, d);
-    free(x);
+    const struct pmet_delta_watch watch = {.user = s, .pass = see_pass, .done = see_done};
+    const struct pmet_delta_room room = pmet_delta_plan(s->g->model, s->h, rows, n, SIZE_MAX);
+    CHECK(room.n_fact == n);
+    if (CHECK_OK(pmet_delta_open(s->g->model, s->h, &room, &p, &err), &err))
+        CHECK_OK(pmet_delta_optimise(p, rows, n, NULL, &watch, &err), &err);
+    CHECK(s->n_done == n);
     pmet_delta_close(p);
 }
 
@@ -251,24 +276,29 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     snprintf(file, sizeof file, "golden/%s/%s", g.name, facts_file);
     CHECK_OK(pmet_facts_load(pmet_io_system(), file, (struct pmet_facts_options){0}, &facts, &err), &err);
     const struct pmet_rows_options o = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
+    struct pmet_fact_rows *rows = calloc(facts.n_fact, sizeof *rows);
     size_t k = 0;
     for (size_t i = 0; i < facts.n_fact; i++) {
-        struct pmet_fact_rows rows;
+        struct pmet_delta *p = NULL;
         struct pmet_error refusal = {PMET_OK, ""};
         const enum pmet_status status =
-            pmet_rows_build(g.tk, &facts.fact[i], &g.contexts, &o, &rows, &refusal);
+            pmet_rows_build(g.tk, &facts.fact[i], &g.contexts, &o, &rows[k], &refusal);
         CHECK((status == PMET_OK) ==
               (facts.fact[i].case_id < 104)); /* 104 and 105 raise in the published code */
         if (status != PMET_OK)
             continue;
         const json_t *ja = json_array_get(records(a), k), *jb = json_array_get(records(b), k);
         CHECK(json_integer_value(json_object_get(ja, "case_id")) == facts.fact[i].case_id);
-        check_rows(t, &rows, ja);
-        check_fact(t, &g, &rows, &h, &pair, k, ja, jb, &sum);
-        pmet_rows_free(&rows);
+        check_rows(t, &rows[k], ja);
+        if (CHECK_OK(pmet_delta_open_with(g.model, &h, &rows[k], 1, &p, &err), &err))
+            check_passes(t, p, &pair, k, json_object_get(ja, "steps"), json_object_get(jb, "steps"),
+                         g.model->config.d_model, &sum);
+        pmet_delta_close(p);
         k++;
     }
     CHECK(k == json_array_size(records(a)));
+    struct runs runs = {t, &g, &pair, &h, records(a), 0};
+    check_runs(&runs, rows, k);
     judge_scalars(t, &sum);
     if (strcmp(alg, "pmet") == 0)
         golden_judge_runs(t, "target_logprobs");
@@ -276,6 +306,9 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     golden_judge_runs(t, "run delta_attn");
     golden_judge_runs(t, "run target_mlp");
     golden_judge_runs(t, "run target_attn");
+    for (size_t i = 0; i < k; i++)
+        pmet_rows_free(&rows[i]);
+    free(rows);
     pmet_facts_free(&facts);
     json_decref(a);
     json_decref(b);

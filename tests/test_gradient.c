@@ -37,8 +37,8 @@ static bool problem_open(struct test *t, struct problem *q, size_t model, const 
     q->h.v_weight_decay = 0.7; /* so that each term weighs enough to be seen */
     q->h.kl_factor = 0.6;
     q->rows = made_rows(&rng, q->g.model, shape, N_ROW, N_TARGET);
-    if (!CHECK_OK(pmet_delta_open(q->g.model, &q->rows, &q->h, &q->p, &err), &err) ||
-        !CHECK_OK(pmet_delta_forward(q->p, 0.9, &q->first, &err), &err) ||
+    if (!CHECK_OK(pmet_delta_open_with(q->g.model, &q->h, &q->rows, 1, &q->p, &err), &err) ||
+        !CHECK_OK(pmet_delta_forward(q->p, &(const double){0.9}, &q->first, &err), &err) ||
         !whole_loss(t, q->g.model, &q->rows, &q->h, NULL, NULL, 0.9, NULL, &q->zero))
         return false;
     for (int i = 0; i < 2; i++) {
@@ -72,8 +72,8 @@ static void check_losses(struct test *t, const struct problem *q, const struct p
     const double a[] = {got->nll, got->weight_decay, got->prob, got->max_prob, got->loss, got->kl};
     const double b[] = {want->losses.nll,      want->losses.weight_decay, want->losses.prob,
                         want->losses.max_prob, want->losses.loss,         want->losses.kl};
-    CHECK_CLOSE(pmet_delta_logp(q->p), want->logp, (N_ROW - 1) * N_TARGET, tol);
-    CHECK_CLOSE(pmet_delta_best_logp(q->p), want->best_logp, (N_ROW - 1) * N_TARGET, tol);
+    CHECK_CLOSE(pmet_delta_logp(q->p, 0), want->logp, (N_ROW - 1) * N_TARGET, tol);
+    CHECK_CLOSE(pmet_delta_best_logp(q->p, 0), want->best_logp, (N_ROW - 1) * N_TARGET, tol);
     CHECK_CLOSE(a, b, 4, tol);
     /* the reference distribution is stored as `real` */
     CHECK_CLOSE(a + 4, b + 4, 2, tol + 20 * (sizeof(real) == 4 ? 1.2e-7 : 0));
@@ -93,8 +93,8 @@ TEST(the_loss_is_that_of_whole_rows_run_whole)
             const real *dm = which & 1 ? q.delta[0] : NULL, *da = which & 2 ? q.delta[1] : NULL;
             struct pmet_losses got;
             struct whole want;
-            CHECK_OK(pmet_delta_set(q.p, dm, da, &err), &err);
-            CHECK_OK(pmet_delta_forward(q.p, 0.3, &got, &err), &err);
+            CHECK_OK(pmet_delta_set(q.p, 0, dm, da, &err), &err);
+            CHECK_OK(pmet_delta_forward(q.p, &(const double){0.3}, &got, &err), &err);
             if (whole_loss(t, q.g.model, &q.rows, &q.h, dm, da, 0.3, q.zero.kl_lp, &want))
                 check_losses(t, &q, &got, &want);
             CHECK(got.kl > 1e-3 && got.weight_decay > 1e-3 && fabs(got.nll - q.first.nll) > 1e-3);
@@ -115,7 +115,7 @@ TEST(initial_values_are_those_of_the_plain_prompt)
         real *got = malloc(q.d * sizeof *got);
         for (int k = 0; k < 2; k++) {
             size_t n_bad = 0;
-            CHECK_OK(pmet_delta_get(q.p, k ? PMET_DELTA_INIT_ATTN : PMET_DELTA_INIT_MLP, got, &err), &err);
+            CHECK_OK(pmet_delta_get(q.p, 0, k ? PMET_DELTA_INIT_ATTN : PMET_DELTA_INIT_MLP, got, &err), &err);
             for (size_t j = 0; j < q.d; j++)
                 n_bad += (double)got[j] != (k ? q.zero.a0 : q.zero.m0)[j];
             CHECK(n_bad == 0);
@@ -139,8 +139,8 @@ static double slope(struct test *t, struct problem *q, const real *const at[2], 
         for (int i = 0; i < 2; i++)
             for (size_t j = 0; j < q->d; j++)
                 moved[i][j] = (at[i] ? at[i][j] : 0) + place[k] * step * dir[i][j];
-        CHECK_OK(pmet_delta_set(q->p, moved[0], moved[1], &err), &err);
-        CHECK_OK(pmet_delta_forward(q->p, phi, &got, &err), &err);
+        CHECK_OK(pmet_delta_set(q->p, 0, moved[0], moved[1], &err), &err);
+        CHECK_OK(pmet_delta_forward(q->p, &phi, &got, &err), &err);
         sum += weight[k] * got.loss / (12 * step);
     }
     free(moved[0]);
@@ -177,11 +177,11 @@ static void check_gradient(struct test *t, struct problem *q, int mask, double p
         g[i] = malloc(q->d * sizeof *g[i]);
         dir[i] = malloc(q->d * sizeof *dir[i]);
     }
-    CHECK_OK(pmet_delta_set(q->p, at[0], at[1], &err), &err);
-    CHECK_OK(pmet_delta_forward(q->p, phi, &losses, &err), &err);
+    CHECK_OK(pmet_delta_set(q->p, 0, at[0], at[1], &err), &err);
+    CHECK_OK(pmet_delta_forward(q->p, &phi, &losses, &err), &err);
     CHECK_OK(pmet_delta_backward(q->p, &err), &err);
-    CHECK_OK(pmet_delta_get(q->p, PMET_DELTA_GRAD_MLP, g[0], &err), &err);
-    CHECK_OK(pmet_delta_get(q->p, PMET_DELTA_GRAD_ATTN, g[1], &err), &err);
+    CHECK_OK(pmet_delta_get(q->p, 0, PMET_DELTA_GRAD_MLP, g[0], &err), &err);
+    CHECK_OK(pmet_delta_get(q->p, 0, PMET_DELTA_GRAD_ATTN, g[1], &err), &err);
     for (int n = 0; n < 8; n++) {
         const int within = n % 3 == 0 || mask != 3 ? mask : n % 3;
         double got = 0;
@@ -227,7 +227,8 @@ TEST(the_gradient_at_zero_is_that_of_the_nll)
         for (int k = 0; k < 2; k++) {
             g[k] = malloc(q.d * sizeof *g[k]);
             dir[k] = malloc(q.d * sizeof *dir[k]);
-            CHECK_OK(pmet_delta_get(q.p, k ? PMET_DELTA_GRAD_ATTN : PMET_DELTA_GRAD_MLP, g[k], &err), &err);
+            CHECK_OK(pmet_delta_get(q.p, 0, k ? PMET_DELTA_GRAD_ATTN : PMET_DELTA_GRAD_MLP, g[k], &err),
+                     &err);
         }
         choose(&rng, dir, q.d, 3, false);
         for (int k = 0; k < 2; k++)

@@ -20,7 +20,7 @@ TEST(a_fact_alone_is_optimised_as_among_others)
         for (size_t k = 0; k < n; k++) {
             if (!edit_facts(t, &g, g.model, k, 1, PMET_SOLVER_CHOLESKY, SIZE_MAX, &one))
                 return;
-            const struct pmet_delta_result *a = &one.edit.fact[0].result, *b = &all.edit.fact[k].result;
+            const struct pmet_delta_result *a = &one.targets.fact[0].result, *b = &all.targets.fact[k].result;
             CHECK(memcmp(one.delta, all.delta + 2 * k * all.d, 2 * all.d * sizeof(real)) == 0);
             CHECK(a->stop == b->stop && a->n_forward == b->n_forward && a->n_updates == b->n_updates);
             CHECK(a->last.loss == b->last.loss && a->last.prob == b->last.prob &&

@@ -70,12 +70,13 @@ static bool gradient_of(struct test *t, const struct golden *g, const struct pme
         delta[i] = (real)(0.3 * test_rng_normal(&rng));
     const bool ok =
         CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[0], &g->contexts, &o, &rows, &err), &err) &&
-        CHECK_OK(pmet_delta_open(model, &rows, h, &p, &err), &err) &&
-        CHECK_OK(pmet_delta_forward(p, 1, &l, &err), &err) &&
-        CHECK_OK(pmet_delta_set(p, delta, delta + d, &err), &err) &&
-        CHECK_OK(pmet_delta_forward(p, 1, &l, &err), &err) && CHECK_OK(pmet_delta_backward(p, &err), &err) &&
-        CHECK_OK(pmet_delta_get(p, PMET_DELTA_GRAD_MLP, grad, &err), &err) &&
-        CHECK_OK(pmet_delta_get(p, PMET_DELTA_GRAD_ATTN, grad + d, &err), &err);
+        CHECK_OK(pmet_delta_open_with(model, h, &rows, 1, &p, &err), &err) &&
+        CHECK_OK(pmet_delta_forward(p, &(const double){1}, &l, &err), &err) &&
+        CHECK_OK(pmet_delta_set(p, 0, delta, delta + d, &err), &err) &&
+        CHECK_OK(pmet_delta_forward(p, &(const double){1}, &l, &err), &err) &&
+        CHECK_OK(pmet_delta_backward(p, &err), &err) &&
+        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_MLP, grad, &err), &err) &&
+        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_ATTN, grad + d, &err), &err);
     losses[0] = l.loss;
     losses[1] = l.kl;
     pmet_delta_close(p);

@@ -29,7 +29,9 @@ enum pmet_status pmet_job_run(struct pmet_job *j, const struct pmet_edit_watch *
                                               .skip_failed = j->request.skip_failed,
                                               .max_bytes = j->request.max_bytes};
     PMET_TRY(pmet_outdir_begin(j->s->io, j->request.out, j->request.force, &j->dir, err));
-    return pmet_edit_run(j->s->model, j->s->tk, &j->facts, &options, pmet_job_cov, j, watch, &j->edit, err);
+    PMET_TRY(pmet_targets_alloc(j->facts.n_fact, j->h.n_module, j->s->model->config.d_model, &j->targets, err));
+    return pmet_edit_run(j->s->model, j->s->tk, &j->facts, j->rows, &options, pmet_job_cov, j, watch, &j->targets,
+                         &j->edit, err);
 }
 
 enum pmet_status pmet_job_commit(struct pmet_job *j, struct pmet_error *err)
@@ -55,8 +57,8 @@ void pmet_job_free(struct pmet_job *j)
     for (size_t i = 0; j->rows && i < j->facts.n_fact; i++)
         pmet_rows_free(&j->rows[i]);
     free(j->rows);
-    if (j->edit.fact)
-        pmet_edit_free(&j->edit);
+    pmet_targets_free(&j->targets);
+    pmet_edit_free(&j->edit);
     pmet_contexts_free(&j->contexts);
     pmet_facts_free(&j->facts);
     free(j->ancestor);

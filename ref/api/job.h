@@ -54,6 +54,7 @@ struct pmet_job {
     size_t *cov_count; /* tokens */
     char *tmpl;        /* hyper-parameters to start from, where there were none */
     /* results */
+    struct pmet_targets targets;
     struct pmet_edit edit;
     struct pmet_outdir *dir;
     struct pmet_written *written; /* [n_edited] */

@@ -69,7 +69,7 @@ json_t *pmet_job_facts_json(const struct pmet_job *j)
     json_t *list = json_array();
     for (size_t i = 0; i < j->facts.n_fact; i++) {
         const struct pmet_fact *f = &j->facts.fact[i];
-        const struct pmet_fact_report *r = &j->edit.fact[i];
+        const struct pmet_fact_report *r = &j->targets.fact[i];
         json_t *line = json_pack(
             "{s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:b}", "case_id",
             (json_int_t)f->case_id, "prompt", f->prompt, "subject", f->subject, "target", f->target,

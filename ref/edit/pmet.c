@@ -23,7 +23,6 @@ struct run {
     void *cov_user;
     struct pmet_edit *out;
     enum pmet_module module[2]; /* what hparams' modules are */
-    enum pmet_module target[2]; /* whose target each gets */
 };
 
 static enum pmet_status tell(const struct run *r, enum pmet_phase phase, size_t done, size_t total,
@@ -34,138 +33,11 @@ static enum pmet_status tell(const struct run *r, enum pmet_phase phase, size_t 
     return PMET_OK;
 }
 
-static enum pmet_status check_name(const struct pmet_hparams *h, const char *key, const char *found,
-                                   const char *expected, struct pmet_error *err)
-{
-    if (strcmp(found, expected) == 0)
-        return PMET_OK;
-    return pmet_fail(err, PMET_INPUT, "%s: %s: found \"%s\"; this model has \"%s\"", h->path, key, found,
-                     expected);
-}
-
-enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct pmet_model *model,
-                                    struct pmet_error *err)
-{
-    const struct pmet_config *c = &model->config;
-    const bool gptj = c->family == PMET_GPTJ;
-    if (h->layers[h->n_layer - 1] >= c->n_layer)
-        return pmet_fail(err, PMET_INPUT, "%s: layers: found %zu; the model's last is %zu", h->path,
-                         h->layers[h->n_layer - 1], c->n_layer - 1);
-    if (h->v_loss_layer + 1 != c->n_layer)
-        return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: v_loss_layer: found %zu; expected the model's last layer, %zu", h->path,
-                         h->v_loss_layer, c->n_layer - 1);
-    PMET_TRY(check_name(h, "mlp_module_tmp", h->mlp_module_tmp,
-                        pmet_module_template(c->family, PMET_MODULE_MLP), err));
-    PMET_TRY(check_name(h, "attn_module_tmp", h->attn_module_tmp,
-                        pmet_module_template(c->family, PMET_MODULE_ATTN), err));
-    PMET_TRY(check_name(h, "layer_module_tmp", h->layer_module_tmp,
-                        gptj ? "transformer.h.{}" : "gpt_neox.layers.{}", err));
-    PMET_TRY(check_name(h, "ln_f_module", h->ln_f_module,
-                        gptj ? "transformer.ln_f" : "gpt_neox.final_layer_norm", err));
-    PMET_TRY(check_name(h, "lm_head_module", h->lm_head_module, gptj ? "lm_head" : "embed_out", err));
-    for (size_t q = 0; q < h->n_module; q++)
-        if (strcmp(h->rewrite_module_tmps[q], pmet_module_template(c->family, PMET_MODULE_ATTN)) != 0)
-            PMET_TRY(check_name(h, "rewrite_module_tmps", h->rewrite_module_tmps[q],
-                                pmet_module_template(c->family, PMET_MODULE_MLP), err));
-    return PMET_OK;
-}
-
-enum pmet_module pmet_hparams_module(const struct pmet_hparams *h, const struct pmet_model *model, size_t q)
-{
-    const char *attn = pmet_module_template(model->config.family, PMET_MODULE_ATTN);
-    return strcmp(h->rewrite_module_tmps[q], attn) == 0 ? PMET_MODULE_ATTN : PMET_MODULE_MLP;
-}
-
 static void resolve_modules(struct run *r)
 {
     const struct pmet_hparams *h = r->options->hparams;
     for (size_t q = 0; q < h->n_module; q++)
         r->module[q] = pmet_hparams_module(h, r->model, q);
-    /* As published (SPEC X27): a module gets attention's target if its name holds "attn", which NeoX's
-     * attention.dense does not. */
-    for (size_t q = 0; q < h->n_module; q++)
-        r->target[q] = strstr(h->rewrite_module_tmps[q], "attn") ? PMET_MODULE_ATTN : PMET_MODULE_MLP;
-}
-
-/* ---- targets: SPEC §5 ---- */
-
-/* E45: z = m0 + delta_mlp (or a0 + delta_attn), each added once in the model's precision. */
-static enum pmet_status read_target(struct run *r, struct pmet_delta *p, enum pmet_module module, real *z,
-                                    struct pmet_error *err)
-{
-    const size_t d = r->model->config.d_model;
-    const bool mlp = module == PMET_MODULE_MLP;
-    real *delta;
-    PMET_TRY(pmet_calloc(&delta, d, sizeof *delta, "a target", err));
-    enum pmet_status status = pmet_delta_get(p, mlp ? PMET_DELTA_INIT_MLP : PMET_DELTA_INIT_ATTN, z, err);
-    if (status == PMET_OK)
-        status = pmet_delta_get(p, mlp ? PMET_DELTA_MLP : PMET_DELTA_ATTN, delta, err);
-    for (size_t i = 0; status == PMET_OK && i < d; i++)
-        z[i] += delta[i];
-    free(delta);
-    return status;
-}
-
-static enum pmet_status optimise_fact(struct run *r, const struct pmet_tokenizer *tk,
-                                      const struct pmet_facts *facts, size_t i,
-                                      const struct pmet_rows_options *rows_options, real **Z,
-                                      struct pmet_error *err)
-{
-    const size_t d = r->model->config.d_model;
-    struct pmet_fact_report *report = &r->out->fact[i];
-    struct pmet_fact_rows rows = {0};
-    struct pmet_delta *p = NULL;
-    enum pmet_status status;
-    PMET_GO(pmet_rows_build(tk, &facts->fact[i], r->options->contexts, rows_options, &rows, err));
-    report->odd_lookup = rows.odd_lookup;
-    report->odd_target = rows.odd_target;
-    PMET_GO(pmet_delta_open(r->model, &rows, r->options->hparams, &p, err));
-    PMET_GO(pmet_delta_optimise(p, &report->result, r->watch ? r->watch->delta : NULL,
-                                r->watch ? r->watch->user : NULL, err));
-    if (r->watch && r->watch->fact)
-        PMET_GO(r->watch->fact(r->watch->user, i, p, &report->result, err));
-    for (size_t q = 0; q < r->options->hparams->n_module; q++)
-        PMET_GO(read_target(r, p, r->target[q], Z[q] + r->out->n_applied * d, err));
-    report->applied = true;
-    r->out->n_applied++;
-done:
-    pmet_delta_close(p);
-    pmet_rows_free(&rows);
-    return status;
-}
-
-/* E54: a fact whose numbers break is named, with the weight that broke them if one did; --skip-failed leaves
- * it out. */
-static enum pmet_status settle_failure(struct run *r, const struct pmet_facts *facts, size_t i,
-                                       struct pmet_error *failure, struct pmet_error *err)
-{
-    const struct pmet_fact *f = &facts->fact[i];
-    PMET_TRY(pmet_model_check_finite(r->model, err));
-    if (r->options->skip_failed) {
-        snprintf(r->out->fact[i].failure, sizeof r->out->fact[i].failure, "%.250s", failure->message);
-        return PMET_OK;
-    }
-    return pmet_fail(err, PMET_NUMERIC,
-                     "%s: record %zu (line %zu): subject \"%s\": %s (--skip-failed leaves it out)",
-                     facts->path, f->record, f->line, f->subject, failure->message);
-}
-
-static enum pmet_status optimise_all(struct run *r, const struct pmet_tokenizer *tk,
-                                     const struct pmet_facts *facts,
-                                     const struct pmet_rows_options *rows_options, real **Z,
-                                     struct pmet_error *err)
-{
-    for (size_t i = 0; i < facts->n_fact; i++) {
-        struct pmet_error failure = {PMET_OK, ""};
-        PMET_TRY(tell(r, PMET_PHASE_DELTA, i, facts->n_fact, err));
-        const enum pmet_status status = optimise_fact(r, tk, facts, i, rows_options, Z, &failure);
-        if (status == PMET_NUMERIC)
-            PMET_TRY(settle_failure(r, facts, i, &failure, err));
-        else if (status != PMET_OK)
-            return pmet_fail(err, status, "%s", failure.message);
-    }
-    return tell(r, PMET_PHASE_DELTA, facts->n_fact, facts->n_fact, err);
 }
 
 /* ---- spreading: SPEC §8 ---- */
@@ -337,15 +209,36 @@ enum pmet_status pmet_edit_spread(struct pmet_model *model, const struct pmet_fa
     return status;
 }
 
+/* Rows of the keys of facts that are applied, and their targets together: Z[q] [n_applied, d_model]. */
+static enum pmet_status gather_applied(const struct run *r, const struct pmet_tokenizer *tk,
+                                       const struct pmet_facts *facts, const struct pmet_targets *targets,
+                                       struct pmet_fact_rows *key_rows, real **Z, struct pmet_error *err)
+{
+    const struct pmet_rows_options rows_options = {facts->path, r->model->config.n_ctx,
+                                                   r->model->config.n_vocab, r->options->strict};
+    const size_t d = targets->d_model;
+    size_t n = 0;
+    for (size_t i = 0; i < targets->n_fact; i++) {
+        if (!targets->fact[i].applied)
+            continue;
+        PMET_TRY(pmet_rows_build_keys(tk, &facts->fact[i], r->options->contexts, &rows_options, &key_rows[n],
+                                      err));
+        for (size_t q = 0; q < targets->n_module; q++)
+            memcpy(Z[q] + n * d, targets->Z[q] + i * d, d * sizeof(real));
+        n++;
+    }
+    r->out->n_applied = n;
+    return PMET_OK;
+}
+
 enum pmet_status pmet_edit_run(struct pmet_model *model, const struct pmet_tokenizer *tk,
-                               const struct pmet_facts *facts, const struct pmet_edit_options *options,
-                               pmet_cov_source *cov, void *cov_user, const struct pmet_edit_watch *watch,
+                               const struct pmet_facts *facts, const struct pmet_fact_rows *rows,
+                               const struct pmet_edit_options *options, pmet_cov_source *cov, void *cov_user,
+                               const struct pmet_edit_watch *watch, struct pmet_targets *targets,
                                struct pmet_edit *out, struct pmet_error *err)
 {
     struct run r = {
         .model = model, .options = options, .watch = watch, .cov = cov, .cov_user = cov_user, .out = out};
-    const struct pmet_rows_options rows_options = {facts->path, model->config.n_ctx, model->config.n_vocab,
-                                                   options->strict};
     const size_t n = facts->n_fact, d = model->config.d_model;
     real *Z[2] = {NULL, NULL};
     struct pmet_fact_rows *key_rows = NULL;
@@ -353,23 +246,13 @@ enum pmet_status pmet_edit_run(struct pmet_model *model, const struct pmet_token
     memset(out, 0, sizeof *out);
     PMET_GO(pmet_hparams_check(options->hparams, model, err));
     resolve_modules(&r);
-    PMET_GO(pmet_calloc(&out->fact, n, sizeof *out->fact, "facts", err));
-    out->n_fact = n;
     PMET_GO(pmet_calloc(&key_rows, n, sizeof *key_rows, "rows of keys", err));
     for (size_t q = 0; q < options->hparams->n_module; q++)
         PMET_GO(pmet_calloc(&Z[q], n * d, sizeof *Z[q], "targets", err));
     const double started = pmet_seconds();
-    PMET_GO(optimise_all(&r, tk, facts, &rows_options, Z, err));
+    PMET_GO(pmet_targets_find(model, facts, rows, options, watch, targets, err));
     out->s_delta = pmet_seconds() - started;
-    if (out->n_applied == 0) {
-        status = pmet_fail(err, PMET_NUMERIC, "%s: no fact could be optimised: %s", facts->path,
-                           out->fact[0].failure);
-        goto done;
-    }
-    for (size_t i = 0, k = 0; i < n; i++)
-        if (out->fact[i].applied)
-            PMET_GO(pmet_rows_build_keys(tk, &facts->fact[i], options->contexts, &rows_options,
-                                         &key_rows[k++], err));
+    PMET_GO(gather_applied(&r, tk, facts, targets, key_rows, Z, err));
     status = spread(&r, key_rows, out->n_applied, (const real *const *)Z, err);
 done:
     for (size_t i = 0; key_rows && i < n; i++)
@@ -387,6 +270,5 @@ void pmet_edit_free(struct pmet_edit *edit)
     for (size_t k = 0; edit->edited && k < edit->n_edited; k++)
         free(edit->edited[k].W);
     free(edit->edited);
-    free(edit->fact);
     memset(edit, 0, sizeof *edit);
 }

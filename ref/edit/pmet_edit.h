@@ -12,15 +12,36 @@
 extern "C" {
 #endif
 
+/* How a fact's optimisation ended. */
+struct pmet_fact_report {
+    bool settled; /* it has ended, now or in a run before */
+    bool applied; /* it has a target */
+    bool odd_lookup, odd_target;
+    struct pmet_delta_result result;
+    char failure[256]; /* why not applied */
+};
+
+/* What the first half of the method finds: v* of each fact for each of hparams' modules. */
+struct pmet_targets {
+    size_t n_fact, n_module, d_model;
+    struct pmet_fact_report *fact; /* [n_fact] */
+    real *Z[2];                    /* of the q-th module [n_fact, d_model]; row i set where fact[i].applied */
+};
+enum pmet_status pmet_targets_alloc(size_t n_fact, size_t n_module, size_t d_model, struct pmet_targets *out,
+                                    struct pmet_error *err);
+void pmet_targets_free(struct pmet_targets *targets); /* accepts zeros */
+
 /* What an edit tells while it runs; all may be NULL. A nonzero return of progress stops with
  * PMET_INTERRUPTED. */
 struct pmet_edit_watch {
     void *user;
     int (*progress)(void *user, enum pmet_phase phase, size_t done, size_t total);
-    pmet_delta_watch *delta; /* each pass, with user */
-    /* a fact's optimisation has ended (p is still open) */
-    enum pmet_status (*fact)(void *user, size_t fact, struct pmet_delta *p,
-                             const struct pmet_delta_result *result, struct pmet_error *err);
+    /* each pass of fact i, the batch's k-th */
+    enum pmet_status (*pass)(void *user, struct pmet_delta *p, size_t k, size_t i,
+                             const struct pmet_delta_step *step, struct pmet_error *err);
+    /* fact i has ended, as targets->fact[i] says */
+    enum pmet_status (*fact)(void *user, struct pmet_delta *p, size_t k, size_t i,
+                             const struct pmet_targets *targets, struct pmet_error *err);
     /* a matrix has been edited: K [n_fact, d_in], M and Z - M (not yet divided) [n_fact, d_model], upd
      * [d_model, d_in] */
     enum pmet_status (*layer)(void *user, const char *module, size_t layer, const real *K, const real *M,
@@ -38,12 +59,6 @@ struct pmet_edit_options {
     size_t max_bytes; /* memory to spend on what may also be computed again */
 };
 
-struct pmet_fact_report {
-    bool applied, odd_lookup, odd_target;
-    struct pmet_delta_result result;
-    char failure[256]; /* why not applied */
-};
-
 /* One edited matrix: W + upd as reals [d_out, d_in] on the host. */
 struct pmet_edited {
     char name[128]; /* without ".weight" */
@@ -55,8 +70,7 @@ struct pmet_edited {
 };
 
 struct pmet_edit {
-    struct pmet_fact_report *fact; /* [n_fact] */
-    size_t n_fact, n_applied;
+    size_t n_applied; /* facts */
     struct pmet_edited *edited;
     size_t n_edited;
     double s_delta, s_keys, s_solve; /* seconds */
@@ -74,11 +88,19 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const st
 enum pmet_module pmet_hparams_module(const struct pmet_hparams *hparams, const struct pmet_model *model,
                                      size_t q);
 
-/* Optimises every fact, then edits layer by layer. The model's matrices are overlaid while it runs and
- * restored before it returns. */
+/* The first half: optimises the facts that are not settled in targets. rows are those of the facts
+ * (pmet_rows_build). A fact that meets NaN does not stop the others; in the end, unless skip_failed, it gives
+ * PMET_NUMERIC, the others being settled. */
+enum pmet_status pmet_targets_find(const struct pmet_model *model, const struct pmet_facts *facts,
+                                   const struct pmet_fact_rows *rows, const struct pmet_edit_options *options,
+                                   const struct pmet_edit_watch *watch, struct pmet_targets *targets,
+                                   struct pmet_error *err);
+/* Both halves: finds the targets, then edits layer by layer. The model's matrices are overlaid while it runs
+ * and restored before it returns. */
 enum pmet_status pmet_edit_run(struct pmet_model *model, const struct pmet_tokenizer *tk,
-                               const struct pmet_facts *facts, const struct pmet_edit_options *options,
-                               pmet_cov_source *cov, void *cov_user, const struct pmet_edit_watch *watch,
+                               const struct pmet_facts *facts, const struct pmet_fact_rows *rows,
+                               const struct pmet_edit_options *options, pmet_cov_source *cov, void *cov_user,
+                               const struct pmet_edit_watch *watch, struct pmet_targets *targets,
                                struct pmet_edit *out, struct pmet_error *err);
 /* The second half alone, for given targets: Z [n_module][n_fact, d_model], z of module q being Z[q]. */
 enum pmet_status pmet_edit_spread(struct pmet_model *model, const struct pmet_fact_rows *key_rows,
