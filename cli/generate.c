@@ -13,11 +13,9 @@ struct job {
     bool json;
 };
 
-static int watch(void *user, const int32_t *ids, size_t n)
+static int watch(void *user)
 {
     (void)user;
-    (void)ids;
-    (void)n;
     return stop_signal();
 }
 
@@ -44,7 +42,7 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     const size_t n_prompt = ids.n;
     const struct pmet_generate_options options = {.n_total = n_prompt + j->n_new, .top_k = j->top_k};
     pmet_rng_seed(&rng, c->seed);
-    PMET_GO(pmet_generate(s->model, &ids, &options, &rng, watch, NULL, err));
+    PMET_GO(pmet_generate(s->model, &ids, 1, &options, &rng, watch, NULL, err));
     PMET_GO(check_stop(err));
     PMET_GO(pmet_tokenizer_decode(s->tk, ids.id, ids.n, 0, &text, err));
     if (j->json) {

@@ -30,7 +30,7 @@ static void check_prompt(struct test *t, const struct golden *g, const struct pm
     const struct pmet_generate_options options = {.n_total = json_array_size(ids), .top_k = 1};
     pmet_rng_seed(&rng, 1);
     CHECK_OK(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &err), &err);
-    CHECK_OK(pmet_generate(model, &row, &options, &rng, NULL, NULL, &err), &err);
+    CHECK_OK(pmet_generate(model, &row, 1, &options, &rng, NULL, NULL, &err), &err);
     CHECK(row.n == json_array_size(ids));
     for (size_t i = 0; i < row.n; i++)
         if (!CHECK(row.id[i] == json_integer_value(json_array_get(ids, i)))) {
@@ -144,6 +144,53 @@ TEST(five_of_the_demos_facts_take_with_the_published_codes_weights)
     golden_close(&g);
 }
 
+/* Eight prompts of different lengths, drawn with k = 5: every row has the tokens that it has alone, however many are in
+ * progress, and each draws from its own stream only. */
+TEST(no_row_depends_on_those_beside_it)
+{
+    enum { N = 8, TOTAL = 24 };
+    EACH_GOLDEN (m) {
+        struct golden g;
+        struct pmet_error err = {PMET_OK, ""};
+        if (!golden_open(t, &g, m))
+            continue;
+        json_t *base = golden_json(t, &g, "generate.base.fp32.json");
+        const json_t *prompts = json_object_get(json_object_get(base, "batch"), "prompts");
+        static const size_t n_batch[] = {1, 2, 3, 8, 0};
+        struct pmet_ids alone[N] = {{0}};
+        CHECK(json_array_size(prompts) == N);
+        for (size_t b = 0; b < sizeof n_batch / sizeof *n_batch; b++) {
+            struct pmet_ids row[N] = {{0}};
+            struct pmet_rng rng[N];
+            const struct pmet_generate_options options = {
+                .n_total = TOTAL, .top_k = 5, .n_batch = n_batch[b]};
+            for (size_t i = 0; i < N; i++) {
+                const char *prompt = json_string_value(json_array_get(prompts, i));
+                pmet_rng_seed(&rng[i], i);
+                CHECK_OK(pmet_tokenizer_encode(g.tk, prompt, strlen(prompt), &row[i], &err), &err);
+            }
+            if (b == 0)
+                for (size_t i = 0; i < N; i++)
+                    CHECK_OK(pmet_generate(g.model, &row[i], 1, &options, &rng[i], NULL, NULL, &err), &err);
+            else
+                CHECK_OK(pmet_generate(g.model, row, N, &options, rng, NULL, NULL, &err), &err);
+            for (size_t i = 0; i < N; i++) {
+                if (b == 0) {
+                    alone[i] = row[i];
+                    continue;
+                }
+                CHECK(row[i].n == alone[i].n && row[i].n >= TOTAL &&
+                      memcmp(row[i].id, alone[i].id, row[i].n * sizeof *row[i].id) == 0);
+                free(row[i].id);
+            }
+        }
+        for (size_t i = 0; i < N; i++)
+            free(alone[i].id);
+        json_decref(base);
+        golden_close(&g);
+    }
+}
+
 /* Frequencies of the first token drawn with k = 5 against E39's shares of the logits; within five deviations. */
 TEST(tokens_are_drawn_by_their_share_of_the_best_k)
 {
@@ -175,7 +222,7 @@ TEST(tokens_are_drawn_by_their_share_of_the_best_k)
         CHECK_OK(pmet_ids_reserve(&row, first.n + 1, &err), &err);
         memcpy(row.id, first.id, first.n * sizeof *row.id);
         row.n = first.n;
-        if (CHECK_OK(pmet_generate(g.model, &row, &options, &rng, NULL, NULL, &err), &err))
+        if (CHECK_OK(pmet_generate(g.model, &row, 1, &options, &rng, NULL, NULL, &err), &err))
             count[row.id[first.n]]++;
         free(row.id);
     }
@@ -223,4 +270,5 @@ TEST(contexts_come_from_the_seed)
 TEST_MAIN(CASE(the_generator_is_xoshiro256_seeded_by_splitmix64), CASE(greedy_text_is_the_published_codes),
           CASE(greedy_text_after_an_edit_is_the_published_codes),
           CASE(five_of_the_demos_facts_take_with_the_published_codes_weights),
-          CASE(tokens_are_drawn_by_their_share_of_the_best_k), CASE(contexts_come_from_the_seed))
+          CASE(no_row_depends_on_those_beside_it), CASE(tokens_are_drawn_by_their_share_of_the_best_k),
+          CASE(contexts_come_from_the_seed))

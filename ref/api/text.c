@@ -96,7 +96,7 @@ enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_
     memcpy(list.id, ids, n_prompt * sizeof *ids);
     list.n = n_prompt;
     pmet_rng_seed(&rng, seed);
-    PMET_GO(pmet_generate(s->model, &list, &options, &rng, NULL, NULL, err));
+    PMET_GO(pmet_generate(s->model, &list, 1, &options, &rng, NULL, NULL, err));
     memcpy(ids, list.id, list.n * sizeof *ids);
 done:
     free(list.id);

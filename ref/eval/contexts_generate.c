@@ -21,7 +21,7 @@ enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const st
     for (size_t i = 0; i < N_TEXT; i++) {
         ids.n = 0;
         PMET_GO(pmet_tokenizer_encode(tk, begin[i], length[i], &ids, err));
-        PMET_GO(pmet_generate(model, &ids, &options, &rng, NULL, NULL, err));
+        PMET_GO(pmet_generate(model, &ids, 1, &options, &rng, NULL, NULL, err));
         PMET_GO(pmet_generated_text(tk, &ids, &text[i], err));
         texts[i] = text[i].data;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Text from a model: each prompt continued alone with cached keys and values, greedily or by seeded top-k
+ * Text from a model: prompts continued together with cached keys and values, greedily or by seeded top-k
  * sampling.      SPEC §4.2 */
 #ifndef PMET_REF_EVAL_GENERATE_H
 #define PMET_REF_EVAL_GENERATE_H
@@ -23,14 +23,16 @@ struct pmet_generate_options {
     size_t n_total; /* length of the whole row, prompt included, when it ends (there is no stop at eos, as
                        published: X25) */
     size_t top_k;   /* 1: greedy */
+    size_t n_batch; /* rows in progress at a time; 0: as memory allows. No row depends on it */
 };
 
-/* Hears of each new token; NULL allowed. A nonzero return ends generation early, without error. */
-typedef int pmet_generate_watch(void *user, const int32_t *ids, size_t n);
+/* Called after each token that rows in progress gain; NULL allowed. A nonzero return ends generation early, without
+ * error. */
+typedef int pmet_generate_watch(void *user);
 
-/* Appends tokens to ids until it holds n_total (nothing if it already does; refused past the model's n_ctx or
- * if ids is empty). */
-enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *ids,
+/* Appends tokens to each of n_row rows of ids until it holds n_total (nothing if it already does; refused past the
+ * model's n_ctx or if a row is empty), row i drawing from rng[i] alone. */
+enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *row, size_t n_row,
                                const struct pmet_generate_options *options, struct pmet_rng *rng,
                                pmet_generate_watch *watch, void *user, struct pmet_error *err);
 

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT
+ * Questions and answers (E80 to E84).      SPEC §11.2, §11.3 */
+#include "ref/eval/probs.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PERPLEXITY_TOKENS = 100 };
+
+/* Asking about one record: texts and ids in hand. */
+struct asking {
+    struct pmet_questions *q;
+    const struct pmet_fact *fact;
+    bool greedy;
+    struct pmet_text text;
+    struct pmet_ids prompt, target, row;
+};
+
+static enum pmet_status refuse(const struct asking *a, const char *text, const char *why,
+                               struct pmet_error *err)
+{
+    return pmet_fail(err, PMET_INPUT, "%s: record %zu (line %zu): \"%s\": %s", a->q->path, a->fact->record,
+                     a->fact->line, text, why);
+}
+
+/* ids = those of the text, at least one. */
+static enum pmet_status encode(const struct asking *a, const char *text, struct pmet_ids *ids,
+                               struct pmet_error *err)
+{
+    ids->n = 0;
+    PMET_TRY(pmet_tokenizer_encode(a->q->tk, text, strlen(text), ids, err));
+    return ids->n > 0 ? PMET_OK : refuse(a, text, "found no tokens; expected at least one", err);
+}
+
+static enum pmet_status append(struct asking *a, const char *more, struct pmet_error *err)
+{
+    const size_t n = strlen(more);
+    struct pmet_text *t = &a->text;
+    if (n >= t->cap - t->n || !t->data) {
+        char *grown = realloc(t->data, 2 * (t->n + n) + 64);
+        if (!grown)
+            return pmet_fail_memory(err, "a prompt", 2 * (t->n + n) + 64);
+        t->data = grown;
+        t->cap = 2 * (t->n + n) + 64;
+    }
+    memcpy(t->data + t->n, more, n + 1);
+    t->n += n;
+    return PMET_OK;
+}
+
+/* a->text = x, then y behind it. */
+static enum pmet_status join(struct asking *a, const char *x, const char *y, struct pmet_error *err)
+{
+    a->text.n = 0;
+    PMET_TRY(append(a, x, err));
+    return append(a, y, err);
+}
+
+/* The ids in hand become a row of the readout. */
+static enum pmet_status add_row(struct asking *a, const struct pmet_ids *ids, struct pmet_error *err)
+{
+    const struct pmet_config *c = a->q->config;
+    for (size_t i = 0; i < ids->n; i++)
+        if ((size_t)ids->id[i] >= c->n_vocab)
+            return pmet_fail(err, PMET_INPUT,
+                             "%s: record %zu (line %zu): found token id %d; the model has %zu", a->q->path,
+                             a->fact->record, a->fact->line, (int)ids->id[i], c->n_vocab);
+    if (ids->n > c->n_ctx)
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: record %zu (line %zu): found a prompt of %zu tokens; the model takes %zu",
+                         a->q->path, a->fact->record, a->fact->line, ids->n, c->n_ctx);
+    return pmet_readout_row(&a->q->readout, ids->id, ids->n, err);
+}
+
+static enum pmet_status add_place(struct asking *a, size_t at, int32_t label, struct pmet_error *err)
+{
+    if ((size_t)label >= a->q->config->n_vocab)
+        return pmet_fail(err, PMET_INPUT, "%s: record %zu (line %zu): found token id %d; the model has %zu",
+                         a->q->path, a->fact->record, a->fact->line, (int)label, a->q->config->n_vocab);
+    return pmet_readout_place(&a->q->readout, at, label, err);
+}
+
+/* Places [first, ..) of the readout become a question. */
+static enum pmet_status add_question(struct pmet_questions *q, size_t first, double *nll, double *perplexity,
+                                     bool *flag, struct pmet_error *err)
+{
+    if (q->n_question == q->cap) {
+        const size_t cap = 2 * q->cap + 64;
+        struct pmet_question *grown = realloc(q->question, cap * sizeof *grown);
+        if (!grown)
+            return pmet_fail_memory(err, "questions", cap * sizeof *grown);
+        q->question = grown;
+        q->cap = cap;
+    }
+    q->question[q->n_question++] =
+        (struct pmet_question){first, q->readout.n_place - first, nll, perplexity, flag};
+    return PMET_OK;
+}
+
+/* E80: the target behind the prompt, tokenised with it; its places are counted on the prompt and the target tokenised
+ * apart, as published, whether or not they meet in the row. */
+static enum pmet_status ask_target(struct asking *a, const char *prompt, const char *target, double *nll,
+                                   bool *correct, struct pmet_error *err)
+{
+    const size_t first = a->q->readout.n_place;
+    PMET_TRY(join(a, " ", target, err));
+    PMET_TRY(encode(a, a->text.data, &a->target, err));
+    PMET_TRY(encode(a, prompt, &a->prompt, err));
+    PMET_TRY(join(a, prompt, " ", err));
+    PMET_TRY(append(a, target, err));
+    PMET_TRY(encode(a, a->text.data, &a->row, err));
+    if (a->prompt.n + a->target.n - 1 > a->row.n)
+        return refuse(a, a->text.data, "the target's tokens reach past the end of the row; reword it", err);
+    PMET_TRY(add_row(a, &a->row, err));
+    for (size_t j = 0; j < a->target.n; j++)
+        PMET_TRY(add_place(a, a->prompt.n + j - 1, a->target.id[j], err));
+    return add_question(a->q, first, nll, NULL, correct, err);
+}
+
+/* E83: a->prompt, then a->target token by token. Being the likeliest token at each of these places is the same as being
+ * what greedy decoding writes, since up to the first that is not both have the same tokens before them. */
+static enum pmet_status ask_greedy(struct asking *a, const char *prompt, const char *target, bool *flag,
+                                   struct pmet_error *err)
+{
+    const size_t first = a->q->readout.n_place;
+    PMET_TRY(join(a, " ", target, err));
+    PMET_TRY(encode(a, a->text.data, &a->target, err));
+    PMET_TRY(encode(a, prompt, &a->row, err));
+    const size_t n = a->row.n;
+    PMET_TRY(pmet_ids_reserve(&a->row, a->target.n, err));
+    memcpy(a->row.id + n, a->target.id, a->target.n * sizeof *a->target.id);
+    a->row.n += a->target.n;
+    PMET_TRY(add_row(a, &a->row, err));
+    for (size_t j = 0; j < a->target.n; j++)
+        PMET_TRY(add_place(a, n + j - 1, a->target.id[j], err));
+    return add_question(a->q, first, NULL, NULL, flag, err);
+}
+
+static enum pmet_status make_room(struct pmet_answers *out, size_t n, size_t n_prompt, bool nll, bool greedy,
+                                  struct pmet_error *err)
+{
+    out->n = n;
+    out->n_prompt = n_prompt;
+    PMET_TRY(pmet_calloc(&out->correct, n, sizeof *out->correct, "answers", err));
+    if (nll) {
+        PMET_TRY(pmet_calloc(&out->nll_new, n, sizeof *out->nll_new, "answers", err));
+        PMET_TRY(pmet_calloc(&out->nll_true, n, sizeof *out->nll_true, "answers", err));
+    }
+    return greedy ? pmet_calloc(&out->greedy, n_prompt, sizeof *out->greedy, "answers", err) : PMET_OK;
+}
+
+/* `aim`: which of the two targets should win, 0 the new one. */
+static enum pmet_status ask_prompts(struct asking *a, const char *const *prompt, size_t n, int aim,
+                                    struct pmet_answers *out, struct pmet_error *err)
+{
+    const char *const target[2] = {a->fact->target, a->fact->target_true};
+    PMET_TRY(make_room(out, n, n, true, a->greedy, err));
+    for (size_t i = 0; i < n; i++) {
+        PMET_TRY(
+            ask_target(a, prompt[i], target[0], &out->nll_new[i], aim == 0 ? &out->correct[i] : NULL, err));
+        PMET_TRY(
+            ask_target(a, prompt[i], target[1], &out->nll_true[i], aim == 1 ? &out->correct[i] : NULL, err));
+        if (a->greedy)
+            PMET_TRY(ask_greedy(a, prompt[i], target[aim], &out->greedy[i], err));
+    }
+    return PMET_OK;
+}
+
+/* E82: token i of the target after the prompt and the text of those before it; the label is what the token's own text
+ * begins with when it is tokenised again. */
+static enum pmet_status ask_tokens(struct asking *a, const char *prompt, const char *target,
+                                   struct pmet_answers *out, struct pmet_error *err)
+{
+    const struct pmet_tokenizer *tk = a->q->tk;
+    PMET_TRY(join(a, " ", target, err));
+    PMET_TRY(encode(a, a->text.data, &a->target, err));
+    PMET_TRY(make_room(out, a->target.n, 1, false, a->greedy, err));
+    for (size_t i = 0; i < a->target.n; i++) {
+        const size_t first = a->q->readout.n_place;
+        a->text.n = 0;
+        PMET_TRY(pmet_tokenizer_decode(tk, &a->target.id[i], 1, PMET_DECODE_CLEANUP, &a->text, err));
+        PMET_TRY(encode(a, a->text.data, &a->row, err));
+        const int32_t label = a->row.id[0];
+        PMET_TRY(join(a, prompt, "", err));
+        PMET_TRY(pmet_tokenizer_decode(tk, a->target.id, i, PMET_DECODE_CLEANUP, &a->text, err));
+        PMET_TRY(encode(a, a->text.data, &a->row, err));
+        PMET_TRY(add_row(a, &a->row, err));
+        PMET_TRY(add_place(a, a->row.n - 1, label, err));
+        PMET_TRY(add_question(a->q, first, NULL, NULL, &out->correct[i], err));
+    }
+    return a->greedy ? ask_greedy(a, prompt, target, &out->greedy[0], err) : PMET_OK;
+}
+
+static enum pmet_status ask(struct asking *a, const struct pmet_eval_record *r, struct pmet_verdict *out,
+                            struct pmet_error *err)
+{
+    const char *rewrite = r->rewrite;
+    if (r->kind == PMET_COUNTERFACT) {
+        PMET_TRY(ask_prompts(a, &rewrite, 1, 0, &out->rewrite, err));
+        PMET_TRY(ask_prompts(a, r->paraphrase.text, r->paraphrase.n, 0, &out->paraphrase, err));
+        return ask_prompts(a, r->neighborhood.text, r->neighborhood.n, 1, &out->neighborhood, err);
+    }
+    PMET_TRY(ask_tokens(a, rewrite, a->fact->target, &out->rewrite, err));
+    PMET_TRY(ask_tokens(a, r->paraphrase.text[0], a->fact->target, &out->paraphrase, err));
+    return ask_tokens(a, r->neighborhood.text[0], r->loc_answer, &out->neighborhood, err);
+}
+
+static void stop_asking(struct asking *a)
+{
+    free(a->text.data);
+    free(a->prompt.id);
+    free(a->target.id);
+    free(a->row.id);
+}
+
+enum pmet_status pmet_ask(struct pmet_questions *q, const struct pmet_eval_record *record, bool greedy,
+                          struct pmet_verdict *out, struct pmet_error *err)
+{
+    struct asking a = {.q = q, .fact = &record->fact, .greedy = greedy};
+    memset(out, 0, sizeof *out);
+    const enum pmet_status status = ask(&a, record, out, err);
+    stop_asking(&a);
+    return status;
+}
+
+enum pmet_status pmet_ask_perplexity(struct pmet_questions *q, const struct pmet_eval_record *record,
+                                     const char *text, double *out, struct pmet_error *err)
+{
+    struct asking a = {.q = q, .fact = &record->fact};
+    const size_t first = q->readout.n_place;
+    enum pmet_status status;
+    PMET_GO(encode(&a, text, &a.row, err));
+    if (a.row.n > PERPLEXITY_TOKENS)
+        a.row.n = PERPLEXITY_TOKENS;
+    PMET_GO(add_row(&a, &a.row, err));
+    for (size_t t = 0; t + 1 < a.row.n; t++)
+        PMET_GO(add_place(&a, t, a.row.id[t + 1], err));
+    status = add_question(q, first, NULL, out, NULL, err);
+done:
+    stop_asking(&a);
+    return status;
+}
+
+enum pmet_status pmet_answer(struct pmet_questions *q, const struct pmet_model *model, size_t max_bytes,
+                             struct pmet_error *err)
+{
+    PMET_TRY(pmet_readout_run(&q->readout, model, max_bytes, err));
+    for (size_t i = 0; i < q->n_question; i++) {
+        const struct pmet_question *ask = &q->question[i];
+        const struct pmet_place *place = q->readout.place + ask->first;
+        double sum = 0;
+        float cell =
+            0; /* the published code adds up, and divides, in a float32 cell whatever the model's type */
+        bool all = true;
+        for (size_t j = 0; j < ask->n; j++) {
+            sum -= place[j].logp;
+            cell = (float)((double)cell - place[j].logp);
+            all = all && place[j].best == place[j].label;
+        }
+        if (!isfinite(sum)) {
+            PMET_TRY(pmet_model_check_finite(model, err));
+            return pmet_fail(err, PMET_NUMERIC, "the logits are not finite");
+        }
+        if (ask->nll)
+            *ask->nll = (double)(float)((double)cell / (double)ask->n);
+        if (ask->perplexity)
+            *ask->perplexity = exp(sum / (double)(ask->n + 1));
+        if (ask->flag)
+            *ask->flag = all;
+    }
+    pmet_questions_free(q);
+    return PMET_OK;
+}
+
+void pmet_questions_free(struct pmet_questions *q)
+{
+    pmet_readout_free(&q->readout);
+    free(q->question);
+    q->question = NULL;
+    q->n_question = q->cap = 0;
+}
+
+void pmet_answers_free(struct pmet_answers *a)
+{
+    free(a->nll_new);
+    free(a->nll_true);
+    free(a->correct);
+    free(a->greedy);
+    memset(a, 0, sizeof *a);
+}
+
+void pmet_verdict_free(struct pmet_verdict *v)
+{
+    pmet_answers_free(&v->rewrite);
+    pmet_answers_free(&v->paraphrase);
+    pmet_answers_free(&v->neighborhood);
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT
+ * The published evaluation of the golden models, unedited and edited: probabilities, right tokens, choices, perplexity. */
+#include "ref/eval/generate.h"
+#include "ref/eval/probs.h"
+#include "tensors/dtype.h"
+#include "tests/golden.h"
+
+#define MAX_BYTES ((size_t)1 << 30)
+
+/* Overlays W + dW of the float64 run for the edited matrices, and takes them away again. */
+struct overlay {
+    struct pmet_weight was[8], *w[8];
+    real *data[8];
+    size_t n;
+};
+
+static bool overlay(struct test *t, struct golden *g, struct overlay *o)
+{
+    struct golden_pair pair;
+    o->n = 0;
+    if (!golden_pair_open(t, &pair, g, "execute.pmet"))
+        return false;
+    for (size_t l = 0; l < g->model->config.n_layer && o->n < 8; l++) {
+        char module[120], name[160];
+        size_t n = 0;
+        pmet_module_name(module, sizeof module,
+                         pmet_module_template(g->model->config.family, PMET_MODULE_MLP), l);
+        snprintf(name, sizeof name, "upd_matrix.%s", module);
+        double *upd = golden_tensor(pair.p[1], name, &n);
+        if (!upd)
+            continue;
+        struct pmet_weight *w = pmet_model_module(g->model, PMET_MODULE_MLP, l);
+        CHECK(n == w->n_out * w->n_in);
+        double *base = malloc(n * sizeof *base);
+        real *sum = malloc(n * sizeof *sum);
+        pmet_to_f64(base, w->data, w->dtype, n);
+        for (size_t i = 0; i < n; i++)
+            sum[i] = (real)(base[i] + upd[i]);
+        o->was[o->n] = *w;
+        o->w[o->n] = w;
+        o->data[o->n++] = sum;
+        w->data = sum;
+        w->dtype = PMET_REAL;
+        free(base);
+        free(upd);
+    }
+    golden_pair_close(&pair);
+    return CHECK(o->n > 1);
+}
+
+static void take_away(struct overlay *o)
+{
+    for (size_t k = 0; k < o->n; k++) {
+        *o->w[k] = o->was[k];
+        free(o->data[k]);
+    }
+    o->n = 0;
+}
+
+/* All values of one field of a model, for the rule that takes them together. */
+struct field {
+    double got[400], fp32[400], fp64[400];
+    size_t n;
+};
+
+static void keep(struct test *t, struct field *f, double got, const json_t *a, const json_t *b)
+{
+    if (!CHECK(json_is_number(a) && json_is_number(b) && f->n < 400))
+        return;
+    f->got[f->n] = got;
+    f->fp32[f->n] = json_number_value(a);
+    f->fp64[f->n++] = json_number_value(b);
+}
+
+static void check_probs(struct test *t, struct field *f, const struct pmet_answers *got, const json_t *a,
+                        const json_t *b)
+{
+    CHECK(got->n == json_array_size(a) && got->n == json_array_size(b));
+    for (size_t i = 0; i < got->n; i++) {
+        const json_t *x = json_array_get(a, i), *y = json_array_get(b, i);
+        keep(t, f, got->nll_new[i], json_object_get(x, "target_new"), json_object_get(y, "target_new"));
+        keep(t, f, got->nll_true[i], json_object_get(x, "target_true"), json_object_get(y, "target_true"));
+    }
+}
+
+static void check_flags(struct test *t, const char *where, const struct pmet_answers *got,
+                        const json_t *flags)
+{
+    CHECK(got->n == json_array_size(flags));
+    for (size_t i = 0; i < got->n; i++)
+        if (!CHECK(got->correct[i] == json_is_true(json_array_get(flags, i))))
+            test_fail(t, "%s: flag %zu differs", where, i);
+}
+
+static const char *const lists[3] = {"rewrite_prompts", "paraphrase_prompts", "neighborhood_prompts"};
+
+static const json_t *post(const json_t *root, const char *set, size_t i)
+{
+    return json_object_get(json_array_get(json_object_get(root, set), i), "post");
+}
+
+static const json_t *under(const json_t *object, const char *list, const char *end)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s_%s", list, end);
+    return json_object_get(object, key);
+}
+
+/* One file of records, all questions asked at once. */
+struct asked {
+    struct pmet_eval_record record[16];
+    struct pmet_verdict verdict[16];
+    double perplexity[16];
+    size_t n;
+};
+
+static void ask_all(struct test *t, const struct golden *g, const char *file, const json_t *root,
+                    struct asked *out)
+{
+    char path[128];
+    struct pmet_records *records = NULL;
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_questions q = {.tk = g->tk, .config = &g->model->config, .path = path};
+    bool more = true;
+    out->n = 0;
+    snprintf(path, sizeof path, "golden/%s/%s", g->name, file);
+    if (!CHECK_OK(pmet_records_open(pmet_io_system(), path, 0, &records, &err), &err))
+        return;
+    while (CHECK(out->n < 16) &&
+           CHECK_OK(pmet_records_next(records, &out->record[out->n], &more, &err), &err) && more) {
+        const size_t i = out->n++;
+        CHECK_OK(pmet_ask(&q, &out->record[i], true, &out->verdict[i], &err), &err);
+        const json_t *essence =
+            json_array_get(json_object_get(post(root, "counterfact", i), "essence_text"), 0);
+        if (out->record[i].kind == PMET_COUNTERFACT && essence)
+            CHECK_OK(pmet_ask_perplexity(&q, &out->record[i], json_string_value(essence), &out->perplexity[i],
+                                         &err),
+                     &err);
+    }
+    pmet_records_close(records);
+    CHECK_OK(pmet_answer(&q, g->model, MAX_BYTES, &err), &err);
+}
+
+static void asked_free(struct asked *a)
+{
+    for (size_t i = 0; i < a->n; i++) {
+        pmet_eval_record_free(&a->record[i]);
+        pmet_verdict_free(&a->verdict[i]);
+    }
+}
+
+/* E83 against generation itself: |a| tokens, one after the other. */
+static void check_greedy(struct test *t, const struct golden *g, const char *prompt, const char *target,
+                         bool got)
+{
+    struct pmet_ids row = {0}, label = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_rng rng;
+    char spaced[256];
+    snprintf(spaced, sizeof spaced, " %s", target);
+    CHECK_OK(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &err), &err);
+    CHECK_OK(pmet_tokenizer_encode(g->tk, spaced, strlen(spaced), &label, &err), &err);
+    const size_t n = row.n;
+    const struct pmet_generate_options options = {.n_total = n + label.n, .top_k = 1};
+    pmet_rng_seed(&rng, 1);
+    CHECK_OK(pmet_generate(g->model, &row, 1, &options, &rng, NULL, NULL, &err), &err);
+    const bool same = row.n == n + label.n && memcmp(row.id + n, label.id, label.n * sizeof *label.id) == 0;
+    if (!CHECK(got == same))
+        test_fail(t, "%s: \"%s\": greedy %d, generated %d", g->name, prompt, got, same);
+    free(row.id);
+    free(label.id);
+}
+
+static size_t check_greedy_answers(struct test *t, const struct golden *g, const struct asked *a)
+{
+    size_t n_greedy = 0;
+    for (size_t i = 0; i < a->n; i++) {
+        const struct pmet_eval_record *r = &a->record[i];
+        const struct pmet_verdict *v = &a->verdict[i];
+        check_greedy(t, g, r->rewrite, r->fact.target, v->rewrite.greedy[0]);
+        check_greedy(t, g, r->paraphrase.text[0], r->fact.target, v->paraphrase.greedy[0]);
+        check_greedy(t, g, r->neighborhood.text[0],
+                     r->kind == PMET_ZSRE ? r->loc_answer : r->fact.target_true, v->neighborhood.greedy[0]);
+        n_greedy += v->rewrite.greedy[0] + v->neighborhood.greedy[0];
+    }
+    return n_greedy;
+}
+
+static void check_counterfact(struct test *t, const struct golden *g, const json_t *a, const json_t *b)
+{
+    static struct asked asked;
+    static struct field field[4];
+    memset(field, 0, sizeof field);
+    ask_all(t, g, "counterfact.json", a, &asked);
+    CHECK(asked.n == 10 && json_array_size(json_object_get(a, "counterfact")) == 10);
+    for (size_t i = 0; i < asked.n; i++) {
+        const struct pmet_answers *const got[3] = {&asked.verdict[i].rewrite, &asked.verdict[i].paraphrase,
+                                                   &asked.verdict[i].neighborhood};
+        const json_t *x = post(a, "counterfact", i), *y = post(b, "counterfact", i);
+        for (size_t k = 0; k < 3; k++) {
+            check_probs(t, &field[k], got[k], under(x, lists[k], "probs"), under(y, lists[k], "probs"));
+            check_flags(t, g->name, got[k], under(x, lists[k], "correct"));
+        }
+        if (json_object_get(x, "essence_score"))
+            keep(t, &field[3], asked.perplexity[i], json_object_get(x, "essence_score"),
+                 json_object_get(y, "essence_score"));
+    }
+    CHECK(check_greedy_answers(t, g, &asked) > 0);
+    for (size_t k = 0; k < 4; k++) {
+        CHECK(field[k].n > 0);
+        char group[64];
+        snprintf(group, sizeof group, "eval %s", k < 3 ? lists[k] : "essence_score");
+        golden_smooth_values(t, group, g->name, field[k].got, field[k].fp32, field[k].fp64, field[k].n);
+    }
+    asked_free(&asked);
+}
+
+static void check_record(struct test *t, const struct pmet_eval_record *got, const json_t *record)
+{
+    const json_t *request = json_object_get(record, "requested_rewrite"),
+                 *near = json_array_get(json_object_get(record, "neighborhood_prompts"), 0);
+    CHECK_STR(got->fact.prompt, json_string_value(json_object_get(request, "prompt")));
+    CHECK_STR(got->fact.target,
+              json_string_value(json_object_get(json_object_get(request, "target_new"), "str")));
+    CHECK_STR(got->paraphrase.text[0],
+              json_string_value(json_array_get(json_object_get(record, "paraphrase_prompts"), 0)));
+    CHECK_STR(got->neighborhood.text[0], json_string_value(json_object_get(near, "prompt")));
+    CHECK(got->fact.case_id == json_integer_value(json_object_get(record, "case_id")));
+}
+
+static void check_zsre(struct test *t, const struct golden *g, const json_t *root)
+{
+    static struct asked asked;
+    ask_all(t, g, "zsre_mend_eval.json", root, &asked);
+    CHECK(asked.n == 5 && json_array_size(json_object_get(root, "zsre")) == 5);
+    check_greedy_answers(t, g, &asked);
+    for (size_t i = 0; i < asked.n; i++) {
+        const json_t *x = post(root, "zsre", i);
+        check_record(t, &asked.record[i],
+                     json_object_get(json_array_get(json_object_get(root, "zsre"), i), "record"));
+        check_flags(t, g->name, &asked.verdict[i].rewrite, json_object_get(x, "rewrite_prompts_correct"));
+        check_flags(t, g->name, &asked.verdict[i].paraphrase,
+                    json_object_get(x, "paraphrase_prompts_correct"));
+        check_flags(t, g->name, &asked.verdict[i].neighborhood,
+                    json_object_get(x, "neighborhood_prompts_correct"));
+    }
+    asked_free(&asked);
+}
+
+static void check_state(struct test *t, size_t m, const char *state)
+{
+    struct golden g;
+    struct overlay o = {.n = 0};
+    char file[64];
+    if (!golden_open(t, &g, m))
+        return;
+    snprintf(file, sizeof file, "eval.%s.fp32.json", state);
+    json_t *a = golden_json(t, &g, file);
+    snprintf(file, sizeof file, "eval.%s.fp64.json", state);
+    json_t *b = golden_json(t, &g, file);
+    if (strcmp(state, "base") == 0 || overlay(t, &g, &o)) {
+        check_counterfact(t, &g, a, b);
+        check_zsre(t, &g, a);
+    }
+    take_away(&o);
+    json_decref(a);
+    json_decref(b);
+    golden_close(&g);
+}
+
+/* E78, E80..E82, E84: probabilities by the rule for scalars, flags and choices equal. */
+TEST(the_unedited_model_is_judged_as_by_the_published_code)
+{
+    EACH_GOLDEN (m)
+        check_state(t, m, "base");
+}
+
+TEST(the_edited_model_is_judged_as_by_the_published_code)
+{
+    EACH_GOLDEN (m)
+        check_state(t, m, "pmet");
+}
+
+TEST(table)
+{
+    golden_table();
+    CHECK(true);
+}
+
+TEST_MAIN(CASE(the_unedited_model_is_judged_as_by_the_published_code),
+          CASE(the_edited_model_is_judged_as_by_the_published_code), CASE(table))
