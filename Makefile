@@ -88,9 +88,12 @@ test-long: sanitize ## the sanitizer build of every test; then a kill at every c
 	    cat build/sanitize.log build/test.log | awk '{ p += $$1; f += $$3; s += $$5 } \
 	    END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'; exit $$status
 
+GOLDENS  := golden/gptj-A golden/gptj-C golden/neox-A golden/neox-C
+
 .PHONY: golden
-golden: ## remakes the goldens with PyTorch, below build/golden/, and compares (PYTHON=)
-	@$(PYTHON) golden/dump.py --out build/golden --remake golden/gptj-A golden/gptj-C golden/neox-A golden/neox-C
+golden: ## remakes the goldens with PyTorch, below build/golden/, and compares; so the bench's peer (PYTHON=)
+	@$(PYTHON) golden/dump.py --out build/golden --remake $(GOLDENS)
+	@$(PYTHON) bench/peer_edit.py --check $(GOLDENS)
 
 .PHONY: fuzz
 fuzz: deps ## thousands of damaged files of every kind, and every failing call: some ten minutes
@@ -105,6 +108,16 @@ spec-check: ## equations of SPEC.md that no source or no test cites
 bench: deps ## rates on this machine, beside its ceiling and the peers (PYTHON=python3)
 	@$(MAKE) --no-print-directory $(BENCHES)
 	@for b in $(BENCHES); do echo; echo "== $$b"; $$b || exit 1; done
+
+BENCH_DIR := build/bench-peer
+
+$(BENCH_DIR)/model/config.json: bench/peer_model.py
+	@$(PYTHON) bench/peer_model.py $(BENCH_DIR)
+
+.PHONY: bench-peer
+bench-peer: deps ## statistics, deltas, keys and solve beside the published way in PyTorch (PYTHON=, PEER="--pairs 1")
+	@$(MAKE) --no-print-directory REAL=float build/float/pmet build/float/bench/bench_solve $(BENCH_DIR)/model/config.json
+	@$(PYTHON) bench/peer_edit.py --work $(BENCH_DIR) $(PEER)
 
 .PHONY: install
 install: all ## the command, the library, its header and pmet.pc: PREFIX=/usr/local DESTDIR=

@@ -218,13 +218,13 @@ def batches(lengths, batch_tokens, loader_size=100):
 
 
 @torch.no_grad()
-def second_moments(model, tok, texts, hp):
-    """E[k k^T] of both modules of every edited layer, one pass on the unedited model.                    SPEC §7
+def second_moments(model, tok, texts, hp, kinds=("mlp", "attn")):
+    """E[k k^T] of the modules of every edited layer, one pass on the unedited model.                     SPEC §7
     Returns ({(kind, l): [d_in, d_in]}, record)."""
     order = sample_order(len(texts), hp["mom2_n_samples"])
     full = [encode(tok, texts[i]) for i in order]
     docs, batch_tokens = [ids[:model.n_ctx] for ids in full], 3 * model.n_ctx
-    names = [(kind, l) for l in hp["layers"] for kind in ("mlp", "attn")]
+    names = [(kind, l) for l in hp["layers"] for kind in kinds]
     total, count, shapes = dict.fromkeys(names, 0), 0, []
     for part in batches([len(ids) for ids in docs], batch_tokens):
         width = len(docs[part[0]])
