@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Layer normalisation and activations against their equations, gradients by central differences.
  * SPEC E9, E10, E18-E22 */
+#include "ref/ops/exponential.h"
 #include "tests/device.h"
 #include "tests/naive.h"
 
@@ -247,7 +248,22 @@ TEST(act_dx_is_the_slope_in_place_too)
         }
 }
 
+/* Against the C library's, which is within one unit of the exact number, so two are allowed. */
+TEST(exponentials_are_within_a_unit)
+{
+    struct test_rng rng = {0};
+    double worst = 0, ends = 0;
+    for (size_t i = 0; i < 200000; i++) {
+        const double x = (i % 2 ? 1 : 0.001) * (1416 * test_rng_uniform(&rng) - 707), want = exp(x);
+        worst = fmax(worst, fabs(pmet_exp(x) - want) / want);
+    }
+    CHECK_CLOSE(&worst, &ends, 1, 2 * 0x1p-52);
+    CHECK(pmet_exp(0) == 1 && pmet_exp(-0.0) == 1 && pmet_exp(-709) == 0 && pmet_exp(-HUGE_VAL) == 0);
+    CHECK(isfinite(pmet_exp(709.78)) && isinf(pmet_exp(709.79)) && isinf(pmet_exp(HUGE_VAL)) &&
+          isnan(pmet_exp((double)NAN)));
+}
+
 TEST_MAIN(CASE(layernorm_normalises_each_row), CASE(layernorm_of_constant_and_of_far_rows),
           CASE(layernorm_dx_adds_the_gradient), CASE(activations_are_their_equations_in_place_too),
           CASE(activations_at_the_ends), CASE(tiny_numbers_keep_their_half),
-          CASE(act_dx_is_the_slope_in_place_too))
+          CASE(act_dx_is_the_slope_in_place_too), CASE(exponentials_are_within_a_unit))

@@ -5,6 +5,7 @@
 
 #include <math.h>
 #include "ref/ops/cpu.h"
+#include "ref/ops/exponential.h"
 
 /* A row of the batch seen by one head: keys and values by absolute position, cached ones first. */
 struct pmet_keys_view {
@@ -55,7 +56,7 @@ static inline void pmet_weights(double *p, const real *q, const struct pmet_keys
         top = p[s] > top ? p[s] : top;
     }
     for (size_t s = 0; s < n; s++)
-        sum += p[s] = exp(p[s] - top);
+        sum += p[s] = pmet_exp(p[s] - top);
     for (size_t s = 0; s < n; s++)
         p[s] /= sum;
 }

@@ -2,6 +2,7 @@
  * Log-probabilities, cross entropy and KL over rows of logits, with their gradients.      SPEC §3.6, §5.2 */
 #include <math.h>
 #include "ref/ops/cpu.h"
+#include "ref/ops/exponential.h"
 
 /* log sum_v exp(x[v]), and the first argmax. */
 static double log_sum(const real *x, size_t n, size_t *best)
@@ -15,7 +16,7 @@ static double log_sum(const real *x, size_t n, size_t *best)
         if (x[i] > x[top])
             top = i;
     for (size_t i = 0; i < n; i++)
-        sum += exp((double)x[i] - (double)x[top]);
+        sum += pmet_exp((double)x[i] - (double)x[top]);
     *best = top;
     return (double)x[top] + log(sum);
 }
@@ -51,7 +52,7 @@ static enum pmet_status xent_dx(const struct pmet_ops *op, real *g_logits, const
         const double z = log_sum(x, n_vocab, &top);
         for (size_t v = 0; v < n_vocab; v++)
             g_logits[r * n_vocab + v] =
-                (real)(scale[r] * (exp((double)x[v] - z) - (v == (size_t)labels[r] ? 1 : 0)));
+                (real)(scale[r] * (pmet_exp((double)x[v] - z) - (v == (size_t)labels[r] ? 1 : 0)));
     }
     return PMET_OK;
 }
@@ -77,7 +78,7 @@ static double kl_row(const real *x, const real *lp0, double z, size_t n_vocab)
     double kl = 0;
     for (size_t v = 0; v < n_vocab; v++) {
         const double lp = (double)x[v] - z;
-        kl += exp(lp) * (lp - (double)lp0[v]);
+        kl += pmet_exp(lp) * (lp - (double)lp0[v]);
     }
     return kl;
 }
@@ -108,7 +109,7 @@ static enum pmet_status kl_dx(const struct pmet_ops *op, real *g_logits, const r
         const double z = log_sum(x, n_vocab, &top), total = kl_row(x, ref, z, n_vocab);
         for (size_t v = 0; v < n_vocab; v++) {
             const double lp = (double)x[v] - z;
-            g_logits[r * n_vocab + v] = (real)(scale[r] * exp(lp) * ((lp - (double)ref[v]) - total));
+            g_logits[r * n_vocab + v] = (real)(scale[r] * pmet_exp(lp) * ((lp - (double)ref[v]) - total));
         }
     }
     return PMET_OK;

@@ -20,16 +20,23 @@ enum { PMET_BLOCK = 16, PMET_BLOCK_ROWS = 8 };
 enum { PMET_BLOCK = 16, PMET_BLOCK_ROWS = 4 };
 #endif
 
+#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__aarch64__)
+#define PMET_FUSED 1
+#else
+#define PMET_FUSED 0
+#endif
+
+static inline double pmet_multiply_add64(double a, double b, double sum)
+{
+    return PMET_FUSED ? fma(a, b, sum) : a * b + sum;
+}
+
 static inline real pmet_multiply_add(real a, real b, real sum)
 {
-#if defined(FP_FAST_FMAF) || defined(__FMA__) || defined(__aarch64__)
 #ifdef PMET_REAL_DOUBLE
-    return fma(a, b, sum);
+    return pmet_multiply_add64(a, b, sum);
 #else
-    return fmaf(a, b, sum);
-#endif
-#else
-    return a * b + sum;
+    return PMET_FUSED ? fmaf(a, b, sum) : a * b + sum;
 #endif
 }
 
