@@ -22,6 +22,7 @@ struct cli {
     size_t seed;
     int device, color;
     bool quiet, verbose;
+    char kept[512]; /* of an unfinished command, by which it can go on: "w keeps 3 of 10 facts: ..." */
 };
 
 struct command {

@@ -22,7 +22,6 @@ static enum pmet_status on_pass(void *user, struct pmet_delta *p, size_t k, size
                                 const struct pmet_delta_step *step, struct pmet_error *err)
 {
     struct edit_job *j = user;
-    j->n_pass++;
     snprintf(j->progress.note, sizeof j->progress.note, "  fact %zu pass %zu, loss %.3g", fact, step->it + 1,
              step->losses.loss);
     PMET_TRY(check_stop(err));
@@ -58,10 +57,14 @@ static void on_note(void *user, bool warning, const char *line)
 
 static enum pmet_status run(struct edit_job *j, struct pmet_error *err)
 {
-    const struct pmet_edit_watch watch = {
-        .user = j, .progress = on_progress, .pass = on_pass, .fact = on_fact, .layer = on_layer};
     if (j->trace)
         PMET_TRY(edit_trace_open(j, err));
+    const struct pmet_edit_watch watch = {.user = j,
+                                          .progress = on_progress,
+                                          .pass = on_pass,
+                                          .fact = on_fact,
+                                          .n_again = j->trace ? j->trace_facts : 0,
+                                          .layer = j->trace ? on_layer : NULL};
     const enum pmet_status status = pmet_job_run(&j->job, &watch, err);
     j->progress.note[0] = '\0';
     progress_end(&j->progress);
@@ -142,6 +145,8 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
          false},
         {"out-dtype", 0, OPTION_CHOICE, &j.dtype, "file|f64|f32|f16|bf16",
          "of the edited matrices (default file: as they were)", false},
+        {"work", 0, OPTION_TEXT, &r->work, "DIR",
+         "keep what is finished: after a stop or a kill the same command goes on", false},
         {"memory", 0, OPTION_BYTES, &r->max_bytes, "SIZE",
          "to spend, as 16G (default: half of the machine's)", false},
         {"trace", 0, OPTION_TEXT, &j.trace, "FILE", "a safetensors file of what was computed on the way",
@@ -168,6 +173,8 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         j.job.watch = (struct pmet_watch){.user = &j, .progress = on_progress, .note = on_note};
         const bool done = course(&j, &err) == PMET_OK;
         progress_end(&j.progress);
+        if (!done && j.job.work)
+            pmet_work_tell(&j.job, c->kept, sizeof c->kept);
         status = done ? EXIT_DONE : say_failed(c, &err);
         if (!done && j.job.tmpl)
             fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s",

@@ -27,7 +27,6 @@ struct edit_job {
     struct pmet_job job;
     struct progress progress;
     enum pmet_phase phase;
-    size_t n_pass; /* of all facts */
     struct edit_steps *steps; /* [trace_facts] */
     struct tensor_list list;
 };

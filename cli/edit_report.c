@@ -19,16 +19,24 @@ static double passes_gflop(const struct edit_job *j)
     return flop * 1e-9;
 }
 
+static size_t count_passes(const struct edit_job *j)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < j->job.facts.n_fact; i++)
+        n += j->job.targets.fact[i].result.n_forward;
+    return n;
+}
+
 static void report_json(const struct edit_job *j, size_t n_greedy)
 {
     print_json(json_pack(
         "{s:s, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:I, s:s, s:f, s:o, "
         "s:o}",
         "out", j->job.request.out, "facts", (json_int_t)j->job.facts.n_fact, "applied",
-        (json_int_t)j->job.edit.n_applied, "greedy", (json_int_t)n_greedy, "steps", (json_int_t)j->n_pass,
-        "seconds", "load", j->job.s_load, "stats", j->job.s_stats, "delta", j->job.edit.s_delta, "keys",
-        j->job.edit.s_keys, "solve", j->job.edit.s_solve, "write", j->job.s_write, "gflop", "delta",
-        passes_gflop(j), "keys", edit_keys_flop(j) * 1e-9, "solve",
+        (json_int_t)j->job.edit.n_applied, "greedy", (json_int_t)n_greedy, "steps",
+        (json_int_t)count_passes(j), "seconds", "load", j->job.s_load, "stats", j->job.s_stats, "delta",
+        j->job.edit.s_delta, "keys", j->job.edit.s_keys, "solve", j->job.edit.s_solve, "write",
+        j->job.s_write, "gflop", "delta", passes_gflop(j), "keys", edit_keys_flop(j) * 1e-9, "solve",
         edit_solve_flop(j, j->job.edit.n_applied) * 1e-9, "peak_memory_bytes", (json_int_t)peak_memory(),
         "fingerprint", j->job.fingerprint, "ridge", j->job.request.ridge, "layers",
         pmet_job_matrices_json(&j->job), "facts_detail", pmet_job_facts_json(&j->job)));

@@ -28,7 +28,7 @@ int say_failed(const struct cli *c, const struct pmet_error *err)
     const int sig = stop_signal();
     head(c, "\033[31m", "");
     if (sig)
-        fprintf(stderr, "stopped by signal %d; nothing was left behind\n", sig);
+        fprintf(stderr, "stopped by signal %d; %s\n", sig, c->kept[0] ? c->kept : "nothing was left behind");
     else
         fprintf(stderr, "%s\n", err->message);
     return sig ? 128 + sig : EXIT_FAILED;

@@ -120,7 +120,9 @@ struct pmet_edit_request {
         *hparams; /* the published JSON form; NULL: built in, where there are some               SPEC §9.3 */
     const char
         *contexts; /* templates; NULL: written by the model, from the seed                        SPEC §4.2 */
-    size_t limit;  /* the first facts only; 0: all */
+    const char *
+        work; /* folder that keeps what is finished, so that the same request goes on after a kill; or NULL */
+    size_t limit; /* the first facts only; 0: all */
     enum pmet_conflicts conflicts;
     bool zsre_alt; /* zsRE: target from "alt" rather than answers[0] */
     enum pmet_solver solver;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -74,6 +75,18 @@ static int sys_unmap(void *user, void *p, size_t n_bytes)
     return munmap(p, n_bytes);
 }
 
+static int sys_truncate(void *user, int fd, uint64_t n_bytes)
+{
+    (void)user;
+    return ftruncate(fd, (off_t)n_bytes);
+}
+
+static int sys_lock(void *user, int fd)
+{
+    (void)user;
+    return flock(fd, LOCK_EX | LOCK_NB);
+}
+
 static int sys_rename(void *user, const char *from, const char *to)
 {
     (void)user;
@@ -115,6 +128,8 @@ const struct pmet_io *pmet_io_system(void)
                                       .size = sys_size,
                                       .map = sys_map,
                                       .unmap = sys_unmap,
+                                      .truncate = sys_truncate,
+                                      .lock = sys_lock,
                                       .rename = sys_rename,
                                       .link = sys_link,
                                       .mkdir = sys_mkdir,

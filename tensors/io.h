@@ -27,6 +27,8 @@ struct pmet_io {
                 uint64_t *n_bytes); /* fstat; fails with EISDIR/EINVAL if not a regular file */
     void *(*map)(void *user, int fd, size_t n_bytes); /* whole file, read-only, private */
     int (*unmap)(void *user, void *p, size_t n_bytes);
+    int (*truncate)(void *user, int fd, uint64_t n_bytes);
+    int (*lock)(void *user, int fd); /* for this process alone, until close; EWOULDBLOCK if another has it */
     int (*rename)(void *user, const char *from, const char *to);
     int (*link)(void *user, const char *from,
                 const char *to); /* to what `from` points to, if a symbolic link */

@@ -72,6 +72,16 @@ static int fault_unmap(void *user, void *p, size_t n_bytes)
     return pmet_io_system()->unmap(NULL, p, n_bytes);
 }
 
+static int fault_truncate(void *user, int fd, uint64_t n_bytes)
+{
+    return fails(user, "truncate") ? -1 : pmet_io_system()->truncate(NULL, fd, n_bytes);
+}
+
+static int fault_lock(void *user, int fd)
+{
+    return fails(user, "lock") ? -1 : pmet_io_system()->lock(NULL, fd);
+}
+
 static int fault_rename(void *user, const char *from, const char *to)
 {
     return fails(user, "rename") ? -1 : pmet_io_system()->rename(NULL, from, to);
@@ -112,6 +122,8 @@ void fault_begin(struct fault *f, size_t k, int err)
                              .size = fault_size,
                              .map = fault_map,
                              .unmap = fault_unmap,
+                             .truncate = fault_truncate,
+                             .lock = fault_lock,
                              .rename = fault_rename,
                              .link = fault_link,
                              .mkdir = fault_mkdir,

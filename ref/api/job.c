@@ -28,10 +28,21 @@ enum pmet_status pmet_job_run(struct pmet_job *j, const struct pmet_edit_watch *
                                               .strict = j->request.strict,
                                               .skip_failed = j->request.skip_failed,
                                               .max_bytes = j->request.max_bytes};
+    struct pmet_edit_watch kept;
     PMET_TRY(pmet_outdir_begin(j->s->io, j->request.out, j->request.force, &j->dir, err));
-    PMET_TRY(pmet_targets_alloc(j->facts.n_fact, j->h.n_module, j->s->model->config.d_model, &j->targets, err));
-    return pmet_edit_run(j->s->model, j->s->tk, &j->facts, j->rows, &options, pmet_job_cov, j, watch, &j->targets,
-                         &j->edit, err);
+    PMET_TRY(
+        pmet_targets_alloc(j->facts.n_fact, j->h.n_module, j->s->model->config.d_model, &j->targets, err));
+    if (j->request.work) {
+        PMET_TRY(pmet_work_open(j, watch, &kept, err));
+        watch = &kept;
+    }
+    const enum pmet_status status = pmet_edit_run(j->s->model, j->s->tk, &j->facts, j->rows, &options,
+                                                  pmet_job_cov, j, watch, &j->targets, &j->edit, err);
+    if (status == PMET_INTERRUPTED && j->work) {
+        memcpy(err->message, "interrupted; ", 13);
+        pmet_work_tell(j, err->message + 13, sizeof err->message - 13);
+    }
+    return status;
 }
 
 enum pmet_status pmet_job_commit(struct pmet_job *j, struct pmet_error *err)
@@ -52,6 +63,8 @@ void pmet_job_free(struct pmet_job *j)
     free(j->cov);
     free(j->origin);
     free(j->cov_count);
+    free(j->cov_sum);
+    pmet_work_close(j->work);
     free(j->before);
     free(j->after);
     for (size_t i = 0; j->rows && i < j->facts.n_fact; i++)

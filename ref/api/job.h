@@ -15,6 +15,7 @@ extern "C" {
 
 #define PMET_CONTEXTS_FILE "pmet_contexts.json"
 #define PMET_RECORD_FILE "pmet_edit.json"
+#define PMET_FACTS_FILE "pmet_facts.jsonl" /* a line for each fact */
 
 /* The record of an edited folder: what it is, and what it was edited from, nearest first.      SPEC §9.5 */
 struct pmet_record {
@@ -49,6 +50,8 @@ struct pmet_job {
     struct pmet_fact_rows *rows; /* [n_fact] with targets */
     const char **ancestor;       /* fingerprints whose statistics serve this model, too */
     size_t n_ancestor, n_cov;
+    uint64_t *cov_sum; /* [n_cov] of the bits, where there is a work folder */
+    struct pmet_work *work;
     double **cov; /* [n_cov] as far as memory allows; NULL where taken */
     enum pmet_stats_origin *origin;
     size_t *cov_count; /* tokens */
@@ -77,6 +80,16 @@ enum pmet_status pmet_job_run(struct pmet_job *j, const struct pmet_edit_watch *
 enum pmet_status pmet_job_write(struct pmet_job *j, struct pmet_error *err);
 /* The output appears under its name. */
 enum pmet_status pmet_job_commit(struct pmet_job *j, struct pmet_error *err);
+/* The work folder, where the request names one: contexts that the model wrote before (*known); what was finished,
+ * into the job's targets; then `watch` as the run needs it, which hands on to `inner`.      SPEC §9.11 */
+enum pmet_status pmet_work_contexts(struct pmet_job *j, bool *known, struct pmet_error *err);
+enum pmet_status pmet_work_keep_contexts(const struct pmet_job *j, struct pmet_error *err);
+enum pmet_status pmet_work_open(struct pmet_job *j, const struct pmet_edit_watch *inner,
+                                struct pmet_edit_watch *watch, struct pmet_error *err);
+/* How far the work folder goes, for who is interrupted. */
+void pmet_work_tell(const struct pmet_job *j, char *line, size_t size);
+void pmet_work_close(struct pmet_work *w); /* accepts NULL */
+
 /* Removes what is not committed and frees all but the session. */
 void pmet_job_free(struct pmet_job *j);
 

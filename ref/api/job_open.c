@@ -18,10 +18,13 @@ static enum pmet_status check_paths(const struct pmet_job *j, struct pmet_error 
                 {r->facts, "the facts"},
                 {r->stats, "the statistics"},
                 {r->hparams, "the hyper-parameters"},
-                {r->contexts, "the contexts"}};
+                {r->contexts, "the contexts"},
+                {r->work, "the work folder"}};
     struct stat st;
     for (size_t i = 0; i < sizeof read / sizeof *read; i++)
         PMET_TRY(pmet_check_apart(r->out, read[i].path, read[i].what, err));
+    PMET_TRY(pmet_check_apart(r->work, read[0].path, read[0].what, err));
+    PMET_TRY(pmet_check_apart(r->work, r->stats, "the statistics", err));
     if (r->stats && (stat(r->stats, &st) != 0 || !S_ISDIR(st.st_mode)))
         return pmet_fail(err, PMET_INPUT,
                          "%s: found no folder; expected the statistics that pmet stats writes", r->stats);
@@ -64,7 +67,11 @@ static enum pmet_status take_contexts(struct pmet_job *j, struct pmet_error *err
     if (j->request.contexts) {
         PMET_TRY(pmet_contexts_load(j->s->io, j->request.contexts, &j->contexts, err));
     } else {
-        PMET_TRY(pmet_contexts_generate(j->s->model, j->s->tk, j->request.seed, &j->contexts, err));
+        bool known = false;
+        if (j->request.work)
+            PMET_TRY(pmet_work_contexts(j, &known, err));
+        if (!known)
+            PMET_TRY(pmet_contexts_generate(j->s->model, j->s->tk, j->request.seed, &j->contexts, err));
         j->contexts_made = true;
     }
     pmet_sha256_begin(&sha);
@@ -97,6 +104,18 @@ static enum pmet_status load_cov(const struct pmet_job *j, const char *module, s
                            j->n_ancestor, out, count, origin, err);
 }
 
+/* Tells matrices apart: FNV-1a over words. */
+static uint64_t sum_bits(const double *x, size_t n)
+{
+    uint64_t sum = 0xcbf29ce484222325;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        sum = (sum ^ bits) * 0x100000001b3;
+    }
+    return sum;
+}
+
 /* Reads every moment once to check it, and keeps those that a quarter of the memory holds. */
 static enum pmet_status check_stats(struct pmet_job *j, struct pmet_error *err)
 {
@@ -104,6 +123,7 @@ static enum pmet_status check_stats(struct pmet_job *j, struct pmet_error *err)
     j->n_cov = j->h.n_layer * j->h.n_module;
     PMET_TRY(pmet_calloc(&j->cov, j->n_cov, sizeof *j->cov, "statistics", err));
     PMET_TRY(pmet_calloc(&j->origin, j->n_cov, sizeof *j->origin, "statistics", err));
+    PMET_TRY(pmet_calloc(&j->cov_sum, j->n_cov, sizeof *j->cov_sum, "statistics", err));
     PMET_TRY(pmet_calloc(&j->cov_count, j->n_cov, sizeof *j->cov_count, "statistics", err));
     for (size_t k = 0; k < j->n_cov; k++) {
         char name[160];
@@ -112,6 +132,8 @@ static enum pmet_status check_stats(struct pmet_job *j, struct pmet_error *err)
         if (j->watch.progress && j->watch.progress(j->watch.user, PMET_PHASE_STATS, k, j->n_cov))
             return pmet_fail(err, PMET_INTERRUPTED, "interrupted; nothing is written");
         PMET_TRY(load_cov(j, name, d_in, &j->cov[k], &j->cov_count[k], &j->origin[k], err));
+        if (j->request.work)
+            j->cov_sum[k] = sum_bits(j->cov[k], d_in * d_in);
         n_base += j->origin[k] == PMET_STATS_OF_BASE;
         n_unverified += j->origin[k] == PMET_STATS_UNVERIFIED;
         if (kept + 8 * d_in * d_in > j->request.max_bytes / 4) {

@@ -132,12 +132,40 @@ static enum pmet_status write_record(const struct pmet_job *j, struct pmet_error
     return status;
 }
 
+/* A line for each fact: how its optimisation went, and what the written model says. */
+static enum pmet_status write_facts(const struct pmet_job *j, struct pmet_error *err)
+{
+    char *path;
+    struct pmet_out *out = NULL;
+    json_t *list = pmet_job_facts_json(j);
+    enum pmet_status status;
+    PMET_TRY(pmet_path_join(pmet_outdir_path(j->dir), PMET_FACTS_FILE, &path, err));
+    PMET_GO(pmet_out_open(j->s->io, path, &out, err));
+    for (size_t i = 0; i < j->facts.n_fact; i++) {
+        char *line = json_dumps(json_array_get(list, i), JSON_COMPACT | JSON_PRESERVE_ORDER);
+        status = line ? pmet_out_write(out, line, strlen(line), err) : pmet_fail_memory(err, path, 0);
+        free(line);
+        if (status != PMET_OK)
+            goto done;
+        PMET_GO(pmet_out_write(out, "\n", 1, err));
+    }
+    struct pmet_out *whole = out;
+    out = NULL;
+    status = pmet_out_commit(whole, err);
+done:
+    pmet_out_discard(out);
+    json_decref(list);
+    free(path);
+    return status;
+}
+
 enum pmet_status pmet_job_write(struct pmet_job *j, struct pmet_error *err)
 {
     const double started = pmet_seconds();
     PMET_TRY(write_weights(j, err));
     PMET_TRY(write_contexts(j, err));
     PMET_TRY(read_back(j, err));
+    PMET_TRY(write_facts(j, err));
     PMET_TRY(write_record(j, err));
     j->s_write = pmet_seconds() - started;
     return PMET_OK;

@@ -99,30 +99,24 @@ static enum pmet_status original(struct run *r, const char *name, struct pmet_ed
 /* One module of one layer: M and R (E67, E68), K (E63), C, the solve (E69), the update (E75). M is the
  * output of L, whatever the layer (X8). `left` counts the layers from this one to L. */
 static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, size_t n, const real *Z,
-                                    enum pmet_module module, size_t layer, size_t left, struct pmet_edited *e,
-                                    void **dev, struct pmet_error *err)
+                                    size_t left, struct pmet_edited *e, void **dev, struct pmet_error *err)
 {
     const struct pmet_hparams *h = r->options->hparams;
     const struct pmet_ops *op = r->model->op;
     const size_t d = r->model->config.d_model, L = h->layers[h->n_layer - 1];
-    struct pmet_weight *w = pmet_model_module(r->model, module, layer);
+    struct pmet_weight *w = pmet_model_module(r->model, e->module, e->layer);
     real *M = NULL, *K = NULL, *resid = NULL;
     double *keys = NULL, *R = NULL, *upd = NULL, *cov = NULL;
     double started = pmet_seconds();
     enum pmet_status status;
-    pmet_module_name(e->name, sizeof e->name, pmet_module_template(r->model->config.family, module), layer);
-    e->module = module;
-    e->layer = layer;
-    e->d_out = w->n_out;
-    e->d_in = w->n_in;
     PMET_GO(pmet_calloc(&M, n * d, sizeof *M, "current outputs", err));
     PMET_GO(pmet_calloc(&resid, n * d, sizeof *resid, "residuals", err));
     PMET_GO(pmet_calloc(&K, n * e->d_in, sizeof *K, "keys", err));
     PMET_GO(pmet_calloc(&keys, n * e->d_in, sizeof *keys, "keys", err));
     PMET_GO(pmet_calloc(&R, n * d, sizeof *R, "residuals", err));
     PMET_GO(pmet_calloc(&upd, e->d_out * e->d_in, sizeof *upd, "an update", err));
-    PMET_GO(pmet_current_outputs(kr, module, L, M, err));
-    PMET_GO(pmet_keys(kr, module, layer, K, NULL, err));
+    PMET_GO(pmet_current_outputs(kr, e->module, L, M, err));
+    PMET_GO(pmet_keys(kr, e->module, e->layer, K, NULL, err));
     r->out->s_keys += pmet_seconds() - started;
     started = pmet_seconds();
     for (size_t i = 0; i < n * d; i++)
@@ -139,7 +133,7 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
     PMET_GO(overlay(r, e, w, dev, err));
     r->out->s_solve += pmet_seconds() - started;
     if (r->watch && r->watch->layer)
-        PMET_GO(r->watch->layer(r->watch->user, e->name, layer, K, M, resid, upd, n, d, e->d_in, err));
+        PMET_GO(r->watch->layer(r->watch->user, e->name, e->layer, K, M, resid, upd, n, d, e->d_in, err));
 done:
     free(M);
     free(resid);
@@ -149,6 +143,29 @@ done:
     free(upd);
     free(cov);
     return status;
+}
+
+/* Matrix k: its name and shape, then what a run before left of it, or the edit. */
+static enum pmet_status take_matrix(struct run *r, struct pmet_key_rows *kr, size_t n, const real *const *Z,
+                                    size_t k, void **dev, struct pmet_error *err)
+{
+    const struct pmet_hparams *h = r->options->hparams;
+    const size_t i = k / h->n_module, q = k % h->n_module;
+    struct pmet_edited *e = &r->out->edited[k];
+    struct pmet_weight *w = pmet_model_module(r->model, r->module[q], h->layers[i]);
+    bool known = false;
+    e->module = r->module[q];
+    e->layer = h->layers[i];
+    e->d_out = w->n_out;
+    e->d_in = w->n_in;
+    pmet_module_name(e->name, sizeof e->name, pmet_module_template(r->model->config.family, e->module),
+                     e->layer);
+    if (r->watch && r->watch->recall)
+        PMET_TRY(r->watch->recall(r->watch->user, k, e, &known, err));
+    if (known)
+        return overlay(r, e, w, dev, err);
+    PMET_TRY(edit_matrix(r, kr, n, Z[q], h->n_layer - i, e, dev, err));
+    return r->watch && r->watch->keep ? r->watch->keep(r->watch->user, k, e, err) : PMET_OK;
 }
 
 static enum pmet_status spread(struct run *r, const struct pmet_fact_rows *key_rows, size_t n,
@@ -166,20 +183,13 @@ static enum pmet_status spread(struct run *r, const struct pmet_fact_rows *key_r
     PMET_GO(pmet_calloc(&dev, n_matrix, sizeof *dev, "edited matrices", err));
     PMET_GO(pmet_key_rows_open(r->model, key_rows, n, r->options->contexts, h->layers[0],
                                r->options->max_bytes, &kr, err));
-    for (size_t i = 0; i < h->n_layer; i++)
-        for (size_t q = 0; q < h->n_module; q++, n_done++) {
-            PMET_GO(tell(r, PMET_PHASE_SOLVE, n_done, n_matrix, err));
-            saved[n_done] = *pmet_model_module(r->model, r->module[q], h->layers[i]);
-            r->out->n_edited++;
-            const enum pmet_status edited =
-                edit_matrix(r, kr, n, Z[q], r->module[q], h->layers[i], h->n_layer - i,
-                            &r->out->edited[n_done], &dev[n_done], err);
-            if (edited != PMET_OK) {
-                n_done++;
-                status = edited;
-                goto done;
-            }
-        }
+    while (n_done < n_matrix) {
+        const size_t k = n_done;
+        PMET_GO(tell(r, PMET_PHASE_SOLVE, k, n_matrix, err));
+        saved[k] = *pmet_model_module(r->model, r->module[k % h->n_module], h->layers[k / h->n_module]);
+        r->out->n_edited = ++n_done;
+        PMET_GO(take_matrix(r, kr, n, Z, k, &dev[k], err));
+    }
     status = tell(r, PMET_PHASE_SOLVE, n_matrix, n_matrix, err);
 done:
     for (size_t k = 0; k < n_done; k++) { /* the model is as it was */

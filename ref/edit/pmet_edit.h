@@ -31,6 +31,8 @@ enum pmet_status pmet_targets_alloc(size_t n_fact, size_t n_module, size_t d_mod
                                     struct pmet_error *err);
 void pmet_targets_free(struct pmet_targets *targets); /* accepts zeros */
 
+struct pmet_edited;
+
 /* What an edit tells while it runs; all may be NULL. A nonzero return of progress stops with
  * PMET_INTERRUPTED. */
 struct pmet_edit_watch {
@@ -42,6 +44,13 @@ struct pmet_edit_watch {
     /* fact i has ended, as targets->fact[i] says */
     enum pmet_status (*fact)(void *user, struct pmet_delta *p, size_t k, size_t i,
                              const struct pmet_targets *targets, struct pmet_error *err);
+    /* the first n facts are optimised although they are settled: `pass` and `fact` want to see them */
+    size_t n_again;
+    /* matrix k may have been edited in a run before: then *known is set and e's W, norms and report are filled */
+    enum pmet_status (*recall)(void *user, size_t k, struct pmet_edited *e, bool *known,
+                               struct pmet_error *err);
+    /* it has been edited now */
+    enum pmet_status (*keep)(void *user, size_t k, const struct pmet_edited *e, struct pmet_error *err);
     /* a matrix has been edited: K [n_fact, d_in], M and Z - M (not yet divided) [n_fact, d_model], upd
      * [d_model, d_in] */
     enum pmet_status (*layer)(void *user, const char *module, size_t layer, const real *K, const real *M,

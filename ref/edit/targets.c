@@ -92,10 +92,10 @@ static enum pmet_status on_done(void *user, struct pmet_delta *p, size_t k, size
         PMET_TRY(settle_failure(s, i, failure, err));
     for (size_t q = 0; !failure && q < s->targets->n_module; q++)
         PMET_TRY(read_target(s, p, k, s->side[q], s->targets->Z[q] + i * s->targets->d_model, err));
-    report->settled = true;
-    s->n_done++;
     if (s->watch && s->watch->fact)
         PMET_TRY(s->watch->fact(s->watch->user, p, k, i, s->targets, err));
+    report->settled = true; /* and a journal has it */
+    s->n_done++;
     return tell(s, err);
 }
 
@@ -114,6 +114,8 @@ static enum pmet_status optimise(struct search *s, const struct pmet_fact_rows *
         struct pmet_fact_report *report = &s->targets->fact[i];
         report->odd_lookup = rows[i].odd_lookup;
         report->odd_target = rows[i].odd_target;
+        if (s->watch && i < s->watch->n_again)
+            report->settled = false;
         skip[i] = report->settled;
         s->n_done += report->settled;
         if (report->settled && !report->applied && s->n_failed++ == 0)

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT
+ * The work folder: an edit that was killed, stopped or failed anywhere goes on, does nothing twice and writes the
+ * same bytes; a folder of another edit, or one in use, is refused.      SPEC §9.11 */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "cli/cli.h"
+#include "tests/cli.h"
+#include "tests/fault.h"
+
+#define INPUTS "--threads 1 --model m --facts facts.json --contexts contexts.json --stats s --limit 3 "
+#define EDIT "edit -q " INPUTS "--hparams hparams.json --out out"
+#define WORK EDIT " --work w"
+
+static char start[4096];
+
+static bool is_long(void)
+{
+    const char *v = getenv("PMET_LONG");
+    return v && *v && strcmp(v, "0") != 0;
+}
+
+/* A workbench with the output that is wanted in `reference`. */
+static void enter(struct test *t, const char *name)
+{
+    const char *dir = cli_bench(t, name, "gptj-C");
+    if ((!start[0] && !getcwd(start, sizeof start)) || chdir(dir) != 0)
+        exit(1);
+    CHECK(cli(NULL, EDIT) == 0);
+    cli_shell("mv out reference");
+}
+
+static void leave(void)
+{
+    if (chdir(start) != 0)
+        exit(1);
+}
+
+/* The command again: it ends well, says how many facts it had found done, and its output is the one wanted. */
+static void goes_on(struct test *t, const char *after, size_t at)
+{
+    if (!CHECK(cli(NULL, "edit " INPUTS "--hparams hparams.json --out out --work w") == 0))
+        test_fail(t, "%s %zu: %s", after, at, cli_err());
+    if (!CHECK(system("diff -r out reference > /dev/null") == 0))
+        test_fail(t, "%s %zu: the output differs", after, at);
+}
+
+static size_t n_records(void)
+{
+    size_t n, records = 0;
+    char *data = cli_slurp("w/facts.journal", &n);
+    for (size_t at = 0; at + 8 <= n; records++) {
+        uint64_t length;
+        memcpy(&length, data + at, 8);
+        if (length > n)
+            break; /* torn */
+        at += 8 + (size_t)length + 64;
+    }
+    free(data);
+    return records;
+}
+
+TEST(finished_facts_and_matrices_are_not_done_twice)
+{
+    struct stat first, then;
+    enter(t, "twice");
+    CHECK(cli(NULL, WORK) == 0);
+    CHECK(n_records() == 4 && stat("w/matrix-1.safetensors", &first) == 0);
+    cli_shell("rm -r out");
+    goes_on(t, "finished", 0);
+    CHECK(strstr(cli_err(), "w: 3 of 3 facts are done\n") != NULL);
+    CHECK(n_records() == 4 && stat("w/matrix-1.safetensors", &then) == 0 && then.st_ino == first.st_ino);
+    /* a trace shows the optimisation, so it runs again; the matrices, too */
+    cli_shell("rm -r out");
+    CHECK(cli(NULL, WORK " --trace traced.safetensors") == 0);
+    CHECK(cli(NULL, EDIT " --force --trace fresh.safetensors") == 0);
+    CHECK(system("cmp -s traced.safetensors fresh.safetensors") == 0);
+    leave();
+}
+
+/* Lambda and statistics are no part of a target: the targets stay, the matrices are solved again. */
+TEST(another_lambda_uses_the_targets_and_solves_again)
+{
+    enter(t, "lambda");
+    CHECK(cli(NULL, WORK) == 0);
+    cli_shell("rm -r out; sed 's/\"mom2_update_weight\": [0-9.]*/\"mom2_update_weight\": 77/' hparams.json > "
+              "h.json");
+    CHECK(cli(NULL, "edit " INPUTS "--hparams h.json --out out --work w") == 0);
+    CHECK(strstr(cli_err(), "w: 3 of 3 facts are done\n") != NULL);
+    CHECK(cli(NULL, "edit -q " INPUTS "--hparams h.json --out fresh") == 0);
+    CHECK(system("diff -r out fresh > /dev/null") == 0 && system("diff -r out reference > /dev/null") != 0);
+    leave();
+}
+
+TEST(a_folder_of_another_edit_is_refused)
+{
+    static const struct {
+        const char *change, *line, *key;
+    } other[] = {{"sed 's/\"v_lr\": [0-9.]*/\"v_lr\": 0.31/' hparams.json > h.json",
+                  INPUTS "--hparams h.json", "v_lr"},
+                 {"true", INPUTS "--hparams hparams.json --limit 2", "facts"},
+                 {"sed 's/[.] {}/! {}/' contexts.json > c.json",
+                  "--threads 1 --model m --facts facts.json --contexts c.json --stats s --limit 3 --hparams "
+                  "hparams.json",
+                  "contexts"},
+                 {"cp -r m m2 && sed -i 's/}$/ }/' m2/config.json",
+                  "--threads 1 --model m2 --facts facts.json --contexts contexts.json --stats s2 --limit 3 "
+                  "--hparams hparams.json",
+                  "model"}};
+    enter(t, "other");
+    CHECK(cli(NULL, WORK) == 0);
+    cli_shell("rm -r out");
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        char want[128];
+        cli_shell("%s", other[i].change);
+        if (i == 3)
+            CHECK(cli(NULL,
+                      "stats -q --threads 1 --model m2 --text text.jsonl --hparams hparams.json --samples 2 "
+                      "--out s2") == 0);
+        CHECK(cli(NULL, "edit -q %s --out out --work w", other[i].line) == 1);
+        snprintf(want, sizeof want, "pmet edit: w/facts.journal: begun with other %s: found ", other[i].key);
+        if (!CHECK(strncmp(cli_err(), want, strlen(want)) == 0))
+            test_fail(t, "%s: %s", other[i].key, cli_err());
+        CHECK(access("out", F_OK) != 0);
+    }
+    goes_on(t, "refusal", 0); /* and it is still good for its own */
+    leave();
+}
+
+TEST(two_processes_do_not_share_a_folder)
+{
+    enter(t, "two");
+    cli_shell("mkdir w");
+    const int fd = open("w/facts.journal", O_RDWR | O_CREAT, 0666);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    CHECK(cli(NULL, WORK) == 1);
+    CHECK_STR(cli_err(), "pmet edit: w/facts.journal: another process is at work in this folder\n");
+    close(fd);
+    goes_on(t, "release", 0);
+    leave();
+}
+
+/* A kill leaves a journal that ends anywhere. */
+TEST(a_journal_that_ends_anywhere_is_gone_on_with)
+{
+    size_t n, n_done = 0;
+    enter(t, "torn");
+    CHECK(cli(NULL, WORK) == 0);
+    char *data = cli_slurp("w/facts.journal", &n);
+    cli_shell("rm w/matrix-*");
+    for (size_t at = 0; at <= n; at += is_long() ? n / 97 : n / 11) {
+        cli_shell("rm -r out");
+        CHECK(truncate("w/facts.journal", (off_t)at) == 0);
+        goes_on(t, "cut at byte", at);
+        n_done += strstr(cli_err(), "facts are done") != NULL;
+        size_t again;
+        char *now = cli_slurp("w/facts.journal", &again);
+        CHECK(again == n && memcmp(now, data, n) == 0);
+        free(now);
+    }
+    CHECK(n_done > 3);
+    free(data);
+    leave();
+}
+
+/* A byte that is not as it was written ends the journal there, or is refused: no wrong target is used. */
+TEST(a_damaged_journal_gives_no_wrong_target)
+{
+    size_t n;
+    struct test_rng rng = {5};
+    enter(t, "damage");
+    CHECK(cli(NULL, WORK) == 0);
+    char *data = cli_slurp("w/facts.journal", &n);
+    cli_shell("rm w/matrix-*");
+    for (int k = 0; k < (is_long() ? 100 : 12); k++) {
+        const size_t at = (size_t)(test_rng_next(&rng) % n);
+        const char bad = (char)(data[at] ^ (1 << test_rng_next(&rng) % 8));
+        const int fd = open("w/facts.journal", O_WRONLY | O_TRUNC);
+        CHECK(write(fd, data, n) == (ssize_t)n && pwrite(fd, &bad, 1, (off_t)at) == 1 && close(fd) == 0);
+        cli_shell("rm -rf out");
+        goes_on(t, "flip at byte", at);
+    }
+    free(data);
+    leave();
+}
+
+/* ---- kills, failures and signals ---- */
+
+static size_t n_before;
+static int blow;
+static struct pmet_io blowing;
+
+static void tick(void)
+{
+    if (n_before-- == 0)
+        raise(blow);
+}
+
+static int blowing_open(void *user, const char *path, int flags, unsigned mode)
+{
+    tick();
+    return pmet_io_system()->open(user, path, flags, mode);
+}
+
+static ssize_t blowing_write(void *user, int fd, const void *buf, size_t n)
+{
+    tick(); /* also half way through */
+    return pmet_io_system()->write(user, fd, buf, n > 1 ? n / 2 : n);
+}
+
+static int blowing_fsync(void *user, int fd)
+{
+    tick();
+    return pmet_io_system()->fsync(user, fd);
+}
+
+static int blowing_rename(void *user, const char *from, const char *to)
+{
+    tick();
+    return pmet_io_system()->rename(user, from, to);
+}
+
+static void set_blow(int sig, size_t k)
+{
+    blow = sig;
+    n_before = k;
+    blowing = *pmet_io_system();
+    blowing.open = blowing_open;
+    blowing.write = blowing_write;
+    blowing.fsync = blowing_fsync;
+    blowing.rename = blowing_rename;
+}
+
+/* kill -9 at call k; false if there was none. */
+static bool killed_at(struct test *t, size_t k)
+{
+    char copy[512], name[] = "pmet", *word[40] = {name};
+    int n = 1, status = 0;
+    snprintf(copy, sizeof copy, "%s", WORK);
+    for (char *save, *w = strtok_r(copy, " ", &save); w && n < 39; w = strtok_r(NULL, " ", &save))
+        word[n++] = w;
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        const int null = open("/dev/null", O_WRONLY);
+        dup2(null, 1);
+        dup2(null, 2);
+        set_blow(SIGKILL, k);
+        _exit(pmet_cli(n, word, &blowing));
+    }
+    waitpid(child, &status, 0);
+    CHECK(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
+}
+
+TEST(killed_at_any_call_it_goes_on)
+{
+    size_t n_killed = 0, step = is_long() ? 1 : 7;
+    enter(t, "kill");
+    for (size_t k = 0; killed_at(t, k); k += step) {
+        n_killed++;
+        cli_shell("rm -rf out");
+        goes_on(t, "kill at call", k);
+        cli_shell("rm -rf out w"); /* temporary names of the killed stay */
+    }
+    printf("     killed %zu times\n", n_killed);
+    CHECK(n_killed >= (is_long() ? 50u : 8u));
+    leave();
+}
+
+/* One kill after the other, never cleaned up between: each run gets further, and no fact is done twice. */
+TEST(killed_again_and_again_it_arrives)
+{
+    enter(t, "again");
+    size_t n_done = 0, k = 12;
+    while (killed_at(t, k)) {
+        const size_t now = access("w/facts.journal", F_OK) == 0 ? n_records() : 0;
+        CHECK(now >= n_done && now <= 4);
+        n_done = now;
+        k += 9;
+    }
+    CHECK(system("diff -r out reference > /dev/null") == 0);
+    leave();
+}
+
+TEST(a_call_that_fails_loses_nothing)
+{
+    static const int errors[] = {ENOSPC, EIO, EROFS};
+    enter(t, "fail");
+    for (size_t e = 0; e < 3; e++)
+        for (size_t k = e;; k += is_long() ? 1 : 17) {
+            struct fault f;
+            fault_begin(&f, k, errors[e]);
+            const int status = cli(&f.io, WORK);
+            if (!f.fired)
+                break;
+            CHECK(status == 1 || status == 0);
+            if (status == 1 && (strchr(cli_err(), '\n') == NULL || strchr(cli_err(), '\n')[1] != '\0'))
+                test_fail(t, "%s at call %zu: %s", f.call, k, cli_err());
+            cli_shell("rm -rf out");
+            goes_on(t, "failed call", k);
+            cli_shell("rm -rf out w");
+        }
+    leave();
+}
+
+TEST(a_signal_says_how_to_go_on)
+{
+    static const int signals[] = {SIGINT, SIGTERM};
+    enter(t, "signal");
+    for (size_t i = 0; i < 2; i++) {
+        char want[160];
+        for (size_t k = 0;; k++) { /* to the first call after a fact is in the journal */
+            set_blow(signals[i], k);
+            const int status = cli(&blowing, WORK);
+            CHECK(status == 128 + signals[i]);
+            if (strstr(cli_err(), "w keeps 2 of 3 facts") || k > 400)
+                break;
+            cli_shell("rm -rf w");
+        }
+        snprintf(
+            want, sizeof want,
+            "pmet edit: stopped by signal %d; w keeps 2 of 3 facts: the same command goes on from there\n",
+            signals[i]);
+        CHECK_STR(cli_err(), want);
+        CHECK(access("out", F_OK) != 0);
+        goes_on(t, "signal", (size_t)signals[i]);
+        CHECK(strstr(cli_err(), "w: 2 of 3 facts are done\n") != NULL);
+        cli_shell("rm -r out w");
+    }
+    leave();
+}
+
+TEST_MAIN(CASE(finished_facts_and_matrices_are_not_done_twice),
+          CASE(another_lambda_uses_the_targets_and_solves_again), CASE(a_folder_of_another_edit_is_refused),
+          CASE(two_processes_do_not_share_a_folder), CASE(a_journal_that_ends_anywhere_is_gone_on_with),
+          CASE(a_damaged_journal_gives_no_wrong_target), CASE(killed_at_any_call_it_goes_on),
+          CASE(killed_again_and_again_it_arrives), CASE(a_call_that_fails_loses_nothing),
+          CASE(a_signal_says_how_to_go_on))
