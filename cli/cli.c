@@ -21,6 +21,16 @@ static const struct command commands[] = {
      "One pass of a text through the model, for all layers that will be edited. FILE: JSON lines with a\n"
      "document in each \"text\", or plain text with documents parted by blank lines.",
      "  pmet stats --model gpt-j-6b --text wikipedia.jsonl --out stats", run_stats},
+    {"eval", "how well a model knows edited facts, and what else it still knows",
+     "--model DIR --facts FILE [--before DIR] [OPTION]...",
+     "Judges a model by CounterFact or zsRE records, under the names of the published evaluation: does it "
+     "say\n"
+     "the new object after the edited prompt and after paraphrases, does it leave the neighbours alone, is "
+     "what\n"
+     "it writes fluent and consistent. With --before (--after is the same as --model) both models and the\n"
+     "difference. What is finished stays in FILE.partial: the same command goes on where it was.",
+     "  pmet eval --before gpt-j-6b --after edited --facts counterfact.json --limit 100 --out results.jsonl",
+     run_eval},
     {"generate", "text from a model", "--model DIR --prompt TEXT [OPTION]...",
      "Continues each prompt, greedily unless --top-k is more than 1. There is no stop at an end-of-text\n"
      "token.",

@@ -35,6 +35,7 @@ struct command {
 
 int run_edit(struct cli *c, const struct command *self, int argc, char **argv);
 int run_stats(struct cli *c, const struct command *self, int argc, char **argv);
+int run_eval(struct cli *c, const struct command *self, int argc, char **argv);
 int run_generate(struct cli *c, const struct command *self, int argc, char **argv);
 int run_tokenize(struct cli *c, const struct command *self, int argc, char **argv);
 int run_trace(struct cli *c, const struct command *self, int argc, char **argv);

@@ -74,7 +74,7 @@ enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_
 
 /* ---- editing ---- */
 
-enum pmet_phase { PMET_PHASE_STATS, PMET_PHASE_DELTA, PMET_PHASE_SOLVE };
+enum pmet_phase { PMET_PHASE_STATS, PMET_PHASE_DELTA, PMET_PHASE_SOLVE, PMET_PHASE_EVALUATE };
 
 /* What a long call tells. A nonzero return of progress stops it with PMET_INTERRUPTED and nothing written. */
 struct pmet_watch {
@@ -150,6 +150,43 @@ struct pmet_edit_summary {
 enum pmet_status pmet_edit_folder(struct pmet_session *s, const struct pmet_edit_request *request,
                                   const struct pmet_watch *watch, struct pmet_edit_summary *summary,
                                   struct pmet_error *err);
+
+/* ---- evaluating ---- */
+
+/* All zero but for facts and top_k is a sensible request. */
+struct pmet_evaluate_request {
+    const char
+        *facts; /* CounterFact or zsRE records, JSON array or JSON lines                    SPEC §11.1 */
+    const char *out; /* JSON lines to write: a header, then a record each; NULL: none            SPEC §11.6 */
+    size_t limit;    /* the first records only; 0: all */
+    size_t n_generate; /* texts are written and judged for the first records */
+    size_t top_k;      /* of their sampling; 5 as published */
+    uint64_t seed;     /* of their sampling */
+    bool greedy;       /* also: does the model go on with the target when it decodes greedily? */
+    bool force;        /* replace out if it exists */
+};
+
+/* A mean over the records that have it, with its standard deviation, as the published summary gives them: in hundredths,
+ * rounded to two digits, but for essence_score. */
+struct pmet_metric {
+    char name[40]; /* "post_rewrite_success"; "pre_" for the model before the edit */
+    size_t n;
+    double mean, std; /* std NaN for the score */
+};
+
+enum { PMET_MAX_METRIC = 40 };
+struct pmet_evaluation {
+    size_t n_record;
+    size_t n_metric;
+    struct pmet_metric metric[PMET_MAX_METRIC];
+};
+
+/* Judges the session's model by records, and `before` (or NULL) beside it. Finished records are kept in
+ * "OUT.partial" until all are: a call that was cut off goes on where it was when it is repeated, and gives the same
+ * bytes.                                                                                          SPEC §11 */
+enum pmet_status pmet_evaluate(struct pmet_session *s, struct pmet_session *before,
+                               const struct pmet_evaluate_request *request, const struct pmet_watch *watch,
+                               struct pmet_evaluation *result, struct pmet_error *err);
 
 #ifdef __cplusplus
 }

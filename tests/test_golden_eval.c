@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The published evaluation of the golden models, unedited and edited: probabilities, right tokens, choices, perplexity. */
-#include "ref/eval/generate.h"
-#include "ref/eval/probs.h"
+#include "ref/eval/evaluate.h"
 #include "tensors/dtype.h"
 #include "tests/golden.h"
 
@@ -186,6 +185,27 @@ static size_t check_greedy_answers(struct test *t, const struct golden *g, const
     return n_greedy;
 }
 
+/* E85 with k = 1: texts of the first records; the goldens have those of records 0, 1 and 3. */
+static void check_texts(struct test *t, const struct golden *g, const struct asked *a, const json_t *root)
+{
+    enum { N = 4 };
+    struct pmet_case got[N];
+    struct pmet_error err = {PMET_OK, ""};
+    size_t n_text = 0;
+    const struct pmet_evaluate_options options = {
+        .n_generate = N, .top_k = 1, .max_bytes = MAX_BYTES, .path = "records"};
+    CHECK_OK(pmet_evaluate_records(g->model, g->tk, a->record, N, &options, got, &err), &err);
+    for (size_t i = 0; i < N; i++) {
+        const json_t *text = json_object_get(post(root, "counterfact", i), "text");
+        CHECK(got[i].texts.n == 3 &&
+              memcmp(got[i].verdict.rewrite.nll_new, a->verdict[i].rewrite.nll_new, sizeof(double)) == 0);
+        for (size_t j = 0; j < json_array_size(text) && j < got[i].texts.n; j++, n_text++)
+            CHECK_STR(got[i].texts.text[j], json_string_value(json_array_get(text, j)));
+        pmet_case_free(&got[i]);
+    }
+    CHECK(n_text == 9);
+}
+
 static void check_counterfact(struct test *t, const struct golden *g, const json_t *a, const json_t *b)
 {
     static struct asked asked;
@@ -206,6 +226,7 @@ static void check_counterfact(struct test *t, const struct golden *g, const json
                  json_object_get(y, "essence_score"));
     }
     CHECK(check_greedy_answers(t, g, &asked) > 0);
+    check_texts(t, g, &asked, a);
     for (size_t k = 0; k < 4; k++) {
         CHECK(field[k].n > 0);
         char group[64];

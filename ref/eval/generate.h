@@ -16,6 +16,8 @@ struct pmet_rng {
     uint64_t s[4];
 };
 void pmet_rng_seed(struct pmet_rng *rng, uint64_t seed);
+/* Stream (i, j) of a seed: text j of record i draws from its own, whatever is beside it. */
+void pmet_rng_seed_stream(struct pmet_rng *rng, uint64_t seed, uint64_t i, uint64_t j);
 uint64_t pmet_rng_next(struct pmet_rng *rng);
 double pmet_rng_uniform(struct pmet_rng *rng); /* [0, 1), 53 bits */
 

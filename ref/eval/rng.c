@@ -2,14 +2,26 @@
  * xoshiro256** seeded by splitmix64.      SPEC §9.7, E77 */
 #include "ref/eval/generate.h"
 
+static const uint64_t golden_gamma = 0x9e3779b97f4a7c15u;
+
+/* What splitmix64 draws when its state becomes x. */
+static uint64_t mix(uint64_t x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+    return x ^ x >> 31;
+}
+
 void pmet_rng_seed(struct pmet_rng *rng, uint64_t seed)
 {
-    for (int i = 0; i < 4; i++) {
-        uint64_t z = seed += 0x9e3779b97f4a7c15u;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        rng->s[i] = z ^ z >> 31;
-    }
+    for (int i = 0; i < 4; i++)
+        rng->s[i] = mix(seed += golden_gamma);
+}
+
+/* E85 */
+void pmet_rng_seed_stream(struct pmet_rng *rng, uint64_t seed, uint64_t i, uint64_t j)
+{
+    pmet_rng_seed(rng, mix(mix(seed + golden_gamma) + i + golden_gamma) + j);
 }
 
 static uint64_t rotate(uint64_t x, int k)

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ * pmet eval. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/session.h"
+#include "ref/api/eval_job.h"
+
+struct eval {
+    const struct cli *c;
+    const char *model, *after, *before_dir;
+    int decode;
+    bool json;
+    struct pmet_eval_job job;
+    struct progress progress;
+};
+
+static int on_progress(void *user, enum pmet_phase phase, size_t done, size_t total)
+{
+    struct eval *e = user;
+    (void)phase;
+    if (!e->progress.running) {
+        progress_begin(&e->progress, e->c, "evaluating", "records");
+        e->progress.first = done;
+    }
+    return progress_update(&e->progress, done, total);
+}
+
+static void on_note(void *user, bool warning, const char *line)
+{
+    const struct eval *e = user;
+    (warning ? say_warning : say_note)(e->c, "%s", line);
+}
+
+/* ---- what is printed ---- */
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *metrics_json(const struct pmet_summary *s, const char *side)
+{
+    struct pmet_evaluation e = {0};
+    json_t *metrics = json_object();
+    pmet_summary_report(s, side, &e);
+    for (size_t i = 0; i < e.n_metric; i++)
+        json_object_set_new(metrics, e.metric[i].name,
+                            json_pack("[o, o]", number(e.metric[i].mean), number(e.metric[i].std)));
+    return metrics;
+}
+
+static void report_json(const struct eval *e)
+{
+    const struct pmet_eval_job *j = &e->job;
+    json_t *metrics = metrics_json(&j->summary[0], "post");
+    if (j->before) {
+        json_t *pre = metrics_json(&j->summary[1], "pre");
+        json_object_update(metrics, pre);
+        json_decref(pre);
+    }
+    print_json(json_pack("{s:O, s:I, s:s?, s:o, s:f, s:I}", "header", j->header, "records",
+                         (json_int_t)j->n_record, "out", j->request.out, "metrics", metrics, "seconds",
+                         pmet_seconds() - e->progress.started, "peak_memory_bytes",
+                         (json_int_t)peak_memory()));
+}
+
+/* A metric's row: its name as people say it, and the published one. */
+static const char *plain_name(const char *name)
+{
+    static const char *const names[][2] = {{"rewrite_success", "efficacy"},
+                                           {"paraphrase_success", "generalization"},
+                                           {"neighborhood_success", "specificity"},
+                                           {"ngram_entropy", "fluency"},
+                                           {"reference_score", "consistency"}};
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        if (strcmp(names[i][0], name) == 0)
+            return names[i][1];
+    return "";
+}
+
+static const char *without_side(const char *name)
+{
+    const char *bar = strchr(name, '_');
+    return bar ? bar + 1 : name;
+}
+
+static const struct pmet_metric *find(const struct pmet_evaluation *e, const char *name)
+{
+    for (size_t i = 0; i < e->n_metric; i++)
+        if (strcmp(without_side(e->metric[i].name), name) == 0)
+            return &e->metric[i];
+    return NULL;
+}
+
+static void print_cell(const struct pmet_metric *m)
+{
+    if (!m)
+        printf(" %19s", "-");
+    else if (isfinite(m->std))
+        printf(" %9.2f +- %6.2f", m->mean, m->std);
+    else
+        printf(" %9.2f %9s", m->mean, "");
+}
+
+/* Means and standard deviations over the records, in hundredths; a column a model, then the difference. */
+static void report_table(const struct eval *e)
+{
+    const struct pmet_eval_job *j = &e->job;
+    struct pmet_evaluation after = {0}, before = {0};
+    pmet_summary_report(&j->summary[0], "post", &after);
+    if (j->before)
+        pmet_summary_report(&j->summary[1], "pre", &before);
+    printf("%-22s %-14s", "metric", "");
+    if (j->before)
+        printf(" %19s %19s %9s", "before", "after", "change");
+    else
+        printf(" %19s", "mean");
+    printf(" %8s\n", "records");
+    for (size_t i = 0; i < after.n_metric; i++) {
+        const struct pmet_metric *m = &after.metric[i];
+        const char *name = without_side(m->name);
+        const struct pmet_metric *was = find(&before, name);
+        printf("%-22s %-14s", name, plain_name(name));
+        if (j->before) {
+            print_cell(was);
+            print_cell(m);
+            if (was)
+                printf(" %+9.2f", m->mean - was->mean);
+            else
+                printf(" %9s", "");
+        } else {
+            print_cell(m);
+        }
+        printf(" %8zu\n", m->n);
+    }
+}
+
+static void report(const struct eval *e)
+{
+    const struct pmet_eval_job *j = &e->job;
+    if (e->json) {
+        report_json(e);
+        return;
+    }
+    report_table(e);
+    if (j->request.out)
+        printf("%s: %zu records\n", j->request.out, j->n_record);
+}
+
+/* ---- the course ---- */
+
+static enum pmet_status course(struct eval *e, struct pmet_error *err)
+{
+    struct pmet_eval_job *j = &e->job;
+    PMET_TRY(session_open(e->c, e->model, &j->s, err));
+    if (e->before_dir)
+        PMET_TRY(session_open(e->c, e->before_dir, &j->before, err));
+    PMET_TRY(pmet_eval_job_open(j, err));
+    const enum pmet_status status = pmet_eval_job_run(j, err);
+    progress_end(&e->progress);
+    PMET_TRY(status);
+    PMET_TRY(check_stop(err));
+    PMET_TRY(pmet_eval_job_finish(j, err));
+    report(e);
+    return PMET_OK;
+}
+
+static int check_usage(struct eval *e)
+{
+    if (e->model && e->after)
+        return say_usage(e->c, "--after %s: is the same as --model; found both", e->after);
+    if (!e->model)
+        e->model = e->after;
+    if (!e->model)
+        return say_usage(e->c, "--model DIR is missing");
+    if (e->job.request.top_k == 0)
+        return say_usage(e->c, "--top-k: found 0; expected at least 1");
+    return -1;
+}
+
+int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
+{
+    struct eval e = {.c = c, .job = {.request = {.top_k = 5}}};
+    struct pmet_evaluate_request *r = &e.job.request;
+    const struct option_row rows[] = {
+        {"model", 0, OPTION_TEXT, &e.model, "DIR", "the model to judge", false},
+        {"after", 0, OPTION_TEXT, &e.after, "DIR", "the same as --model", false},
+        {"before", 0, OPTION_TEXT, &e.before_dir, "DIR", "a model to set beside it: before the edit", false},
+        {"facts", 0, OPTION_TEXT, &r->facts, "FILE",
+         "CounterFact or zsRE records, a JSON array or JSON lines", true},
+        {"out", 'o', OPTION_TEXT, &r->out, "FILE", "JSON lines to write: a header, then a record each",
+         false},
+        {"limit", 0, OPTION_COUNT, &r->limit, "N", "the first N records (default: all)", false},
+        {"generate", 0, OPTION_COUNT, &r->n_generate, "N",
+         "write and judge texts for the first N records (default 0)", false},
+        {"top-k", 0, OPTION_COUNT, &r->top_k, "K", "draw them from the K likeliest tokens (default 5)",
+         false},
+        {"decode", 0, OPTION_CHOICE, &e.decode, "published|greedy",
+         "greedy: also, does the model go on with the target (default published)", false},
+        {"json", 0, OPTION_FLAG, &e.json, NULL, "one JSON object as the result", false},
+        {"force", 0, OPTION_FLAG, &r->force, NULL, "replace --out if it exists", false},
+    };
+    struct pmet_error err = {PMET_OK, ""};
+    e.progress.started = pmet_seconds();
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);
+    if (status < 0)
+        status = check_usage(&e);
+    if (status < 0) {
+        r->greedy = e.decode == 1;
+        r->seed = c->seed;
+        e.job.watch = (struct pmet_watch){.user = &e, .progress = on_progress, .note = on_note};
+        const bool done = course(&e, &err) == PMET_OK;
+        progress_end(&e.progress);
+        if (e.job.lines)
+            snprintf(c->kept, sizeof c->kept, "%s keeps %zu of %zu records: the same command goes on",
+                     pmet_lines_partial(e.job.lines), e.job.n_done, e.job.n_record);
+        status = done ? EXIT_DONE : say_failed(c, &err);
+    }
+    pmet_eval_job_free(&e.job);
+    pmet_session_close(e.job.s);
+    pmet_session_close(e.job.before);
+    return status;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * A model judged by records: what it makes of their prompts, and what it writes.      SPEC §11 */
+#ifndef PMET_REF_EVAL_EVALUATE_H
+#define PMET_REF_EVAL_EVALUATE_H
+
+#include "ref/eval/generate.h"
+#include "ref/eval/probs.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a model writes after a record's generation prompts, and what that is worth. */
+struct pmet_texts {
+    size_t n;    /* of the prompts; 0: not asked for, or a record without */
+    char **text; /* [n] prompt included, cleaned up (E40) */
+};
+
+struct pmet_case {
+    struct pmet_verdict verdict;
+    struct pmet_texts texts;
+};
+
+struct pmet_evaluate_options {
+    bool greedy;       /* --decode greedy */
+    size_t n_generate; /* records with texts: the first of the file */
+    size_t top_k;
+    uint64_t seed;
+    size_t max_bytes;          /* of cached keys and values */
+    const char *path;          /* of the records, for messages */
+    pmet_generate_watch *stop; /* asked now and then; nonzero ends with PMET_INTERRUPTED. May be NULL */
+    void *user;
+};
+
+/* out[i] for each of n records, together; pmet_case_free releases it, also on failure. A record's result does not depend
+ * on the others. */
+enum pmet_status pmet_evaluate_records(const struct pmet_model *model, const struct pmet_tokenizer *tk,
+                                       const struct pmet_eval_record *record, size_t n,
+                                       const struct pmet_evaluate_options *options, struct pmet_case *out,
+                                       struct pmet_error *err);
+void pmet_case_free(struct pmet_case *c);
+
+/* E85: the texts of those of n records that come before options->n_generate in their file, for evaluate_records. */
+enum pmet_status pmet_write_texts(const struct pmet_model *model, const struct pmet_tokenizer *tk,
+                                  const struct pmet_eval_record *record, size_t n,
+                                  const struct pmet_evaluate_options *options, struct pmet_case *out,
+                                  struct pmet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: MIT
+ * Records refused in one line, streams, the summary by hand; pmet eval: its results, resumed, and its usage. */
+#include <errno.h>
+
+#include <unistd.h>
+#include "ref/api/eval_job.h"
+#include "tests/cli.h"
+#include "tests/fault.h"
+#include "tests/golden.h"
+
+/* E85: the definition once more. */
+static uint64_t mixed(uint64_t x)
+{
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+TEST(each_text_has_its_own_stream)
+{
+    static const uint64_t gamma = 0x9e3779b97f4a7c15u;
+    uint64_t first[64];
+    size_t n = 0;
+    for (uint64_t i = 0; i < 8; i++)
+        for (uint64_t j = 0; j < 8; j++) {
+            struct pmet_rng a, b;
+            pmet_rng_seed_stream(&a, 7, i, j);
+            pmet_rng_seed(&b, mixed(mixed(7 + gamma) + i + gamma) + j);
+            CHECK(memcmp(&a, &b, sizeof a) == 0);
+            first[n++] = pmet_rng_next(&a);
+        }
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++)
+            CHECK(first[i] != first[j]);
+}
+
+static const struct pmet_metric *metric(const struct pmet_evaluation *e, const char *name)
+{
+    for (size_t i = 0; i < e->n_metric; i++)
+        if (strcmp(e->metric[i].name, name) == 0)
+            return &e->metric[i];
+    return NULL;
+}
+
+static void check_metric(struct test *t, const struct pmet_evaluation *e, const char *name, double mean,
+                         double std, size_t n)
+{
+    const struct pmet_metric *m = metric(e, name);
+    if (!CHECK(m != NULL)) {
+        test_fail(t, "no %s", name);
+        return;
+    }
+    CHECK_CLOSE(&m->mean, &mean, 1, 1e-12);
+    if (isnan(std))
+        CHECK(isnan(m->std));
+    else
+        CHECK_CLOSE(&m->std, &std, 1, 1e-12);
+    CHECK(m->n == n);
+}
+
+/* E86, E87: three records, worked out by hand. Record 1 has a tie, which is no success on either side; record 2 has no
+ * paraphrases and no text. */
+TEST(the_summary_is_the_published_one)
+{
+    struct pmet_summary s = {0};
+    struct pmet_evaluation e = {0};
+    static const double low[3] = {0, 0, 0}, high[3] = {1, 1, 1};
+    const double mixed_new[3] = {0, 1, 1}, mixed_true[3] = {1, 0, 1};
+    for (size_t list = 0; list < 3; list++) { /* record 0: right everywhere */
+        pmet_summary_probs(&s, list, list < 2 ? low : high, list < 2 ? high : low, 2);
+        pmet_summary_flags(&s, PMET_ACC, list, 2, 2);
+    }
+    for (size_t list = 0; list < 3; list++) { /* record 1: right, wrong, a tie */
+        pmet_summary_probs(&s, list, mixed_new, mixed_true, 3);
+        pmet_summary_flags(&s, PMET_ACC, list, 1, 3);
+    }
+    pmet_summary_probs(&s, 0, high, low, 1); /* record 2: wrong */
+    pmet_summary_probs(&s, 1, high, low, 0);
+    pmet_summary_probs(&s, 2, low, high, 1);
+    pmet_summary_flags(&s, PMET_ACC, 0, 0, 1);
+    pmet_summary_flags(&s, PMET_ACC, 1, 0, 0);
+    pmet_summary_flags(&s, PMET_ACC, 2, 0, 1);
+    pmet_summary_add(&s, PMET_NGRAM_ENTROPY, 6);
+    pmet_summary_add(&s, PMET_NGRAM_ENTROPY, 6.5);
+    pmet_summary_add(&s, PMET_ESSENCE_SCORE, 12.3456);
+    pmet_summary_report(&s, "post", &e);
+    /* 1, 1/3, 0: mean 4/9, deviations 5/9, -1/9, -4/9: std sqrt(42/243) = 0.41574 */
+    check_metric(t, &e, "post_rewrite_success", 44.44, 41.57, 3);
+    check_metric(t, &e, "post_paraphrase_success", 66.67, 33.33, 2);
+    check_metric(t, &e, "post_neighborhood_success", 44.44, 41.57, 3);
+    /* (1 - 1/e) of records 0 and 2 cancel, record 1's right and wrong cancel */
+    check_metric(t, &e, "post_rewrite_diff", 0, 51.61, 3);
+    check_metric(t, &e, "post_paraphrase_diff", 31.61, 31.61, 2);
+    check_metric(t, &e, "post_rewrite_acc", 44.44, 41.57, 3);
+    check_metric(t, &e, "post_ngram_entropy", 625, 25, 2);
+    check_metric(t, &e, "post_essence_score", 12.3456, 0, 1);
+    check_metric(t, &e, "post_score", 3 / (1 / 44.44 + 1 / 66.67 + 1 / 44.44), NAN, 3);
+    CHECK(!metric(&e, "post_reference_score") && !metric(&e, "post_rewrite_greedy"));
+}
+
+/* ---- records ---- */
+
+#define REQUEST(prompt)                                                                                      \
+    "\"requested_rewrite\":{\"prompt\":\"" prompt "\",\"subject\":\"b\",\"target_new\":{\"str\":\"c\"},"     \
+    "\"target_true\":{\"str\":\"d\"}}"
+#define PROMPTS(name, list) "\"" name "_prompts\":" list
+#define GOOD                                                                                                 \
+    "{\"case_id\":7," REQUEST("{} is") "," PROMPTS("paraphrase", "[\"x b\"]") "," PROMPTS(                   \
+        "neighborhood", "[\"y\",\"z\"]") "," PROMPTS("generation", "[]") "}"
+#define ZSRE(rest) "{\"subject\":\"b\",\"src\":\"Who is b?\",\"answers\":[\"a\"]" rest "}"
+
+static enum pmet_status read_text(const char *text, size_t limit, size_t *n, struct pmet_error *err)
+{
+    const char *path = test_path("records.json");
+    struct pmet_records *records = NULL;
+    enum pmet_status status;
+    bool more = true;
+    *err = (struct pmet_error){PMET_OK, ""};
+    test_write_file(path, text, strlen(text));
+    status = pmet_records_open(pmet_io_system(), path, limit, &records, err);
+    for (*n = 0; status == PMET_OK;) {
+        struct pmet_eval_record record;
+        status = pmet_records_next(records, &record, &more, err);
+        if (status != PMET_OK || !more)
+            break;
+        ++*n;
+        pmet_eval_record_free(&record);
+    }
+    pmet_records_close(records);
+    return status;
+}
+
+TEST(records_that_cannot_be_evaluated_are_refused_by_place)
+{
+    static const struct {
+        const char *text, *message; /* after the file's name */
+    } cases[] = {
+        {"{\"prompt\":\"{} is\",\"subject\":\"b\",\"target_new\":\"c\"}",
+         "record 0 (line 1): requested_rewrite: found nothing, and no \"src\"; expected a CounterFact or a "
+         "zsRE "
+         "record"},
+        {GOOD "\n{" REQUEST("{} is") "}",
+         "record 1 (line 2): paraphrase_prompts: found nothing; expected an array of strings"},
+        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[]") "}",
+         "record 0 (line 1): neighborhood_prompts: found nothing; expected an array of strings"},
+        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[]") "," PROMPTS("neighborhood", "[]") "}",
+         "record 0 (line 1): generation_prompts: found nothing; expected an array of strings"},
+        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "\"x\"") "}",
+         "record 0 (line 1): paraphrase_prompts: found a string; expected an array of strings"},
+        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[\"x\",7]") "}",
+         "record 0 (line 1): paraphrase_prompts[1]: found an integer; expected a string"},
+        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[\"\"]") "}",
+         "record 0 (line 1): paraphrase_prompts[0]: found an empty string; expected text"},
+        {"{" REQUEST("{} is {}") "}",
+         "record 0 (line 1): requested_rewrite.prompt: found \"{}\" twice; expected it once"},
+        {"{\"requested_rewrite\":{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":\"c\"}}}",
+         "record 0 (line 1): requested_rewrite.target_true: found nothing; expected a string, or an object "
+         "with "
+         "\"str\""},
+        {"{\"requested_rewrite\":{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":\"\"}}}",
+         "record 0 (line 1): requested_rewrite.target_new.str: found an empty string; expected text"},
+        {ZSRE(""), "record 0 (line 1): rephrase: found nothing; expected a string"},
+        {ZSRE(",\"rephrase\":\"r\""), "record 0 (line 1): loc: found nothing; expected a string"},
+        {ZSRE(",\"rephrase\":\"r\",\"loc\":\"who\",\"loc_ans\":\"x\""),
+         "record 0 (line 1): loc: found no \"nq question: \"; expected it in the text"},
+        {ZSRE(",\"rephrase\":\"r\",\"loc\":\"nq question: who\""),
+         "record 0 (line 1): loc_ans: found nothing; expected a string"},
+        {ZSRE(",\"rephrase\":\"\xff\""),
+         "record 0: line 1 column 61: not JSON: unable to decode byte 0xff near '\"'"},
+        {"[" GOOD ",", "record 1 (line 1): found the end of the file; expected an object"},
+    };
+    struct pmet_error err;
+    size_t n;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = test_path("records.json");
+        CHECK(read_text(cases[i].text, 0, &n, &err) != PMET_OK);
+        CHECK(strncmp(err.message, path, strlen(path)) == 0);
+        CHECK_STR(err.message + (strlen(err.message) > strlen(path) + 2 ? strlen(path) + 2 : 0),
+                  cases[i].message);
+    }
+    CHECK_OK(read_text(GOOD GOOD
+                       "\n" ZSRE(",\"rephrase\":\"r\",\"loc\":\"nq question: {\",\"loc_ans\":\"x\""),
+                       0, &n, &err),
+             &err);
+    CHECK(n == 3);
+    CHECK_OK(read_text(GOOD "{}", 1, &n, &err), &err);
+    CHECK(n == 1); /* what comes after the limit is walked over */
+}
+
+TEST(prompts_that_the_model_cannot_take_are_refused_by_place)
+{
+    struct golden g;
+    struct pmet_error err = {PMET_OK, ""};
+    if (!golden_open(t, &g, 1))
+        return;
+    const char *path = test_path("long.json");
+    char *text = malloc(4096);
+    snprintf(text, 4096, "%s", "{" REQUEST("{} is") ",\"paraphrase_prompts\":[\"");
+    for (size_t i = 0; i < 200; i++)
+        strcat(text, " a");
+    strcat(text, "\"]," PROMPTS("neighborhood", "[]") "," PROMPTS("generation", "[]") "}");
+    test_write_file(path, text, strlen(text));
+    struct pmet_records *records = NULL;
+    struct pmet_eval_record record;
+    struct pmet_verdict verdict;
+    struct pmet_questions q = {.tk = g.tk, .config = &g.model->config, .path = "long.json"};
+    bool more;
+    CHECK_OK(pmet_records_open(pmet_io_system(), path, 0, &records, &err), &err);
+    CHECK_OK(pmet_records_next(records, &record, &more, &err), &err);
+    CHECK(pmet_ask(&q, &record, true, &verdict, &err) == PMET_INPUT);
+    CHECK_STR(err.message, "long.json: record 0 (line 1): found a prompt of 201 tokens; the model takes 192");
+    pmet_verdict_free(&verdict);
+    pmet_eval_record_free(&record);
+    pmet_records_close(records);
+    pmet_questions_free(&q);
+    free(text);
+    golden_close(&g);
+}
+
+/* ---- the command ---- */
+
+#define RUN "eval -q --threads 1 --model golden/gptj-C/model --facts golden/gptj-C/counterfact.json"
+
+/* Lines of a file; *n of them. The strings end with the text. */
+static char *lines_of(const char *path, char **line, size_t *n)
+{
+    size_t size;
+    char *text = cli_slurp(path, &size), *save = NULL;
+    *n = 0;
+    for (char *at = strtok_r(text, "\n", &save); at && *n < 64; at = strtok_r(NULL, "\n", &save))
+        line[(*n)++] = at;
+    return text;
+}
+
+TEST(results_have_a_header_and_a_line_a_record)
+{
+    const char *out = test_path("results.jsonl");
+    char *line[64] = {NULL};
+    size_t n;
+    CHECK(cli(NULL, RUN " --decode greedy --generate 1 --top-k 1 --limit 3 --out %s", out) == 0);
+    char *text = lines_of(out, line, &n);
+    json_t *header = json_loads(line[0], 0, NULL), *first = json_loads(line[1], 0, NULL),
+           *golden = json_load_file("golden/gptj-C/eval.base.fp64.json", 0, NULL);
+    const json_t *post = json_object_get(first, "post"),
+                 *expected =
+                     json_object_get(json_array_get(json_object_get(golden, "counterfact"), 0), "post");
+    CHECK(n == 4 && json_is_object(header) && json_is_object(first));
+    CHECK_STR(json_string_value(json_object_get(header, "pmet")), PMET_VERSION);
+    CHECK(json_integer_value(json_object_get(json_object_get(header, "facts"), "count")) == 3);
+    CHECK(json_equal(json_object_get(post, "text"), json_object_get(expected, "text")));
+    CHECK(json_equal(json_object_get(post, "paraphrase_prompts_correct"),
+                     json_object_get(expected, "paraphrase_prompts_correct")));
+    CHECK(json_array_size(json_object_get(post, "neighborhood_prompts_greedy")) ==
+          json_array_size(json_object_get(expected, "neighborhood_prompts_correct")));
+    const double got = json_number_value(json_object_get(
+                     json_array_get(json_object_get(post, "rewrite_prompts_probs"), 0), "target_new")),
+                 want = json_number_value(json_object_get(
+                     json_array_get(json_object_get(expected, "rewrite_prompts_probs"), 0), "target_new"));
+    CHECK_CLOSE(&got, &want, 1, 1e-4);
+    CHECK(access(test_path("results.jsonl.partial"), F_OK) != 0);
+    json_decref(header);
+    json_decref(first);
+    json_decref(golden);
+    free(text);
+}
+
+/* E87 from the published evaluation's own numbers: the mean of the goldens' flags is what the command prints. */
+TEST(two_models_are_set_side_by_side)
+{
+    CHECK(cli(NULL, RUN " --before golden/gptj-C/model --json") == 0);
+    json_t *result = json_loads(cli_out(), 0, NULL);
+    const json_t *metrics = json_object_get(result, "metrics"),
+                 *post = json_object_get(metrics, "post_neighborhood_acc"),
+                 *pre = json_object_get(metrics, "pre_neighborhood_acc");
+    CHECK(json_is_object(metrics) && json_array_size(post) == 2 && json_equal(post, pre));
+    json_t *golden = json_load_file("golden/gptj-C/eval.base.fp32.json", 0, NULL);
+    const json_t *cases = json_object_get(golden, "counterfact");
+    double mean = 0;
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *flags = json_object_get(json_object_get(json_array_get(cases, i), "post"),
+                                              "neighborhood_prompts_correct");
+        double right = 0;
+        for (size_t k = 0; k < json_array_size(flags); k++)
+            right += json_is_true(json_array_get(flags, k));
+        mean += right / (double)json_array_size(flags) / (double)json_array_size(cases);
+    }
+    const double got = json_number_value(json_array_get(post, 0)), want = 100 * mean;
+    CHECK_CLOSE(&got, &want, 1, 0.005 + 1e-9);
+    json_decref(golden);
+    json_decref(result);
+    CHECK(cli(NULL, RUN " --before golden/gptj-C/model --limit 2") == 0);
+    CHECK(strstr(cli_out(), "change") && strstr(cli_out(), "rewrite_success        efficacy"));
+}
+
+/* Bytes of a file, and of another, are the same. */
+static bool same_file(const char *a, const char *b)
+{
+    size_t n, m;
+    char *x = cli_slurp(a, &n), *y = cli_slurp(b, &m);
+    const bool same = n == m && memcmp(x, y, n) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+#define OUT RUN " --generate 2 --before golden/gptj-C/model --out %s"
+
+/* Every call fails in turn: one line of failure, no output; then the same command, undisturbed, gives the same bytes. */
+TEST(an_evaluation_that_fails_goes_on_where_it_was)
+{
+    const char *whole = test_path("whole.jsonl"), *out = test_path("fails.jsonl"),
+               *partial = test_path("fails.jsonl.partial");
+    size_t n_kept = 0;
+    struct fault f;
+    CHECK(cli(NULL, OUT, whole) == 0);
+    fault_begin(&f, FAULT_NEVER, 0);
+    CHECK(cli(&f.io, OUT, out) == 0 && same_file(out, whole));
+    unlink(out);
+    const size_t n_call = f.n_call,
+                 first = n_call > 30 ? n_call - 30 : 0; /* those about the output come last */
+    for (size_t k = first; k < n_call; k++) {
+        fault_begin(&f, k, ENOSPC);
+        CHECK(cli(&f.io, OUT, out) == 1 && f.fired);
+        CHECK(access(out, F_OK) != 0);
+        n_kept += access(partial, F_OK) == 0;
+        if (!CHECK(cli(NULL, OUT, out) == 0 && same_file(out, whole)))
+            test_fail(t, "after call %zu (%s): %s", k, f.call, cli_err());
+        CHECK(access(partial, F_OK) != 0);
+        unlink(out);
+    }
+    CHECK(n_kept > 3);
+}
+
+/* What a kill -9 leaves: any number of whole lines, and a part of one. */
+TEST(any_beginning_of_a_partial_file_is_gone_on_from)
+{
+    const char *whole = test_path("begun.jsonl"), *out = test_path("goes.jsonl"),
+               *partial = test_path("goes.jsonl.partial");
+    char *line[64] = {NULL};
+    size_t n, size, n_went_on = 0;
+    struct fault f;
+    CHECK(cli(NULL, RUN " --limit 4 --out %s", whole) == 0);
+    char *text = lines_of(whole, line, &n);
+    fault_begin(&f, FAULT_NEVER, 0); /* a run whose last rename fails leaves the partial file of all lines */
+    CHECK(cli(&f.io, RUN " --limit 4 --out %s", out) == 0);
+    unlink(out);
+    const size_t n_call = f.n_call;
+    for (size_t k = n_call; k-- > 0 && access(partial, F_OK) != 0;) {
+        fault_begin(&f, k, EIO);
+        cli(&f.io, RUN " --limit 4 --out %s", out);
+        unlink(out);
+    }
+    char *all = cli_slurp(partial, &size);
+    for (size_t cut = 0; cut <= size; cut += 1 + size / 23) {
+        test_write_file(partial, all, cut);
+        CHECK(cli(NULL,
+                  "eval --threads 1 --model golden/gptj-C/model --facts golden/gptj-C/counterfact.json "
+                  "--limit 4 --out %s",
+                  out) == 0);
+        n_went_on += strstr(cli_err(), "goes on after") != NULL;
+        CHECK(same_file(out, whole));
+        unlink(out);
+    }
+    CHECK(n_went_on > 10);
+    all[size / 2] ^= 1; /* a byte that changed: the lines behind it are not believed */
+    test_write_file(partial, all, size);
+    CHECK(cli(NULL, RUN " --limit 4 --out %s", out) == 0 && same_file(out, whole));
+    all[size / 2] ^= 1;
+    test_write_file(partial, all, size);
+    unlink(out);
+    CHECK(cli(NULL, RUN " --limit 4 --seed 2 --out %s", out) == 1);
+    CHECK_STR(cli_err(),
+              "pmet eval: T/goes.jsonl.partial: was begun with another \"seed\": found 1; now it is 2; "
+              "remove the file to begin anew\n");
+    CHECK(cli(NULL, RUN " --limit 3 --out %s", out) == 1 && strstr(cli_err(), "another \"facts\""));
+    CHECK(cli(NULL,
+              "eval -q --model golden/neox-C/model --facts golden/gptj-C/counterfact.json --limit 4 --out %s",
+              out) == 1 &&
+          strstr(cli_err(), "another \"model\""));
+    CHECK(cli(NULL, RUN " --limit 4 --decode greedy --out %s", out) == 1 &&
+          strstr(cli_err(), "another \"decode\""));
+    free(all);
+    free(text);
+}
+
+TEST(usage)
+{
+    static const struct {
+        const char *line, *message;
+        int status;
+    } cases[] = {
+        {"eval --facts f", "--model DIR is missing; see pmet eval --help", 2},
+        {"eval --model m", "--facts FILE is missing; see pmet eval --help", 2},
+        {"eval --model m --after n --facts f",
+         "--after n: is the same as --model; found both; see pmet eval --help", 2},
+        {"eval --model m --facts f --top-k 0", "--top-k: found 0; expected at least 1; see pmet eval --help",
+         2},
+        {"eval --model m --facts f --decode beam",
+         "--decode: found \"beam\"; expected published|greedy; see pmet eval --help", 2},
+        {RUN " --out golden/gptj-C/counterfact.json",
+         "golden/gptj-C/counterfact.json: is what the facts reads; expected another path", 1},
+        {"eval -q --model golden/gptj-C/model --facts -",
+         "facts: found standard input; expected a file, which is read twice", 1},
+        {"eval -q --model golden/gptj-C/model --facts golden/gptj-C/none.json",
+         "golden/gptj-C/none.json: open: No such file or directory", 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char expected[256];
+        snprintf(expected, sizeof expected, "pmet eval: %s\n", cases[i].message);
+        CHECK(cli(NULL, "%s", cases[i].line) == cases[i].status);
+        CHECK_STR(cli_err(), expected);
+        CHECK_STR(cli_out(), "");
+    }
+    CHECK(cli(NULL, "eval --help") == 0 && strstr(cli_out(), "--before DIR"));
+}
+
+TEST_MAIN(CASE(each_text_has_its_own_stream), CASE(the_summary_is_the_published_one),
+          CASE(records_that_cannot_be_evaluated_are_refused_by_place),
+          CASE(prompts_that_the_model_cannot_take_are_refused_by_place),
+          CASE(results_have_a_header_and_a_line_a_record), CASE(two_models_are_set_side_by_side),
+          CASE(an_evaluation_that_fails_goes_on_where_it_was),
+          CASE(any_beginning_of_a_partial_file_is_gone_on_from), CASE(usage))
