@@ -148,7 +148,7 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         {"work", 0, OPTION_TEXT, &r->work, "DIR",
          "keep what is finished: after a stop or a kill the same command goes on", false},
         {"memory", 0, OPTION_BYTES, &r->max_bytes, "SIZE",
-         "to spend, as 16G (default: half of the machine's)", false},
+         "to spend, as 16G (default: three quarters of what is free)", false},
         {"trace", 0, OPTION_TEXT, &j.trace, "FILE", "a safetensors file of what was computed on the way",
          false},
         {"trace-facts", 0, OPTION_COUNT, &j.trace_facts, "N", "facts in it (default 10)", false},

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * pmet edit --dry-run: what the edit would take. Sizes and operations are counted; the time is measured on
- * one pass of the first few facts and scaled by tokens. */
+ * pmet edit --dry-run: what the edit would take. Sizes and operations are counted; a product and a factorisation
+ * are timed. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
+#include "ref/api/memory.h"
 #include "ref/edit/flop.h"
 
-enum { PROBE = 384, TIMED = 4 }; /* width of the factorisation that is timed; facts */
+enum { PROBE = 384, TOKENS = 256 }; /* width of the factorisation that is timed; tokens of the product */
 
 struct plan {
     size_t n_row, n_tok, longest, n_suffix, n_matrix, d_in;
@@ -98,31 +99,30 @@ done:
     return status;
 }
 
-/* One pass of the first few facts together, forward and backward, scaled by tokens. */
+/* Every pass of every fact, at the rate of one product of the model's. */
 static enum pmet_status time_delta(const struct edit_job *j, struct plan *p, struct pmet_error *err)
 {
-    const struct pmet_fact_rows *rows = j->job.rows;
-    const size_t n = p->together < TIMED ? p->together : TIMED;
-    const double S = (double)j->job.h.v_num_grad_steps, started = pmet_seconds();
-    double phi[TIMED], n_tok = 0, n_suffix = 0;
-    struct pmet_delta *delta = NULL;
-    struct pmet_losses losses[TIMED];
+    const struct pmet_ops *op = j->job.s->op;
+    const struct pmet_weight w = j->job.s->model->layer[0].fc_in;
+    const size_t n = p->n_suffix < TOKENS ? p->n_suffix : TOKENS;
+    real *x = NULL, *y = NULL;
+    double flop = 0, s = 0;
     enum pmet_status status;
-    for (size_t i = 0; i < n; i++) {
-        phi[i] = j->job.h.nll_loss_factor;
-        n_tok += (double)pmet_rows_n_tok(&rows[i]);
-        n_suffix += (double)pmet_rows_n_suffix(&rows[i]);
+    for (size_t i = 0; i < j->job.facts.n_fact; i++)
+        flop +=
+            pmet_delta_flop(&j->job.s->model->config, &j->job.h, &j->job.rows[i], j->job.h.v_num_grad_steps);
+    PMET_GO(op->alloc(op, n * w.n_in * sizeof(real), &x, err));
+    PMET_GO(op->alloc(op, n * w.n_out * sizeof(real), &y, err));
+    PMET_GO(op->zero(op, x, n * w.n_in * sizeof(real), err));
+    for (int k = 0; k < 2; k++) { /* the first brings the weights in */
+        const double started = pmet_seconds();
+        PMET_GO(op->matmul(op, y, w.n_out, x, w, NULL, n, err));
+        s = pmet_seconds() - started;
     }
-    PMET_GO(pmet_delta_open_with(j->job.s->model, &j->job.h, rows, n, &delta, err));
-    const double opened = pmet_seconds();
-    PMET_GO(pmet_delta_forward(delta, phi, losses, err));
-    const double passed = pmet_seconds();
-    PMET_GO(pmet_delta_backward(delta, err));
-    const double back = pmet_seconds();
-    p->s_delta = (opened - started) * (double)p->n_tok / n_tok +
-                 (S * (passed - opened) + (S - 1) * (back - passed)) * (double)p->n_suffix / n_suffix;
+    p->s_delta = s * flop / (2 * (double)n * (double)w.n_in * (double)w.n_out);
 done:
-    pmet_delta_close(delta);
+    op->release(op, x);
+    op->release(op, y);
     return status;
 }
 
@@ -211,6 +211,29 @@ static void plan_json(const struct edit_job *j, const struct plan *p)
         rows_json(j)));
 }
 
+/* What must be in memory at once, whatever its stage, against what there is. */
+static double needed(const struct plan *p)
+{
+    const double editing = p->matrices + p->solve;
+    return p->batch > editing ? p->batch : editing;
+}
+
+static void plan_memory(const struct edit_job *j, const struct plan *p)
+{
+    const double total = (double)pmet_memory_total(), free_now = (double)pmet_memory_free(), need = needed(p);
+    char a[32], b[32], d[32];
+    format_bytes(a, sizeof a, need);
+    format_bytes(b, sizeof b, total);
+    format_bytes(d, sizeof d, free_now);
+    if (need > total)
+        printf("          too small: %s are needed at once beside the weights; this machine has %s%s\n", a, b,
+               j->job.request.solver == PMET_SOLVER_CG ? "" : " (--solver cg needs less)");
+    else
+        printf("          at once at most %s beside the weights; this machine has %s, %s free\n", a, b, d);
+    if (p->weights + need > total)
+        printf("          weights do not stay in memory beside that: parts are read anew in every pass\n");
+}
+
 static void plan_text(const struct edit_job *j, const struct plan *p)
 {
     const struct pmet_config *c = &j->job.s->model->config;
@@ -232,7 +255,8 @@ static void plan_text(const struct edit_job *j, const struct plan *p)
     printf("memory    weights %s (mapped), the facts together %s, edited matrices %s, the solve %s\n",
            format_bytes(a, sizeof a, p->weights), format_bytes(b, sizeof b, p->batch),
            format_bytes(d, sizeof d, p->matrices), format_bytes(e, sizeof e, p->solve));
-    printf("time      optimising at most %s (every pass made; measured on one pass of the first facts),\n"
+    plan_memory(j, p);
+    printf("time      optimising at most %s (every pass made; by the rate of one product),\n"
            "          solving about %s; reading, keys and writing are not estimated\n",
            format_seconds(a, sizeof a, p->s_delta), format_seconds(b, sizeof b, p->s_solve));
     if (!j->job.request.stats)

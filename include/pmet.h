@@ -134,7 +134,7 @@ struct pmet_edit_request {
     bool cast;        /* write the edited matrices as out_dtype, not in their file's type */
     enum pmet_dtype out_dtype;
     uint64_t seed;    /* of contexts */
-    size_t max_bytes; /* memory to spend; 0: half of the machine's */
+    size_t max_bytes; /* memory to spend; 0: three quarters of what is free */
 };
 
 struct pmet_edit_summary {

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "ref/api/job.h"
+#include "ref/api/memory.h"
 #include "ref/eval/generate.h"
 #include "tensors/sha256.h"
 
@@ -29,13 +30,6 @@ static enum pmet_status check_paths(const struct pmet_job *j, struct pmet_error 
         return pmet_fail(err, PMET_INPUT,
                          "%s: found no folder; expected the statistics that pmet stats writes", r->stats);
     return r->out ? pmet_check_new(r->out, r->force, err) : PMET_OK;
-}
-
-/* Half of the machine's memory. */
-static size_t default_memory(void)
-{
-    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    return pages > 0 && size > 0 ? (size_t)pages / 2 * (size_t)size : (size_t)4 << 30;
 }
 
 enum pmet_module pmet_job_matrix(const struct pmet_job *j, size_t k, char *name, size_t size)
@@ -199,7 +193,7 @@ enum pmet_status pmet_job_open(struct pmet_job *j, struct pmet_error *err)
     const struct pmet_edit_request *r = &j->request;
     const struct pmet_facts_options options = {r->limit, r->conflicts, r->zsre_alt};
     if (j->request.max_bytes == 0)
-        j->request.max_bytes = default_memory();
+        j->request.max_bytes = pmet_memory_free() / 4 * 3;
     PMET_TRY(check_paths(j, err));
     PMET_TRY(pmet_facts_load(j->s->io, r->facts, options, &j->facts, err));
     PMET_TRY(pmet_session_hparams(j->s, r->hparams, &j->h, &j->tmpl, err));
