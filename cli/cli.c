@@ -45,8 +45,9 @@ static const struct command commands[] = {
      "Runs each prompt (a JSON array of strings, or one prompt a line) through the model alone and writes\n"
      "row{r}.hidden.{l}, attn_in, attn_probs, attn_out, mlp_key, mlp_out, ln_f and logits.",
      "  pmet trace --model gpt-j-6b --prompts prompts.json --out forward.safetensors", run_trace},
-    {"inspect", "what a checkpoint, a safetensors file or a folder of statistics holds", "PATH [--check]",
-     "Shows a checkpoint (with the edits it went through), a .safetensors file or a folder of statistics.",
+    {"inspect", "what a checkpoint, a file of tensors or a folder of statistics holds", "PATH [--check]",
+     "Shows a checkpoint (with the edits it went through), a .safetensors or .bin file, or a folder of "
+     "statistics.",
      "  pmet inspect edited --check", run_inspect},
     {"diff", "how far the tensors of two files are from each other", "A B [OPTION]...",
      "Compares the tensors that A and B both have. Without --rtol, --atol or --yardstick they must be "

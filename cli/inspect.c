@@ -10,6 +10,7 @@
 #include "ref/api/job.h"
 #include "ref/edit/stats.h"
 #include "tensors/folder.h"
+#include "tensors/weights.h"
 
 struct job {
     const struct cli *c;
@@ -46,13 +47,13 @@ static enum pmet_status check_finite(const char *path, const struct pmet_tensor 
 
 static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err)
 {
-    struct pmet_safetensors *st = NULL;
+    struct pmet_weights w = {NULL, NULL};
     enum pmet_status status;
     double n_bytes = 0;
     char bytes[32];
-    PMET_GO(pmet_safetensors_open(j->c->io, j->path, &st, err));
-    for (size_t i = 0; i < pmet_safetensors_count(st); i++) {
-        const struct pmet_tensor *t = pmet_safetensors_at(st, i);
+    PMET_GO(pmet_weights_open(j->c->io, j->path, pmet_form_of(j->path), &w, err));
+    for (size_t i = 0; i < pmet_weights_count(&w); i++) {
+        const struct pmet_tensor *t = pmet_weights_at(&w, i);
         printf("%-5s %s ", pmet_dtype_name(t->dtype), t->name);
         print_shape(t);
         putchar('\n');
@@ -61,16 +62,16 @@ static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err
             PMET_GO(check_finite(j->path, t, err));
         PMET_GO(check_stop(err));
     }
-    for (size_t i = 0; i < pmet_safetensors_n_metadata(st); i++) {
+    for (size_t i = 0; w.st && i < pmet_safetensors_n_metadata(w.st); i++) {
         const char *key, *value;
-        pmet_safetensors_metadata_at(st, i, &key, &value);
+        pmet_safetensors_metadata_at(w.st, i, &key, &value);
         printf("metadata %s: %s\n", key, value);
     }
-    printf("%s: %zu tensors, %s%s\n", j->path, pmet_safetensors_count(st),
+    printf("%s: %zu tensors, %s%s\n", j->path, pmet_weights_count(&w),
            format_bytes(bytes, sizeof bytes, n_bytes), j->check ? "; all values are numbers" : "");
     status = PMET_OK;
 done:
-    pmet_safetensors_close(st);
+    pmet_weights_close(&w);
     return status;
 }
 
@@ -135,7 +136,7 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
     if (n_moment + n_npz == 0)
         status = pmet_fail(err, PMET_INPUT,
                            "%s: found neither config.json nor statistics; expected a checkpoint, a "
-                           ".safetensors file or a folder of statistics",
+                           ".safetensors or .bin file, or a folder of statistics",
                            j->path);
     else
         printf("%s: %zu second moments%s\n", j->path, n_moment + n_npz,

@@ -42,8 +42,8 @@ enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, P
  * work itself runs on its n_threads. */
 struct pmet_session;
 
-/* dir: config.json, *.safetensors (one file, or shards and their index), the tokenizer's files. n_threads 0: as many as
- * the machine has.                                                                                  SPEC §2, §3, §9.2 */
+/* dir: config.json, *.safetensors or pytorch_model*.bin (one file, or shards and their index), the tokenizer's files.
+ * n_threads 0: as many as the machine has.                                                          SPEC §2, §3, §9.2 */
 enum pmet_status pmet_session_open(const char *dir, size_t n_threads, struct pmet_session **out,
                                    struct pmet_error *err);
 void pmet_session_close(struct pmet_session *s); /* accepts NULL */

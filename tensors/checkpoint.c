@@ -37,10 +37,10 @@ static enum pmet_status open_shard(struct pmet_checkpoint *ck, const char *file,
     PMET_TRY(pmet_calloc(&s->file, strlen(file) + 1, 1, file, err));
     memcpy(s->file, file, strlen(file));
     PMET_TRY(pmet_path_join(ck->dir, file, &path, err));
-    const enum pmet_status status = pmet_safetensors_open(ck->io, path, &s->st, err);
+    const enum pmet_status status = pmet_weights_open(ck->io, path, ck->form, &s->weights, err);
     free(path);
     PMET_TRY(status);
-    ck->n_tensor += pmet_safetensors_count(s->st);
+    ck->n_tensor += pmet_weights_count(&s->weights);
     return PMET_OK;
 }
 
@@ -65,67 +65,76 @@ static enum pmet_status check_map(const struct pmet_checkpoint *ck, json_t *map,
     json_object_foreach(map, name, file)
     {
         const struct pmet_shard *s = find_shard(ck, json_string_value(file));
-        if (!pmet_safetensors_find(s->st, name))
-            return pmet_fail(err, PMET_INPUT, "%s/" PMET_INDEX_FILE ": tensor \"%s\" is not in %s", ck->dir,
+        if (!pmet_weights_find(&s->weights, name))
+            return pmet_fail(err, PMET_INPUT, "%s/%s: tensor \"%s\" is not in %s", ck->dir, ck->index_file,
                              name, s->file);
     }
     for (size_t i = 0; i < ck->n_shard; i++)
-        for (size_t j = 0; j < pmet_safetensors_count(ck->shard[i].st); j++) {
-            const char *in_shard = pmet_safetensors_at(ck->shard[i].st, j)->name;
+        for (size_t j = 0; j < pmet_weights_count(&ck->shard[i].weights); j++) {
+            const char *in_shard = pmet_weights_at(&ck->shard[i].weights, j)->name;
             const char *mapped = json_string_value(json_object_get(map, in_shard));
             if (!mapped || strcmp(mapped, ck->shard[i].file) != 0)
-                return pmet_fail(err, PMET_INPUT, "%s/%s: tensor \"%s\" is mapped to %s by " PMET_INDEX_FILE,
-                                 ck->dir, ck->shard[i].file, in_shard, mapped ? mapped : "no file");
+                return pmet_fail(err, PMET_INPUT, "%s/%s: tensor \"%s\" is mapped to %s by %s", ck->dir,
+                                 ck->shard[i].file, in_shard, mapped ? mapped : "no file", ck->index_file);
         }
     return PMET_OK;
 }
 
 static enum pmet_status open_sharded(struct pmet_checkpoint *ck, struct pmet_error *err)
 {
-    PMET_TRY(load_in(ck, PMET_INDEX_FILE, &ck->index, err));
+    PMET_TRY(load_in(ck, ck->index_file, &ck->index, err));
     json_t *map = json_object_get(ck->index, "weight_map"), *file;
     const char *name;
     if (!json_is_object(map))
-        return pmet_fail(err, PMET_FORMAT, "%s/" PMET_INDEX_FILE ": weight_map: found %s; expected an object",
-                         ck->dir, pmet_json_kind(map));
+        return pmet_fail(err, PMET_FORMAT, "%s/%s: weight_map: found %s; expected an object", ck->dir,
+                         ck->index_file, pmet_json_kind(map));
     PMET_TRY(pmet_calloc(&ck->shard, json_object_size(map), sizeof *ck->shard, "shards", err));
     json_object_foreach(map, name, file)
     {
         if (!json_is_string(file))
-            return pmet_fail(err, PMET_FORMAT,
-                             "%s/" PMET_INDEX_FILE ": weight_map: \"%s\": found %s; expected a string",
-                             ck->dir, name, pmet_json_kind(file));
+            return pmet_fail(err, PMET_FORMAT, "%s/%s: weight_map: \"%s\": found %s; expected a string",
+                             ck->dir, ck->index_file, name, pmet_json_kind(file));
         if (!is_plain_name(json_string_value(file)))
             return pmet_fail(err, PMET_FORMAT,
-                             "%s/" PMET_INDEX_FILE
-                             ": weight_map: \"%s\": found \"%s\"; expected a file of this folder",
-                             ck->dir, name, json_string_value(file));
+                             "%s/%s: weight_map: \"%s\": found \"%s\"; expected a file of this folder",
+                             ck->dir, ck->index_file, name, json_string_value(file));
         if (!find_shard(ck, json_string_value(file)))
             PMET_TRY(open_shard(ck, json_string_value(file), err));
     }
     return check_map(ck, map, err);
 }
 
+/* In the order in which transformers looks for them. */
+static const struct {
+    const char *file;
+    bool is_index;
+    enum pmet_form form;
+} sources[] = {{"model.safetensors", false, PMET_SAFETENSORS},
+               {PMET_INDEX_FILE, true, PMET_SAFETENSORS},
+               {"pytorch_model.bin", false, PMET_TORCH_BIN},
+               {"pytorch_model.bin.index.json", true, PMET_TORCH_BIN}};
+
 static enum pmet_status open_weights(struct pmet_checkpoint *ck, struct pmet_error *err)
 {
-    enum pmet_status status;
-    if (exists_in(ck->dir, "model.safetensors", err, &status)) {
+    for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
+        enum pmet_status status;
+        const bool found = exists_in(ck->dir, sources[i].file, err, &status);
+        PMET_TRY(status);
+        if (!found)
+            continue;
+        ck->form = sources[i].form;
+        if (sources[i].is_index) {
+            ck->index_file = sources[i].file;
+            return open_sharded(ck, err);
+        }
         PMET_TRY(pmet_calloc(&ck->shard, 1, sizeof *ck->shard, "shards", err));
-        return open_shard(ck, "model.safetensors", err);
+        return open_shard(ck, sources[i].file, err);
     }
-    PMET_TRY(status);
-    if (exists_in(ck->dir, PMET_INDEX_FILE, err, &status))
-        return open_sharded(ck, err);
-    PMET_TRY(status);
-    if (exists_in(ck->dir, "pytorch_model.bin", err, &status) ||
-        exists_in(ck->dir, "pytorch_model.bin.index.json", err, &status))
-        return pmet_fail(
-            err, PMET_UNSUPPORTED,
-            "%s: holds pytorch_model.bin only; expected model.safetensors (convert it with transformers: "
-            "from_pretrained, then save_pretrained with safe_serialization=True)",
-            ck->dir);
-    PMET_TRY(status);
-    return pmet_fail(err, PMET_INPUT, "%s: found neither model.safetensors nor " PMET_INDEX_FILE, ck->dir);
+    return pmet_fail(
+        err, PMET_INPUT,
+        "%s: found no weights; expected model.safetensors, pytorch_model.bin or shards with their "
+        "index",
+        ck->dir);
 }
 
 enum pmet_status pmet_checkpoint_open(const struct pmet_io *io, const char *dir, struct pmet_checkpoint **out,
@@ -135,6 +144,7 @@ enum pmet_status pmet_checkpoint_open(const struct pmet_io *io, const char *dir,
     enum pmet_status status;
     PMET_GO(pmet_calloc(&ck, 1, sizeof *ck, dir, err));
     ck->io = io;
+    ck->max_shard_bytes = 10000000000; /* as transformers cuts them */
     size_t n = strlen(dir);
     while (n > 1 && dir[n - 1] == '/')
         n--;
@@ -154,7 +164,7 @@ void pmet_checkpoint_close(struct pmet_checkpoint *ck)
     if (!ck)
         return;
     for (size_t i = 0; i < ck->n_shard; i++) {
-        pmet_safetensors_close(ck->shard[i].st);
+        pmet_weights_close(&ck->shard[i].weights);
         free(ck->shard[i].file);
     }
     free(ck->shard);
@@ -182,9 +192,9 @@ size_t pmet_checkpoint_count(const struct pmet_checkpoint *ck)
 const struct pmet_tensor *pmet_checkpoint_at(const struct pmet_checkpoint *ck, size_t i)
 {
     for (size_t s = 0;; s++) {
-        const size_t n = pmet_safetensors_count(ck->shard[s].st);
+        const size_t n = pmet_weights_count(&ck->shard[s].weights);
         if (i < n)
-            return pmet_safetensors_at(ck->shard[s].st, i);
+            return pmet_weights_at(&ck->shard[s].weights, i);
         i -= n;
     }
 }
@@ -193,15 +203,15 @@ const struct pmet_tensor *pmet_checkpoint_find(const struct pmet_checkpoint *ck,
 {
     const struct pmet_tensor *t = NULL;
     for (size_t s = 0; s < ck->n_shard && !t; s++)
-        t = pmet_safetensors_find(ck->shard[s].st, name);
+        t = pmet_weights_find(&ck->shard[s].weights, name);
     return t;
 }
 
 const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck, const struct pmet_tensor *t)
 {
     for (size_t s = 0; s < ck->n_shard; s++)
-        if (pmet_safetensors_find(ck->shard[s].st, t->name) == t)
-            return pmet_safetensors_path(ck->shard[s].st);
+        if (pmet_weights_find(&ck->shard[s].weights, t->name) == t)
+            return pmet_weights_path(&ck->shard[s].weights);
     return ck->dir;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Hugging Face checkpoint directories: config.json, and weights in model.safetensors or in shards named by
- * model.safetensors.index.json (preferred in this order). Knows nothing of models. */
+ * Hugging Face checkpoint directories: config.json, and weights in model.safetensors, in shards named by
+ * model.safetensors.index.json, in pytorch_model.bin or in shards named by its index (preferred in this order).
+ * Knows nothing of models. */
 #ifndef PMET_TENSORS_CHECKPOINT_H
 #define PMET_TENSORS_CHECKPOINT_H
 
@@ -14,8 +15,7 @@ extern "C" {
 struct pmet_checkpoint;
 
 /* Opens dir. Shards: names must be plain; each tensor of the weight_map must be in its shard and each tensor
- * of a shard must be mapped to it. A directory that has only pytorch_model.bin is refused with the way to
- * convert it. */
+ * of a shard must be mapped to it. Nothing of a .bin is run (tensors/torch_bin.h). */
 enum pmet_status pmet_checkpoint_open(const struct pmet_io *io, const char *dir, struct pmet_checkpoint **out,
                                       struct pmet_error *err);
 void pmet_checkpoint_close(struct pmet_checkpoint *ck); /* accepts NULL */
@@ -51,6 +51,8 @@ struct pmet_replacement {
  * index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth, *.ckpt, and
  * *.safetensors that are not part of ck), which would be the unedited model: `skipped(user, name)`, unless
  * NULL, hears of each. Symbolic links are followed; folders are not copied and reported through skipped, too.
+ * A checkpoint of .bin files is written as safetensors, in shards of at most 10 GB, every tensor with a copy of its own
+ * of what it shared; the .bin files are among what is skipped.
  * Nothing is synced per file here beyond what the writers do; pmet_outdir_commit ends it. */
 enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pmet_checkpoint *ck,
                                        const char *out_dir, const struct pmet_replacement *replace,

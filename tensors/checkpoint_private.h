@@ -3,20 +3,35 @@
 #define PMET_TENSORS_CHECKPOINT_PRIVATE_H
 
 #include "tensors/checkpoint.h"
+#include "tensors/weights.h"
 
 struct pmet_shard {
     char *file; /* name inside the folder */
-    struct pmet_safetensors *st;
+    struct pmet_weights weights;
 };
 
 struct pmet_checkpoint {
     const struct pmet_io *io;
     char *dir;
     json_t *config;
-    json_t *index; /* NULL without shards */
+    enum pmet_form form;
+    const char *index_file; /* both NULL without shards */
+    json_t *index;
     struct pmet_shard *shard;
     size_t n_shard, n_tensor;
+    uint64_t max_shard_bytes; /* of the tensors in a file that pmet_checkpoint_repack writes; 10 GB */
 };
+
+/* The tensor as it is to be written. */
+struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struct pmet_replacement *replace,
+                                        size_t n_replace);
+
+/* Writes all tensors of ck into out_dir as safetensors: model.safetensors, or shards of at most max_shard_bytes each
+ * (more only for a tensor that is larger itself) with their index. Two tensors that share a storage are written each.
+ *      SPEC §9.11 */
+enum pmet_status pmet_checkpoint_repack(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                        const char *out_dir, const struct pmet_replacement *replace,
+                                        size_t n_replace, struct pmet_error *err);
 
 #define PMET_INDEX_FILE "model.safetensors.index.json"
 #define PMET_MAX_JSON ((size_t)1 << 28)

@@ -19,6 +19,19 @@ static const struct pmet_replacement *replacement_of(const struct pmet_replaceme
     return NULL;
 }
 
+struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struct pmet_replacement *replace,
+                                        size_t n_replace)
+{
+    struct pmet_tensor out = *t;
+    const struct pmet_replacement *r = replacement_of(replace, n_replace, t->name);
+    if (r) {
+        out.dtype = r->dtype;
+        out.data = r->data;
+        out.n_bytes = out.n_elem * pmet_dtype_size(r->dtype);
+    }
+    return out;
+}
+
 static enum pmet_status write_shard(const struct pmet_io *io, const struct pmet_safetensors *st,
                                     const char *path, const struct pmet_replacement *replace,
                                     size_t n_replace, struct pmet_error *err)
@@ -31,15 +44,8 @@ static enum pmet_status write_shard(const struct pmet_io *io, const struct pmet_
     PMET_GO(pmet_calloc(&meta, n_meta, sizeof *meta, path, err));
     for (size_t i = 0; i < n_meta; i++)
         pmet_safetensors_metadata_at(st, i, &meta[i].key, &meta[i].value);
-    for (size_t i = 0; i < n; i++) {
-        tensors[i] = *pmet_safetensors_at(st, i);
-        const struct pmet_replacement *r = replacement_of(replace, n_replace, tensors[i].name);
-        if (r) {
-            tensors[i].dtype = r->dtype;
-            tensors[i].data = r->data;
-            tensors[i].n_bytes = tensors[i].n_elem * pmet_dtype_size(r->dtype);
-        }
-    }
+    for (size_t i = 0; i < n; i++)
+        tensors[i] = pmet_tensor_replaced(pmet_safetensors_at(st, i), replace, n_replace);
     status = pmet_safetensors_write(io, path, tensors, n, meta, n_meta, err);
 done:
     free(tensors);
@@ -138,7 +144,7 @@ static bool is_weights(const char *name)
 
 static bool is_shard(const struct pmet_checkpoint *ck, const char *name)
 {
-    for (size_t i = 0; i < ck->n_shard; i++)
+    for (size_t i = 0; ck->form == PMET_SAFETENSORS && i < ck->n_shard; i++)
         if (strcmp(ck->shard[i].file, name) == 0)
             return true;
     return false;
@@ -146,7 +152,7 @@ static bool is_shard(const struct pmet_checkpoint *ck, const char *name)
 
 static bool is_index(const struct pmet_checkpoint *ck, const char *name)
 {
-    return ck->index && strcmp(name, PMET_INDEX_FILE) == 0;
+    return ck->form == PMET_SAFETENSORS && ck->index && strcmp(name, PMET_INDEX_FILE) == 0;
 }
 
 static enum pmet_status write_shards(const struct pmet_io *io, const struct pmet_checkpoint *ck,
@@ -156,13 +162,14 @@ static enum pmet_status write_shards(const struct pmet_io *io, const struct pmet
     for (size_t i = 0; i < ck->n_shard; i++) {
         char *to;
         bool edited = false;
-        const char *from = pmet_safetensors_path(ck->shard[i].st);
+        const struct pmet_safetensors *st = ck->shard[i].weights.st;
+        const char *from = pmet_safetensors_path(st);
         for (size_t r = 0; r < n_replace; r++)
-            edited = edited || pmet_safetensors_find(ck->shard[i].st, replace[r].name);
+            edited = edited || pmet_safetensors_find(st, replace[r].name);
         PMET_TRY(pmet_path_join(out_dir, ck->shard[i].file, &to, err));
         enum pmet_status status;
         if (edited)
-            status = write_shard(io, ck->shard[i].st, to, replace, n_replace, err);
+            status = write_shard(io, st, to, replace, n_replace, err);
         else if (link)
             status = io->link(io->user, from, to) == 0 ? PMET_OK : pmet_fail_errno(err, to, "link");
         else
@@ -191,9 +198,7 @@ static enum pmet_status write_index(const struct pmet_io *io, const struct pmet_
 {
     size_t total = 0;
     for (size_t i = 0; i < ck->n_tensor; i++) {
-        const struct pmet_tensor *t = pmet_checkpoint_at(ck, i);
-        const struct pmet_replacement *r = replacement_of(replace, n_replace, t->name);
-        total += t->n_elem * pmet_dtype_size(r ? r->dtype : t->dtype);
+        total += pmet_tensor_replaced(pmet_checkpoint_at(ck, i), replace, n_replace).n_bytes;
     }
     json_t *index = json_deep_copy(ck->index), *meta = json_object_get(index, "metadata");
     char *path = NULL;
@@ -259,6 +264,10 @@ enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pm
         if (!pmet_checkpoint_find(ck, replace[i].name))
             return pmet_fail(err, PMET_INPUT, "%s: holds no tensor \"%s\" to replace", ck->dir,
                              replace[i].name);
+    if (ck->form == PMET_TORCH_BIN) {
+        PMET_TRY(pmet_checkpoint_repack(io, ck, out_dir, replace, n_replace, err));
+        return copy_rest(io, ck, out_dir, false, skipped, user, err);
+    }
     PMET_TRY(write_shards(io, ck, out_dir, replace, n_replace, link, err));
     const bool new_index = ck->index && sizes_change(ck, replace, n_replace);
     if (new_index)

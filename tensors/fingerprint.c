@@ -45,6 +45,13 @@ static enum pmet_status add_files(const struct pmet_checkpoint *ck, struct pmet_
     return PMET_OK;
 }
 
+/* Where block b of a long tensor begins: the first one begins its data, the last one ends them. */
+static size_t block_at(const struct pmet_tensor *t, size_t b)
+{
+    const size_t span = t->n_bytes - BLOCK, step = span / (N_BLOCK - 1), rest = span % (N_BLOCK - 1);
+    return b * step + b * rest / (N_BLOCK - 1);
+}
+
 static void add_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t)
 {
     char text[32];
@@ -58,18 +65,14 @@ static void add_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t)
         add_text(s, text);
     }
     if (t->n_bytes <= (size_t)N_BLOCK * BLOCK) {
+        pmet_will_read(data, t->n_bytes);
         pmet_sha256_add(s, data, t->n_bytes);
         return;
     }
-    const size_t span = t->n_bytes - BLOCK, step = span / (N_BLOCK - 1), rest = span % (N_BLOCK - 1);
-    for (size_t b = 0; b < N_BLOCK; b++) /* the first block begins the data, the last one ends them */
-        pmet_sha256_add(s, data + b * step + b * rest / (N_BLOCK - 1), BLOCK);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const struct pmet_tensor *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
+    for (size_t b = 0; b < N_BLOCK; b++)
+        pmet_will_read(data + block_at(t, b), BLOCK);
+    for (size_t b = 0; b < N_BLOCK; b++)
+        pmet_sha256_add(s, data + block_at(t, b), BLOCK);
 }
 
 enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, char hex[65],
@@ -82,7 +85,7 @@ enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, c
     PMET_TRY(pmet_calloc(&all, ck->n_tensor, sizeof *all, "a fingerprint", err));
     for (size_t i = 0; i < ck->n_tensor; i++)
         all[i] = pmet_checkpoint_at(ck, i);
-    qsort(all, ck->n_tensor, sizeof *all, by_name);
+    qsort(all, ck->n_tensor, sizeof *all, pmet_tensor_by_name);
     for (size_t i = 0; i < ck->n_tensor; i++)
         add_tensor(&s, all[i]);
     free(all);

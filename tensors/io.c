@@ -202,6 +202,13 @@ enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct
     return PMET_OK;
 }
 
+void pmet_will_read(const void *mapped, size_t n)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)mapped + n,
+                    at = (uintptr_t)mapped / page * page;
+    posix_madvise((void *)at, end - at, POSIX_MADV_WILLNEED);
+}
+
 double pmet_seconds(void)
 {
     struct timespec t;

@@ -44,6 +44,10 @@ const struct pmet_io *pmet_io_system(void);
 enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size_t max_bytes, char **data,
                                 size_t *n_bytes, struct pmet_error *err);
 
+/* Of a mapped file these n bytes will be read, and few around them: the system fetches their pages now, instead of
+ * the megabytes around each that it would fetch when it is touched. A hint: it cannot fail. */
+void pmet_will_read(const void *mapped, size_t n);
+
 double pmet_seconds(void); /* of a clock that only goes forward */
 
 /* "a/b" in a fresh string that free() releases. */

@@ -24,6 +24,43 @@ struct pmet_safetensors {
     size_t n_meta;
 };
 
+bool pmet_tensor_measure(struct pmet_tensor *t)
+{
+    size_t extent = 1; /* of the dimensions that are not 0 */
+    t->n_elem = 1;
+    for (size_t i = 0; i < t->n_dim; i++) {
+        const size_t s = t->shape[i];
+        if (s != 0 && !pmet_mul_size(extent, s, &extent))
+            return false;
+        t->n_elem = s == 0 ? 0 : t->n_elem * s;
+    }
+    t->n_bytes = t->n_elem * pmet_dtype_size(t->dtype);
+    return pmet_mul_size(extent, pmet_dtype_size(t->dtype), &extent);
+}
+
+int pmet_tensor_by_name(const void *a, const void *b)
+{
+    const struct pmet_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+const struct pmet_tensor *pmet_tensor_search(const struct pmet_tensor *const *by_name, size_t n,
+                                             const char *name)
+{
+    size_t lo = 0, hi = n;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        const int c = strcmp(name, by_name[mid]->name);
+        if (c == 0)
+            return by_name[mid];
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return NULL;
+}
+
 static enum pmet_status map_file(struct pmet_safetensors *st, struct pmet_error *err)
 {
     uint64_t n_file;
@@ -159,19 +196,10 @@ static enum pmet_status read_shape(const struct pmet_safetensors *st, const char
                          "%s: tensor \"%s\": shape: found %zu dimensions; expected at most %d", st->path,
                          name, json_array_size(v), PMET_MAX_DIM);
     t->n_dim = json_array_size(v);
-    size_t extent = 1; /* of the dimensions that are not 0: an overflow counts whatever stands beside it */
-    t->n_elem = 1;
-    for (size_t i = 0; i < t->n_dim; i++) {
+    for (size_t i = 0; i < t->n_dim; i++)
         PMET_TRY(integer(st, name, "shape", json_array_get(v, i), &t->shape[i], err));
-        const size_t s = t->shape[i];
-        if (s != 0 && !pmet_mul_size(extent, s, &extent))
-            return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": shape: the product overflows", st->path,
-                             name);
-        t->n_elem = s == 0 ? 0 : t->n_elem * s;
-    }
-    if (!pmet_mul_size(extent, pmet_dtype_size(t->dtype), &extent))
+    if (!pmet_tensor_measure(t))
         return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": shape: the product overflows", st->path, name);
-    t->n_bytes = t->n_elem * pmet_dtype_size(t->dtype);
     return PMET_OK;
 }
 
@@ -215,12 +243,6 @@ static int by_offset(const void *a, const void *b)
                                    : x->n_bytes > y->n_bytes; /* empty ones before what shares their place */
 }
 
-static int by_name(const void *a, const void *b)
-{
-    const struct pmet_tensor *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
-}
-
 /* Tensors in the order of their offsets must follow each other without hole or overlap, and end with the
  * file. */
 static enum pmet_status check_cover(const struct pmet_safetensors *st, size_t data_at, struct pmet_error *err)
@@ -258,7 +280,7 @@ static enum pmet_status read_tensors(struct pmet_safetensors *st, size_t data_at
     qsort(st->tensor, st->n_tensor, sizeof *st->tensor, by_offset);
     for (size_t i = 0; i < st->n_tensor; i++)
         st->by_name[i] = &st->tensor[i];
-    qsort(st->by_name, st->n_tensor, sizeof *st->by_name, by_name);
+    qsort(st->by_name, st->n_tensor, sizeof *st->by_name, pmet_tensor_by_name);
     return check_cover(st, data_at, err);
 }
 
@@ -313,18 +335,7 @@ const struct pmet_tensor *pmet_safetensors_at(const struct pmet_safetensors *st,
 
 const struct pmet_tensor *pmet_safetensors_find(const struct pmet_safetensors *st, const char *name)
 {
-    size_t lo = 0, hi = st->n_tensor;
-    while (lo < hi) {
-        const size_t mid = lo + (hi - lo) / 2;
-        const int c = strcmp(name, st->by_name[mid]->name);
-        if (c == 0)
-            return st->by_name[mid];
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return NULL;
+    return pmet_tensor_search(st->by_name, st->n_tensor, name);
 }
 
 const char *pmet_safetensors_metadata(const struct pmet_safetensors *st, const char *key)

@@ -23,6 +23,13 @@ struct pmet_tensor {
     const void *data; /* little-endian, row-major, possibly unaligned: copy out with pmet_to_f64 or memcpy */
 };
 
+/* Sets n_elem and n_bytes from dtype and shape; false if the product overflows, whatever 0 stands beside it. */
+bool pmet_tensor_measure(struct pmet_tensor *t);
+/* qsort's order of pointers to tensors by name, and the one of that name among n in this order, or NULL. */
+int pmet_tensor_by_name(const void *a, const void *b);
+const struct pmet_tensor *pmet_tensor_search(const struct pmet_tensor *const *by_name, size_t n,
+                                             const char *name);
+
 struct pmet_safetensors;
 
 enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *path,

@@ -176,6 +176,8 @@ static enum pmet_status read_entry(struct pmet_zip *z, const struct directory *d
     if (s.unpacked != s.packed)
         return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": stored, but of two sizes", z->path, m->name);
     const size_t limit = (size_t)d->at; /* members precede the directory */
+    if (limit >= LOCAL && s.local_at <= limit - LOCAL)
+        pmet_will_read(z->map + s.local_at, LOCAL + n_name);
     if (limit < LOCAL || s.local_at > limit - LOCAL || !is_record(z->map + s.local_at, 3, 4))
         return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": no local header at byte %zu", z->path, m->name,
                          (size_t)s.local_at);
@@ -264,6 +266,22 @@ const char *pmet_zip_path(const struct pmet_zip *z)
 const struct pmet_zip_member *pmet_zip_at(const struct pmet_zip *z, size_t i)
 {
     return &z->member[i];
+}
+
+const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *zip, const char *name)
+{
+    size_t lo = 0, hi = zip->n_member;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        const int c = strcmp(name, zip->member[mid].name);
+        if (c == 0)
+            return &zip->member[mid];
+        if (c < 0)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return NULL;
 }
 
 /* Eight bytes a step: table[k][b] is the remainder of byte b followed by k zero bytes. A published moment has

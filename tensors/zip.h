@@ -28,6 +28,8 @@ size_t pmet_zip_count(const struct pmet_zip *zip);
 const char *pmet_zip_path(const struct pmet_zip *zip);
 const struct pmet_zip_member *pmet_zip_at(const struct pmet_zip *zip, size_t i); /* by name */
 
+const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *zip, const char *name); /* or NULL */
+
 /* The member's data fit the CRC-32 that the archive gives for them. Reads all of them. */
 bool pmet_zip_intact(const struct pmet_zip_member *m);
 

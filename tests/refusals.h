@@ -144,7 +144,7 @@ static const struct refusal refusals[] = {
      NULL,
      {{REMOVE, "m/model.safetensors", NULL, NULL, 0}},
      INSPECT,
-     "m: found neither model.safetensors nor model.safetensors.index.json"},
+     "m: found no weights; expected model.safetensors, pytorch_model.bin or shards with their index"},
     {"no config",
      NULL,
      {{REMOVE, "m/config.json", NULL, NULL, 0}},

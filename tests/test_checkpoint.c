@@ -170,19 +170,34 @@ TEST(a_tensor_in_two_shards_is_refused)
     refuse(t, dir, PMET_INPUT, "small/b.safetensors: tensor \"a\" is mapped to a.safetensors by " INDEX);
 }
 
-TEST(a_folder_without_safetensors_is_refused_with_the_way_out)
+TEST(a_folder_without_weights_is_refused)
 {
     const char *dir = small_checkpoint(good_index);
     unlink(test_path("small/" INDEX));
-    refuse(t, dir, PMET_INPUT, "small: found neither model.safetensors nor " INDEX);
-    write_text(test_path("small/pytorch_model.bin"), "x");
-    refuse(t, dir, PMET_UNSUPPORTED,
-           "small: holds pytorch_model.bin only; expected model.safetensors (convert it with transformers: "
-           "from_pretrained, then save_pretrained with safe_serialization=True)");
+    refuse(
+        t, dir, PMET_INPUT,
+        "small: found no weights; expected model.safetensors, pytorch_model.bin or shards with their index");
     unlink(test_path("small/config.json"));
     refuse(t, dir, PMET_IO, "small/config.json: open: No such file or directory");
     write_text(test_path("small/config.json"), "[1]");
     refuse(t, dir, PMET_FORMAT, "small/config.json: found an array; expected an object");
+}
+
+/* As transformers looks for them: each is preferred to what stands below it. */
+TEST(weights_are_looked_for_in_the_published_order)
+{
+    static const char *const names[] = {"model.safetensors", INDEX, "pytorch_model.bin",
+                                        "pytorch_model.bin.index.json"};
+    const char *dir = small_checkpoint(good_index);
+    for (size_t i = 0; i < 4; i++)
+        write_text(test_path("small/%s", names[i]), "");
+    for (size_t i = 0; i < 4; i++) { /* the message tells which one was opened */
+        struct pmet_error err = {PMET_OK, ""};
+        struct pmet_checkpoint *ck = NULL;
+        CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err) == PMET_FORMAT);
+        CHECK(strstr(err.message, test_path("small/%s: ", names[i])));
+        unlink(test_path("small/%s", names[i]));
+    }
 }
 
 struct skips {
@@ -520,8 +535,8 @@ TEST(a_fingerprint_sees_values_names_types_and_shapes)
 }
 
 TEST_MAIN(CASE(sharded_and_single_checkpoints_open), CASE(an_index_that_contradicts_its_shards_is_refused),
-          CASE(a_tensor_in_two_shards_is_refused),
-          CASE(a_folder_without_safetensors_is_refused_with_the_way_out),
+          CASE(a_tensor_in_two_shards_is_refused), CASE(a_folder_without_weights_is_refused),
+          CASE(weights_are_looked_for_in_the_published_order),
           CASE(only_shards_with_edits_are_rewritten_and_all_else_is_copied),
           CASE(an_edit_that_changes_nothing_gives_the_same_bytes),
           CASE(another_element_type_is_written_and_counted_in_the_index),

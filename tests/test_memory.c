@@ -3,8 +3,10 @@
  * and no file is left behind. The program stands in for the C library's allocator, which the address
  * sanitizer does, too: under it these claims are skipped. */
 #include <errno.h>
+#include <limits.h>
 #include <sys/stat.h>
-#include "tensors/checkpoint.h"
+#include <unistd.h>
+#include "tensors/checkpoint_private.h"
 #include "tensors/folder.h"
 #include "tensors/npz.h"
 #include "tests/test.h"
@@ -172,6 +174,14 @@ static enum pmet_status write_copy(struct pmet_error *err)
     return status;
 }
 
+static enum pmet_status open_torch_bin(struct pmet_error *err)
+{
+    struct pmet_torch_bin *b;
+    PMET_TRY(pmet_torch_bin_open(pmet_io_system(), "tests/data/kinds.bin", &b, err));
+    pmet_torch_bin_close(b);
+    return PMET_OK;
+}
+
 TEST(opening_a_safetensors_file)
 {
     fail_each(t, open_safetensors);
@@ -200,5 +210,29 @@ TEST(writing_an_edited_checkpoint)
     pmet_checkpoint_close(checkpoint);
 }
 
+/* In three shards with an index. */
+TEST(writing_an_edited_bin_checkpoint)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char bin[PATH_MAX], config[PATH_MAX];
+    mkdir(test_path("bin"), 0777);
+    if (!CHECK(realpath(CHECKPOINT "/pytorch_model.bin", bin) &&
+               realpath(CHECKPOINT "/config.json", config) &&
+               symlink(bin, test_path("bin/pytorch_model.bin")) == 0 &&
+               symlink(config, test_path("bin/config.json")) == 0))
+        return;
+    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), test_path("bin"), &checkpoint, &err), &err)) {
+        checkpoint->max_shard_bytes = 400000;
+        fail_each(t, write_copy);
+    }
+    pmet_checkpoint_close(checkpoint);
+}
+
+TEST(opening_a_torch_bin)
+{
+    fail_each(t, open_torch_bin);
+}
+
 TEST_MAIN(CASE(opening_a_safetensors_file), CASE(opening_a_checkpoint_and_its_fingerprint),
-          CASE(reading_an_npz), CASE(reading_a_file_whole), CASE(writing_an_edited_checkpoint))
+          CASE(reading_an_npz), CASE(reading_a_file_whole), CASE(writing_an_edited_checkpoint),
+          CASE(opening_a_torch_bin), CASE(writing_an_edited_bin_checkpoint))

@@ -122,6 +122,7 @@ static enum pmet_status bind_vector(struct pmet_model *m, const struct pmet_tens
 {
     real *host, *dev;
     PMET_TRY(pmet_calloc(&host, t->n_elem, sizeof(real), t->name, err));
+    pmet_will_read(t->data, t->n_bytes);
 #ifdef PMET_REAL_DOUBLE
     pmet_to_f64(host, t->data, t->dtype, t->n_elem);
 #else

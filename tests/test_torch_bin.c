@@ -1,0 +1,704 @@
+/* SPDX-License-Identifier: MIT
+ * pytorch_model.bin: what torch wrote is read as it stands, what is wrong or alive is refused by name, and an edit of
+ * such a checkpoint is the edit of its safetensors.      SPEC §9.11
+ * tests/data/kinds.bin, legacy.bin and transposed.bin are torch's own (make_kinds.py beside them). */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tensors/checkpoint_private.h"
+#include "tensors/folder.h"
+#include "tensors/json.h"
+#include "tensors/pickle.h"
+#include "tests/cli.h"
+#include "tests/fault.h"
+#include "tests/fuzz.h"
+#include "tests/test.h"
+#include "tests/torch.h"
+
+#define GPTJ "golden/gptj-C/model"
+#define BIN_INDEX "pytorch_model.bin.index.json"
+
+static struct pmet_checkpoint *open_or_fail(struct test *t, const char *dir)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_checkpoint *ck = NULL;
+    CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err), &err);
+    return ck;
+}
+
+static bool same_tensor(const struct pmet_tensor *a, const struct pmet_tensor *b)
+{
+    return a && b && a->dtype == b->dtype && a->n_dim == b->n_dim && a->n_bytes == b->n_bytes &&
+           memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) == 0 &&
+           memcmp(a->data, b->data, a->n_bytes) == 0;
+}
+
+/* Both hold the same tensors, bit for bit, and so have one fingerprint. */
+static void check_same(struct test *t, const struct pmet_checkpoint *a, const struct pmet_checkpoint *b)
+{
+    char hex[2][65];
+    struct pmet_error err = {PMET_OK, ""};
+    CHECK(pmet_checkpoint_count(a) == pmet_checkpoint_count(b));
+    for (size_t i = 0; i < pmet_checkpoint_count(a); i++) {
+        const struct pmet_tensor *x = pmet_checkpoint_at(a, i);
+        if (!CHECK(same_tensor(x, pmet_checkpoint_find(b, x->name))))
+            test_fail(t, "tensor %s", x->name);
+    }
+    CHECK_OK(pmet_checkpoint_fingerprint(a, hex[0], &err), &err);
+    CHECK_OK(pmet_checkpoint_fingerprint(b, hex[1], &err), &err);
+    CHECK_STR(hex[0], hex[1]);
+}
+
+/* T/NAME: the model of gptj-C with pytorch_model.bin alone. */
+static const char *bin_model(const char *name)
+{
+    const char *dir = test_path("%s", name);
+    cli_shell("rm -rf %s && cp -r " GPTJ " %s && rm %s/*safetensors*", dir, dir, dir);
+    return dir;
+}
+
+/* The same in two files of the test's own writing, with an index. */
+static const char *sharded_model(struct test *t, const char *name)
+{
+    const char *dir = bin_model(name);
+    struct pmet_checkpoint *ck = open_or_fail(t, GPTJ);
+    struct pmet_error err = {PMET_OK, ""};
+    json_t *map = json_object(), *index = json_pack("{s:{}, s:o}", "metadata", "weight_map", map);
+    unlink(test_path("%s/pytorch_model.bin", name));
+    for (size_t i = 0; i < 2; i++) {
+        const struct pmet_safetensors *st = ck->shard[i].weights.st;
+        char file[64];
+        snprintf(file, sizeof file, "pytorch_model-0000%zu-of-00002.bin", i + 1);
+        for (size_t k = 0; k < pmet_safetensors_count(st); k++)
+            json_object_set_new(map, pmet_safetensors_at(st, k)->name, json_string(file));
+        torch_write(test_path("%s/%s", name, file), pmet_safetensors_at(st, 0), pmet_safetensors_count(st));
+    }
+    CHECK_OK(pmet_json_save(pmet_io_system(), test_path("%s/" BIN_INDEX, name), index, 2, &err), &err);
+    json_decref(index);
+    pmet_checkpoint_close(ck);
+    return dir;
+}
+
+/* ---- what is read ---- */
+
+TEST(a_bin_file_and_its_shards_hold_the_tensors_of_the_safetensors)
+{
+    struct pmet_checkpoint *st = open_or_fail(t, GPTJ), *bin = open_or_fail(t, bin_model("whole")),
+                           *sharded = open_or_fail(t, sharded_model(t, "sharded"));
+    CHECK(st->form == PMET_SAFETENSORS && bin->form == PMET_TORCH_BIN && bin->n_shard == 1 &&
+          sharded->n_shard == 2);
+    CHECK_STR(pmet_checkpoint_at(bin, 0)->name, "transformer.wte.weight"); /* in the order of the file */
+    check_same(t, st, bin);
+    check_same(t, st, sharded);
+    for (size_t i = 0; i < pmet_checkpoint_count(bin); i++)
+        CHECK((uintptr_t)pmet_checkpoint_at(bin, i)->data % 64 == 0); /* mapped, as torch aligned them */
+    CHECK(strstr(pmet_checkpoint_file_of(bin, pmet_checkpoint_at(bin, 1)), "whole/pytorch_model.bin"));
+    pmet_checkpoint_close(st);
+    pmet_checkpoint_close(bin);
+    pmet_checkpoint_close(sharded);
+}
+
+TEST(every_type_a_parameter_a_shared_storage_and_metadata_are_read)
+{
+    static const struct {
+        const char *name;
+        enum pmet_dtype dtype;
+        size_t n_dim, shape[4], n;
+        double value[6];
+    } expected[] = {{"f64", PMET_F64, 1, {2}, 2, {0.1, -2}},
+                    {"f32", PMET_F32, 2, {2, 3}, 6, {0, 1, 2, 3, 4, 5}},
+                    {"f16", PMET_F16, 2, {1, 1}, 1, {1.5}},
+                    {"bf16", PMET_BF16, 1, {2}, 2, {-3, 0x1p100}},
+                    {"i64", PMET_I64, 1, {2}, 2, {0x1p40, -1}},
+                    {"i32", PMET_I32, 1, {1}, 1, {-7}},
+                    {"u8", PMET_U8, 1, {3}, 3, {255, 0, 1}},
+                    {"bool", PMET_BOOL, 4, {1, 1, 2, 2}, 4, {1, 0, 1, 1}},
+                    {"scalar", PMET_F32, 0, {0}, 1, {-1e9}},
+                    {"empty", PMET_F32, 2, {0, 4}, 0, {0}},
+                    {"tied", PMET_F32, 2, {2, 3}, 6, {0, 1, 2, 3, 4, 5}},
+                    {"row", PMET_F32, 1, {3}, 3, {3, 4, 5}},
+                    {"column", PMET_F32, 2, {3, 1}, 3, {1, 1, 1}}};
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_torch_bin *b = NULL;
+    if (!CHECK_OK(pmet_torch_bin_open(pmet_io_system(), "tests/data/kinds.bin", &b, &err), &err))
+        return;
+    CHECK(pmet_torch_bin_count(b) == sizeof expected / sizeof *expected && !pmet_torch_bin_find(b, "none"));
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const struct pmet_tensor *x = pmet_torch_bin_at(b, i);
+        double got[6];
+        CHECK_STR(x->name, expected[i].name);
+        CHECK(pmet_torch_bin_find(b, x->name) == x && x->dtype == expected[i].dtype &&
+              x->n_elem == expected[i].n && x->n_dim == expected[i].n_dim &&
+              memcmp(x->shape, expected[i].shape, x->n_dim * sizeof *x->shape) == 0);
+        pmet_to_f64(got, x->data, x->dtype, x->n_elem);
+        CHECK_CLOSE(got, expected[i].value, x->n_elem, 0);
+    }
+    CHECK(pmet_torch_bin_find(b, "tied")->data == pmet_torch_bin_find(b, "f32")->data);
+    pmet_torch_bin_close(b);
+}
+
+/* ---- what is refused ---- */
+
+static enum pmet_status load(const char *path, struct pmet_error *err)
+{
+    struct pmet_torch_bin *b;
+    volatile unsigned sum = 0;
+    PMET_TRY(pmet_torch_bin_open(pmet_io_system(), path, &b, err));
+    for (size_t i = 0; i < pmet_torch_bin_count(b); i++) /* all that a tensor says is there */
+        for (size_t k = 0; k < pmet_torch_bin_at(b, i)->n_bytes; k++)
+            sum += ((const unsigned char *)pmet_torch_bin_at(b, i)->data)[k];
+    pmet_torch_bin_close(b);
+    return PMET_OK;
+}
+
+static void expect(struct test *t, const char *path, enum pmet_status expected, const char *message)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    const enum pmet_status status = load(path, &err);
+    const char *base = strrchr(path, '/') + 1, *got = strstr(err.message, base);
+    if (!CHECK(status == expected))
+        test_fail(t, "status %d: %s", (int)status, err.message);
+    CHECK_STR(got ? got + strlen(base) : err.message, message);
+}
+
+/* An archive of the pickle and of data/0, 24 bytes; data/1 is compressed. */
+static const char *write_pickle(const void *pickle, size_t n)
+{
+    static const float six[6];
+    struct archive a = {.n_member = 0};
+    const char *path = test_path("x.bin");
+    archive_add(&a, "x/data.pkl", pickle, n, 0, 0);
+    archive_add(&a, "x/data/0", six, sizeof six, 0, 0);
+    archive_add(&a, "x/data/1", six, sizeof six, 8, 0);
+    archive_end(&a, path);
+    return path;
+}
+
+#define STR1(c) "X\1\0\0\0" c
+#define STORED(type, key, numel)                                                                             \
+    "(X\7\0\0\0storagectorch\n" type "\n" STR1(key) "X\3\0\0\0"                                              \
+                                                    "cpu" numel "tQ"
+#define FLOATS STORED("FloatStorage", "0", "K\6")
+#define ORDERED "ccollections\nOrderedDict\n"
+#define REBUILD "ctorch._utils\n_rebuild_tensor_v2\n"
+#define TENSOR(storage, offset, size, stride) REBUILD "(" storage offset size stride "\x89" ORDERED ")RtR"
+#define SIX TENSOR(FLOATS, "K\0", "K\6\x85", "K\1\x85")
+#define BEGIN "\x80\2"
+#define ONE(value) BEGIN "}" STR1("w") value "s."
+#define BYTES(literal) literal, sizeof(literal) - 1
+
+struct refusal {
+    const char *pickle;
+    size_t n;
+    enum pmet_status status;
+    const char *message;
+};
+
+static void refuse_all(struct test *t, const struct refusal *r, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        expect(t, write_pickle(r[i].pickle, r[i].n), r[i].status, r[i].message);
+}
+
+TEST(what_a_pickle_would_run_is_refused_by_name)
+{
+    static const struct refusal cases[] = {
+        {BYTES(ONE("cposix\nsystem\nX\4\0\0\0true\x85R")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 9: found the global \"posix system\"; expected only those of tensors"},
+        {BYTES(ONE("cbuiltins\neval\n")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 9: found the global \"builtins eval\"; expected only those of tensors"},
+        {BYTES(ONE("ctorch\nCharStorage\n")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 9: found the global \"torch CharStorage\"; expected only those of tensors"},
+        {BYTES(ONE("ctorch\nFloat\n")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 9: found the global \"torch Float\"; expected only those of tensors"},
+        {BYTES(ONE("ctorch FloatStorage\n\n")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 9: found the global \"torch FloatStorage \"; expected only those of tensors"},
+        {BYTES(ONE("ctorch._utils\n_rebuild_tensor_v2 \n")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 9: found the global \"torch._utils _rebuild_tensor_v2 \"; expected only those of "
+         "tensors"},
+        {BYTES(BEGIN "(cos\nsystem\no."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 14: found opcode OBJ; expected only those of tensors"},
+        {BYTES(BEGIN "(S'true'\nios\nsystem\n."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 3: found opcode STRING; expected only those of tensors"},
+        {BYTES(BEGIN "\x8c\2os\x8c\6system\x93."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 2: found opcode SHORT_BINUNICODE; expected only those of tensors"},
+        {BYTES(BEGIN "\x82\1."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 2: found opcode EXT1; expected only those of tensors"},
+        {BYTES(BEGIN "]."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 2: found opcode EMPTY_LIST; expected only those of tensors"},
+        {BYTES(BEGIN ORDERED ")\x81."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 28: found opcode NEWOBJ; expected only those of tensors"},
+        {BYTES(BEGIN "\xff."), PMET_FORMAT, ": data.pkl: byte 2: found 0xff; expected an opcode"},
+        {BYTES(ONE("ctorch\nFloatStorage\n)R")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 30: REDUCE of \"torch FloatStorage\" on 0 arguments; expected no call of it"},
+        {BYTES(ONE("K\1)R")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 12: REDUCE of an int on a tuple; expected a global on a tuple"},
+        {BYTES(ONE(ORDERED "}R")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 35: REDUCE of a global on a dict; expected a global on a tuple"},
+        {BYTES(ONE(ORDERED "K\1\x85R")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 37: REDUCE of \"collections OrderedDict\" on 1 arguments; expected none"},
+        {BYTES(ONE("}}b")), PMET_UNSUPPORTED,
+         ": data.pkl: byte 11: BUILD on a dict, 2 deep; expected the outermost OrderedDict"},
+        {BYTES(BEGIN "}}b."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 4: BUILD on a dict, 0 deep; expected the outermost OrderedDict"},
+        {BYTES(BEGIN ORDERED ")R}b."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 30: BUILD with a dict; expected a dict of _metadata alone"},
+        {BYTES(BEGIN ORDERED ")R)b."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 30: BUILD with a tuple; expected a dict of _metadata alone"},
+        {BYTES(BEGIN ORDERED ")R}X\x0a\0\0\0__setstate"
+                             "Ns"
+                             "b."),
+         PMET_UNSUPPORTED, ": data.pkl: byte 47: BUILD with a dict; expected a dict of _metadata alone"},
+        {BYTES(ONE(ORDERED ")R}X\x09\0\0\0_metadata"
+                           "Nsb")),
+         PMET_UNSUPPORTED,
+         ": data.pkl: byte 53: BUILD on a dict, 2 deep; expected the outermost OrderedDict"},
+        {BYTES(ONE("K\1Q")), PMET_UNSUPPORTED, ": data.pkl: byte 11: BINPERSID of an int; expected a tuple"},
+    };
+    refuse_all(t, cases, sizeof cases / sizeof *cases);
+}
+
+TEST(a_pickle_that_is_broken_is_refused_at_its_byte)
+{
+    static const struct refusal cases[] = {
+        {BYTES(""), PMET_FORMAT, ": data.pkl: found its end at byte 0; expected STOP"},
+        {BYTES("}."), PMET_FORMAT, ": data.pkl: byte 0: found EMPTY_DICT; expected PROTO at byte 0 only"},
+        {BYTES("\x80\4\x95\0\0\0\0\0\0\0\0}."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 0: found protocol 4; expected 2, in which torch.save writes"},
+        {BYTES(BEGIN "\x80\2}."), PMET_FORMAT,
+         ": data.pkl: byte 2: found PROTO; expected PROTO at byte 0 only"},
+        {BYTES(BEGIN), PMET_FORMAT, ": data.pkl: found its end at byte 2; expected STOP"},
+        {BYTES(BEGIN "}"), PMET_FORMAT, ": data.pkl: found its end at byte 3; expected STOP"},
+        {BYTES(BEGIN "}.}."), PMET_FORMAT, ": data.pkl: byte 4: found 2 bytes after STOP; expected none"},
+        {BYTES(BEGIN "."), PMET_FORMAT, ": data.pkl: byte 2: STOP finds 0 of 1 values on the stack"},
+        {BYTES(BEGIN "}}."), PMET_FORMAT, ": data.pkl: byte 4: STOP finds 2 values on the stack; expected 1"},
+        {BYTES(BEGIN "(."), PMET_FORMAT, ": data.pkl: byte 3: STOP finds 0 of 1 values on the stack"},
+        {BYTES(BEGIN "J\1\2."), PMET_FORMAT, ": data.pkl: byte 2: BININT runs past the pickle's 6 bytes"},
+        {BYTES(BEGIN "X\1\0"), PMET_FORMAT, ": data.pkl: byte 2: BINUNICODE runs past the pickle's 5 bytes"},
+        {BYTES(BEGIN "X\xff\xff\xff\xff"
+                     "w."),
+         PMET_FORMAT, ": data.pkl: byte 2: BINUNICODE runs past the pickle's 9 bytes"},
+        {BYTES(BEGIN "X\2\0\0\0\xc3\x28."), PMET_FORMAT, ": data.pkl: byte 2: found a str that is not UTF-8"},
+        {BYTES(BEGIN "ctorch\nFloat."), PMET_FORMAT,
+         ": data.pkl: byte 2: GLOBAL runs past the pickle's 15 bytes"},
+        {BYTES(BEGIN "\x8a\x09\1\2\3\4\5\6\7\1\1."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 2: found an int of 9 bytes; expected at most 8"},
+        {BYTES(BEGIN "\x8a\xff\1."), PMET_FORMAT, ": data.pkl: byte 2: LONG1 runs past the pickle's 6 bytes"},
+        {BYTES(BEGIN "K\1t."), PMET_FORMAT, ": data.pkl: byte 4: TUPLE finds no mark on the stack"},
+        {BYTES(BEGIN "K\1\x86."), PMET_FORMAT, ": data.pkl: byte 4: TUPLE2 finds 1 of 2 values on the stack"},
+        {BYTES(BEGIN "(K\1\x86."), PMET_FORMAT,
+         ": data.pkl: byte 5: TUPLE2 finds 1 of 2 values on the stack"},
+        {BYTES(BEGIN "}(" STR1("w") "u."), PMET_FORMAT,
+         ": data.pkl: byte 10: SETITEMS finds a key without a value"},
+        {BYTES(BEGIN "}" STR1("w") "s."), PMET_FORMAT,
+         ": data.pkl: byte 9: SETITEM finds 2 of 3 values on the stack"},
+        {BYTES(BEGIN "K\1" STR1("w") "Ns."), PMET_FORMAT,
+         ": data.pkl: byte 11: SETITEM on an int; expected a dict"},
+        {BYTES(BEGIN "(" STR1("w") "Nu."), PMET_FORMAT,
+         ": data.pkl: byte 10: SETITEMS finds 0 of 1 values on the stack"},
+        {BYTES(BEGIN "((" STR1("w") "Nu."), PMET_FORMAT,
+         ": data.pkl: byte 11: SETITEMS finds 0 of 1 values on the stack"},
+        {BYTES(BEGIN "}K\1Ns."), PMET_UNSUPPORTED,
+         ": data.pkl: byte 6: SETITEM with an int as a key; expected a str"},
+        {BYTES(BEGIN "h\0."), PMET_FORMAT, ": data.pkl: byte 2: memo 0 is read before it is set"},
+        {BYTES(BEGIN "}q\2h\1."), PMET_FORMAT, ": data.pkl: byte 5: memo 1 is read before it is set"},
+        {BYTES(BEGIN "}j\xff\xff\xff\xff."), PMET_FORMAT,
+         ": data.pkl: byte 3: memo 4294967295 is read before it is set"},
+        {BYTES(BEGIN "q\0}."), PMET_FORMAT, ": data.pkl: byte 2: BINPUT finds 0 of 1 values on the stack"},
+        {BYTES(BEGIN "}q\x0ah\x0a."), PMET_FORMAT,
+         ": data.pkl: byte 3: found memo 10; expected one below the 5 opcodes"},
+        {BYTES(BEGIN "}r\xff\xff\xff\xff."), PMET_FORMAT,
+         ": data.pkl: byte 3: found memo 4294967295; expected one below the 4 opcodes"},
+        {BYTES(BEGIN "R."), PMET_FORMAT, ": data.pkl: byte 2: REDUCE finds 0 of 2 values on the stack"},
+        {BYTES(BEGIN "(Q."), PMET_FORMAT, ": data.pkl: byte 3: BINPERSID finds 0 of 1 values on the stack"},
+        {BYTES(BEGIN "b."), PMET_FORMAT, ": data.pkl: byte 2: BUILD finds 0 of 2 values on the stack"},
+    };
+    refuse_all(t, cases, sizeof cases / sizeof *cases);
+}
+
+TEST(a_tensor_that_does_not_fit_is_refused_by_its_name)
+{
+    static const struct refusal cases[] = {
+        {BYTES(BEGIN "K\7."), PMET_UNSUPPORTED, ": data.pkl: found an int; expected a dict of tensors"},
+        {BYTES(ONE("K\7")), PMET_UNSUPPORTED,
+         ": tensor \"w\": found an int; expected a plain tensor or parameter"},
+        {BYTES(ONE("}")), PMET_UNSUPPORTED,
+         ": tensor \"w\": found a dict; expected a plain tensor or parameter"},
+        {BYTES(ONE("K\1K\2\x86")), PMET_UNSUPPORTED,
+         ": tensor \"w\": found a tuple; expected a plain tensor or parameter"},
+        {BYTES(ONE(REBUILD "(" FLOATS "tR")), PMET_UNSUPPORTED,
+         ": tensor \"w\": found a call; expected a plain tensor or parameter"},
+        {BYTES(ONE("ctorch._utils\n_rebuild_parameter\n(" SIX "\x88}N\x87tR")), PMET_UNSUPPORTED,
+         ": tensor \"w\": found a call; expected a plain tensor or parameter"},
+        {BYTES(ONE(REBUILD "(" FLOATS "K\0K\6\x85K\1\x85N}tR")), PMET_UNSUPPORTED,
+         ": tensor \"w\": found None and a dict as requires_grad and hooks; expected a bool and an empty "
+         "dict"},
+        {BYTES(ONE(REBUILD "(" FLOATS "K\0K\6\x85K\1\x85\x89NtR")), PMET_UNSUPPORTED,
+         ": tensor \"w\": found a bool and None as requires_grad and hooks; expected a bool and an empty "
+         "dict"},
+        {BYTES(ONE(TENSOR("N", "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": found None; expected a storage (\"storage\", type, key, device, length)"},
+        {BYTES(ONE(TENSOR("K\1\x85Q", "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": found a persistent id; expected a storage (\"storage\", type, key, device, "
+         "length)"},
+        {BYTES(ONE(TENSOR(STORED("FloatStorage", "7", "K\6"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": its storage x/data/7 is not in the archive"},
+        {BYTES(ONE(TENSOR(STORED("FloatStorage", "\0", "K\6"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": its storage x/data/ is not in the archive"},
+        {BYTES(ONE(TENSOR(STORED("FloatStorage", "1", "K\6"), "K\0", "K\6\x85", "K\1\x85"))),
+         PMET_UNSUPPORTED,
+         ": tensor \"w\": its storage x/data/1 is compressed; expected it stored, as torch.save writes it"},
+        {BYTES(ONE(TENSOR(STORED("FloatStorage", "0", "K\7"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 7 elements of F32"},
+        {BYTES(ONE(TENSOR(STORED("DoubleStorage", "0", "K\6"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 6 elements of F64"},
+        {BYTES(ONE(
+             TENSOR(STORED("FloatStorage", "0", "\x8a\x08\6\0\0\0\0\0\0\x40"), "K\0", "K\6\x85", "K\1\x85"))),
+         PMET_FORMAT,
+         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 4611686018427387910 elements of F32"},
+        {BYTES(ONE(TENSOR(STORED("FloatStorage", "0", "J\xff\xff\xff\xff"), "K\0", "K\6\x85", "K\1\x85"))),
+         PMET_FORMAT, ": tensor \"w\": length: found -1; expected 0 or more"},
+        {BYTES(ONE(TENSOR(FLOATS, "N", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": offset: found None; expected an int"},
+        {BYTES(ONE(TENSOR(FLOATS, "J\xff\xff\xff\xff", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": offset: found -1; expected 0 or more"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\1", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": 6 elements from element 1 on; its storage x/data/0 holds 6"},
+        {BYTES(ONE(TENSOR(FLOATS, "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", "K\6\x85", "K\1\x85"))),
+         PMET_FORMAT,
+         ": tensor \"w\": 6 elements from element 9223372036854775807 on; its storage x/data/0 holds 6"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\7", "K\0\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": 0 elements from element 7 on; its storage x/data/0 holds 6"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\6", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": size: found an int; expected a tuple"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", "K\1\x85"))), PMET_UNSUPPORTED,
+         ": tensor \"w\": size: found 9 dimensions; expected at most 8"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": found 1 strides; expected 2, one a dimension"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1K\2\x86"))), PMET_UNSUPPORTED,
+         ": tensor \"w\": stride 2 of dimension 1; expected 1, that of a contiguous tensor"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\6\x85", "K\0\x85"))), PMET_UNSUPPORTED,
+         ": tensor \"w\": stride 0 of dimension 0; expected 1, that of a contiguous tensor"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\0",
+                          "\x8a\x08\0\0\0\0\0\0\0\x40"
+                          "K\4K\0\x87",
+                          "K\0K\0K\1\x87"))),
+         PMET_FORMAT, ": tensor \"w\": size: the product overflows"},
+        {BYTES(ONE(TENSOR(FLOATS, "K\0", "\x8a\x08\0\0\0\0\0\0\0\x40\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": size: the product overflows"},
+        {BYTES(BEGIN "}(" STR1("w") SIX STR1("w") SIX "u."), PMET_FORMAT, ": data.pkl: tensor \"w\" twice"},
+        {BYTES(BEGIN "}(" STR1("\0") SIX "u."), PMET_FORMAT, ": data.pkl: a NUL in the name of tensor 0"},
+    };
+    refuse_all(t, cases, sizeof cases / sizeof *cases);
+}
+
+TEST(what_means_the_same_is_taken)
+{
+    static const struct refusal cases[] = {
+        {BYTES(ONE(SIX)), PMET_OK, ""},
+        {BYTES(BEGIN ORDERED ")R(" STR1("w") SIX "u}X\x09\0\0\0_metadata"
+                                                 "}sb."),
+         PMET_OK, ""},
+        {BYTES(ONE("ctorch._utils\n_rebuild_parameter\n" SIX "\x88" ORDERED ")R\x87R")), PMET_OK, ""},
+        {BYTES(ONE(TENSOR(FLOATS, "K\5", "K\1K\1\x86", "K\3K\7\x86"))), PMET_OK,
+         ""}, /* one element: any stride */
+        {BYTES(ONE(TENSOR(FLOATS, "K\6", "K\0K\3\x86", "K\7K\7\x86"))), PMET_OK,
+         ""},                                                          /* none: at the very end */
+        {BYTES(ONE(TENSOR(FLOATS, "\x8a\0", ")", ")"))), PMET_OK, ""}, /* a scalar; 0 in no bytes */
+        {BYTES(BEGIN "}(" STR1("a") TENSOR(FLOATS "q\1", "K\0", "K\6\x85", "K\1\x85") STR1("b")
+                   TENSOR("h\1", "K\0", "K\6\x85", "K\1\x85") "u."),
+         PMET_OK, ""},
+        {BYTES(BEGIN "}(" STR1("a") "q\1" SIX "r\1\0\0\0" STR1("b") "j\1\0\0\0u."), PMET_OK, ""},
+        {BYTES(BEGIN "}(u."), PMET_OK, ""}, /* no tensors */
+    };
+    refuse_all(t, cases, sizeof cases / sizeof *cases);
+}
+
+/* head, n times body, tail */
+static void expect_bomb(struct test *t, const char *head, size_t n_head, const char *body, size_t n_body,
+                        size_t n, const char *tail, size_t n_tail, enum pmet_status status,
+                        const char *message)
+{
+    struct bytes b = {.n = 0};
+    bytes_add(&b, head, n_head);
+    for (size_t i = 0; i < n; i++)
+        bytes_add(&b, body, n_body);
+    bytes_add(&b, tail, n_tail);
+    expect(t, write_pickle(b.p, b.n), status, message);
+    free(b.p);
+}
+
+/* Deep, wide, growing twofold with each byte, or containing itself: all in linear time and without recursion. */
+TEST(bombs_do_not_go_off)
+{
+    static const char tuple[] = ": tensor \"w\": found a tuple; expected a plain tensor or parameter";
+    expect_bomb(t, BYTES(BEGIN "}" STR1("w") ")"), BYTES("\x85"), 1000000, BYTES("s."), PMET_UNSUPPORTED,
+                tuple);
+    expect_bomb(t, BYTES(BEGIN "}" STR1("w") ")"), BYTES("q\0h\0\x86"), 200, BYTES("s."), PMET_UNSUPPORTED,
+                tuple);
+    expect_bomb(t, BYTES(BEGIN "}q\0"), BYTES(STR1("w") "h\0s"), 1, BYTES("."), PMET_UNSUPPORTED,
+                ": tensor \"w\": found a dict; expected a plain tensor or parameter");
+    expect_bomb(t, BYTES(BEGIN), BYTES("(("), 500000, BYTES("t."), PMET_FORMAT,
+                ": data.pkl: byte 1000003: STOP finds 1000000 values on the stack; expected 1");
+    expect_bomb(t, BYTES(BEGIN "("), BYTES("(t"), 500000, BYTES("t."), PMET_UNSUPPORTED,
+                ": data.pkl: found a tuple; expected a dict of tensors");
+    expect_bomb(t, BYTES(BEGIN), BYTES("N"), PMET_MAX_OPCODE, BYTES("."), PMET_UNSUPPORTED,
+                ": data.pkl: byte 4194305: found more than 4194304 opcodes");
+}
+
+/* ---- archives ---- */
+
+static void expect_archive(struct test *t, const char *const *names, const char *const *data, size_t n,
+                           enum pmet_status status, const char *message)
+{
+    struct archive a = {.n_member = 0};
+    for (size_t i = 0; i < n; i++)
+        archive_add(&a, names[i], data[i], strlen(data[i]), data[i][0] == '!' ? 8 : 0, data[i][0] == '?');
+    archive_end(&a, test_path("x.bin"));
+    expect(t, test_path("x.bin"), status, message);
+}
+
+TEST(an_archive_of_another_kind_is_refused)
+{
+#define NAMES(...) (const char *const[]){__VA_ARGS__}
+#define EMPTY BEGIN "}."
+    expect_archive(t, NAMES("a/data.pkl"), NAMES(EMPTY), 1, PMET_OK, "");
+    expect_archive(t, NAMES("any name/data.pkl", "any name/byteorder"), NAMES(EMPTY, "little"), 2, PMET_OK,
+                   "");
+    expect_archive(t, NAMES("data.pkl"), NAMES(EMPTY), 1, PMET_FORMAT,
+                   ": holds no data.pkl; expected a file that torch.save wrote");
+    expect_archive(t, NAMES("a/b/data.pkl"), NAMES(EMPTY), 1, PMET_FORMAT,
+                   ": holds no data.pkl; expected a file that torch.save wrote");
+    expect_archive(t, NAMES("a/data.pkl", "b/data.pkl"), NAMES(EMPTY, EMPTY), 2, PMET_FORMAT,
+                   ": found a/data.pkl and b/data.pkl; expected one data.pkl");
+    expect_archive(t, NAMES("a/data.pkl"), NAMES("!"), 1, PMET_UNSUPPORTED,
+                   ": data.pkl is compressed; expected it stored, as torch.save writes it");
+    expect_archive(t, NAMES("a/data.pkl"), NAMES("?"), 1, PMET_UNSUPPORTED,
+                   ": data.pkl is encrypted; expected it stored, as torch.save writes it");
+    expect_archive(t, NAMES("a/data.pkl", "a/byteorder"), NAMES(EMPTY, "big"), 2, PMET_UNSUPPORTED,
+                   ": byteorder: found \"big\"; expected \"little\"");
+    expect_archive(t, NAMES("a/data.pkl", "a/byteorder"), NAMES(EMPTY, "!"), 2, PMET_UNSUPPORTED,
+                   ": byteorder: found \"\"; expected \"little\"");
+    expect(t, "tests/data/legacy.bin", PMET_UNSUPPORTED,
+           ": found the form of torch before 1.6; expected a zip archive (torch.load and torch.save of a "
+           "newer one convert it)");
+    expect(t, "tests/data/transposed.bin", PMET_UNSUPPORTED,
+           ": tensor \"w\": stride 3 of dimension 1; expected 1, that of a contiguous tensor");
+    expect(t, "tests/data/layout.safetensors", PMET_FORMAT,
+           ": found no end record; expected a zip archive that is complete");
+    test_write_file(test_path("x.bin"), "", 0);
+    expect(t, test_path("x.bin"), PMET_FORMAT, ": found 0 bytes; expected a zip archive");
+    size_t n;
+    char *data = cli_slurp("tests/data/kinds.bin", &n);
+    test_write_file(test_path("x.bin"), data, n - 1);
+    expect(t, test_path("x.bin"), PMET_FORMAT,
+           ": found no end record; expected a zip archive that is complete");
+    free(data);
+}
+
+TEST(damage_never_leads_outside_the_file)
+{
+    size_t n;
+    char *data = cli_slurp("tests/data/kinds.bin", &n);
+    const size_t n_taken = fuzz(t, data, n, 6000, 0x7061, load);
+    CHECK(n_taken > 100 && n_taken < 5900);
+    for (size_t i = 0; i < n; i++) { /* cut at every byte */
+        struct pmet_error err = {PMET_OK, ""};
+        test_write_file(test_path("x.bin"), data, i);
+        CHECK(load(test_path("x.bin"), &err) == PMET_FORMAT);
+    }
+    free(data);
+}
+
+TEST(an_index_that_contradicts_its_bin_files_is_refused)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_checkpoint *ck = NULL;
+    const char *dir = sharded_model(t, "contradiction");
+    cli_shell("sed -i 's/\"lm_head.bias\"/\"lm_tail.bias\"/' %s/" BIN_INDEX, dir);
+    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err) == PMET_INPUT && !ck);
+    CHECK_STR(strstr(err.message, "contradiction"),
+              "contradiction/pytorch_model.bin.index.json: tensor \"lm_tail.bias\" is not in "
+              "pytorch_model-00001-of-00002.bin");
+    err = (struct pmet_error){PMET_OK, ""};
+    cli_shell("sed -i 's/\"pytorch_model-00002/\"..\\/pytorch_model-00002/' %s/" BIN_INDEX, dir);
+    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err) == PMET_FORMAT && !ck);
+    err = (struct pmet_error){PMET_OK, ""};
+    cli_shell("cp " GPTJ
+              "/model-00001-of-00002.safetensors %s/model.bin && echo '{\"weight_map\": {\"lm_head.bias\": "
+              "\"model.bin\"}}' > %s/" BIN_INDEX,
+              dir, dir);
+    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err) == PMET_FORMAT && !ck);
+    CHECK_STR(strstr(err.message, "contradiction"),
+              "contradiction/model.bin: found no end record; expected a zip archive that is complete");
+}
+
+TEST(opening_reports_every_call_that_fails)
+{
+    const char *dir = sharded_model(t, "failing");
+    for (size_t k = 0;; k++) {
+        struct fault f;
+        struct pmet_error err = {PMET_OK, ""};
+        struct pmet_checkpoint *ck = NULL;
+        fault_begin(&f, k, EIO);
+        const enum pmet_status status = pmet_checkpoint_open(&f.io, dir, &ck, &err);
+        if (!f.fired) {
+            CHECK(status == PMET_OK && k > 12);
+            pmet_checkpoint_close(ck);
+            return;
+        }
+        CHECK(status == PMET_IO && !ck && strstr(err.message, "Input/output error"));
+    }
+}
+
+/* ---- the edited folder ---- */
+
+struct skips {
+    size_t n;
+    char names[8][64];
+};
+
+static void note_skipped(void *user, const char *name)
+{
+    struct skips *s = user;
+    if (s->n < 8)
+        snprintf(s->names[s->n], sizeof s->names[0], "%s", name);
+    s->n++;
+}
+
+/* Shards of at most `max` bytes; what is replaced is replaced, all else keeps its bits. */
+static void check_repacked(struct test *t, const char *from, uint64_t max, size_t n_file, size_t n_skip)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct skips skips = {.n = 0};
+    struct pmet_checkpoint *ck = open_or_fail(t, from), *out;
+    const struct pmet_tensor *w = pmet_checkpoint_find(ck, "transformer.h.0.mlp.fc_out.weight");
+    uint16_t *data = calloc(w->n_elem, sizeof *data);
+    const struct pmet_replacement r = {w->name, PMET_F16, data};
+    const char *dir = test_path("repacked-%zu-%zu", n_file, n_skip);
+    mkdir(dir, 0777);
+    data[7] = 0x3c00;
+    ck->max_shard_bytes = max ? max : ck->max_shard_bytes;
+    CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, dir, &r, 1, true, note_skipped, &skips, &err), &err);
+    CHECK(skips.n == n_skip && strstr(skips.names[0], "pytorch_model"));
+    if ((out = open_or_fail(t, dir))) {
+        size_t n_bytes = 0;
+        CHECK(out->form == PMET_SAFETENSORS && out->n_shard == n_file && out->n_tensor == ck->n_tensor);
+        for (size_t i = 0; i < ck->n_tensor; i++) {
+            const struct pmet_tensor x = pmet_tensor_replaced(pmet_checkpoint_at(ck, i), &r, 1);
+            CHECK(same_tensor(&x, pmet_checkpoint_find(out, x.name)));
+            n_bytes += x.n_bytes;
+        }
+        CHECK(!out->index == (n_file == 1));
+        if (out->index)
+            CHECK((size_t)json_integer_value(
+                      json_object_get(json_object_get(out->index, "metadata"), "total_size")) == n_bytes);
+        for (size_t s = 0; s < out->n_shard; s++) {
+            size_t n_shard_bytes = 0;
+            const struct pmet_weights *sw = &out->shard[s].weights;
+            for (size_t i = 0; i < pmet_weights_count(sw); i++)
+                n_shard_bytes += pmet_weights_at(sw, i)->n_bytes;
+            CHECK(n_shard_bytes <= ck->max_shard_bytes || pmet_weights_count(sw) == 1);
+            CHECK_STR(pmet_safetensors_metadata(sw->st, "format"), "pt");
+        }
+        CHECK(access(test_path("repacked-%zu-%zu/tokenizer.json", n_file, n_skip), F_OK) == 0 &&
+              access(test_path("repacked-%zu-%zu/pytorch_model.bin", n_file, n_skip), F_OK) != 0);
+    }
+    free(data);
+    pmet_checkpoint_close(out);
+    pmet_checkpoint_close(ck);
+}
+
+TEST(a_bin_checkpoint_is_written_as_safetensors_whole_or_in_shards)
+{
+    check_repacked(t, bin_model("from"), 0, 1, 1);
+    check_repacked(t, sharded_model(t, "from2"), 0, 1, 3);
+    check_repacked(t, bin_model("from"), 400000, 3, 1);
+    check_repacked(t, sharded_model(t, "from2"), 400000, 3, 3);
+    check_repacked(t, bin_model("from"), 1, 45, 1); /* each larger than the limit: one a file */
+}
+
+static enum pmet_status write_copy(const struct pmet_io *io, const struct pmet_checkpoint *ck,
+                                   const char *path, struct pmet_error *err)
+{
+    struct skips skips = {.n = 0};
+    struct pmet_outdir *dir = NULL;
+    PMET_TRY(pmet_outdir_begin(io, path, true, &dir, err));
+    const enum pmet_status status =
+        pmet_checkpoint_write(io, ck, pmet_outdir_path(dir), NULL, 0, false, note_skipped, &skips, err);
+    if (status == PMET_OK)
+        return pmet_outdir_commit(dir, err);
+    pmet_outdir_discard(dir);
+    return status;
+}
+
+TEST(writing_that_fails_at_any_call_leaves_nothing_behind)
+{
+    struct pmet_checkpoint *ck = open_or_fail(t, bin_model("source"));
+    ck->max_shard_bytes = 400000;
+    for (size_t k = 0;; k++) {
+        struct fault f;
+        struct pmet_error err = {PMET_OK, ""};
+        const char *parent = test_path("parent");
+        pmet_remove_tree(pmet_io_system(), parent);
+        mkdir(parent, 0777);
+        fault_begin(&f, k, ENOSPC);
+        const enum pmet_status status = write_copy(&f.io, ck, test_path("parent/out"), &err);
+        if (!f.fired) {
+            CHECK(status == PMET_OK && test_count_files(parent) == 12 && k > 40);
+            break;
+        }
+        CHECK(status == PMET_IO && test_count_files(parent) == 0 && strstr(err.message, strerror(ENOSPC)));
+    }
+    pmet_checkpoint_close(ck);
+}
+
+/* Nothing but the form of the weights differs: the same record, fingerprint and matrices. */
+TEST(an_edit_of_a_bin_model_is_the_edit_of_the_safetensors_one)
+{
+    const char *dir = cli_bench(t, "edits", "gptj-C");
+    cli_shell("cd %s && cp -r m b && rm b/*safetensors*", dir);
+    for (int i = 0; i < 2; i++)
+        CHECK(cli(NULL,
+                  "edit --model %s/%c --facts %s/facts.json --hparams %s/hparams.json --contexts "
+                  "%s/contexts.json "
+                  "--stats %s/s --threads 1 --limit 2 --out %s/out-%c",
+                  dir, "mb"[i], dir, dir, dir, dir, dir, "mb"[i]) == 0);
+    CHECK(strstr(cli_err(), "pytorch_model.bin: left out of the edited folder"));
+    struct pmet_checkpoint *m = open_or_fail(t, test_path("edits/out-m")),
+                           *b = open_or_fail(t, test_path("edits/out-b")), *base = open_or_fail(t, GPTJ);
+    const char *name = "transformer.h.0.mlp.fc_out.weight";
+    check_same(t, m, b);
+    CHECK(!same_tensor(pmet_checkpoint_find(base, name), pmet_checkpoint_find(b, name)));
+    cli_shell("cd %s && test -e out-b/model.safetensors && test ! -e out-b/pytorch_model.bin && "
+              "cmp out-m/pmet_edit.json out-b/pmet_edit.json && cmp m/config.json out-b/config.json",
+              dir);
+    pmet_checkpoint_close(m);
+    pmet_checkpoint_close(b);
+    pmet_checkpoint_close(base);
+}
+
+TEST(inspect_shows_bin_checkpoints_and_bin_files)
+{
+    const char *dir = bin_model("shown");
+    CHECK(cli(NULL, "inspect %s --check", dir) == 0);
+    CHECK(strstr(cli_out(), "shards       pytorch_model.bin\n") &&
+          strstr(cli_out(), "all values are numbers"));
+    CHECK(cli(NULL, "inspect tests/data/kinds.bin --check") == 0);
+    CHECK(strstr(cli_out(), "BOOL  bool [1,1,2,2]\nF32   scalar []\n"));
+    CHECK(strstr(cli_out(), "tests/data/kinds.bin: 13 tensors, 125 B; all values are numbers\n"));
+    CHECK(cli(NULL, "inspect tests/data/legacy.bin") == 1);
+}
+
+TEST_MAIN(CASE(a_bin_file_and_its_shards_hold_the_tensors_of_the_safetensors),
+          CASE(every_type_a_parameter_a_shared_storage_and_metadata_are_read),
+          CASE(what_a_pickle_would_run_is_refused_by_name),
+          CASE(a_pickle_that_is_broken_is_refused_at_its_byte),
+          CASE(a_tensor_that_does_not_fit_is_refused_by_its_name), CASE(what_means_the_same_is_taken),
+          CASE(bombs_do_not_go_off), CASE(an_archive_of_another_kind_is_refused),
+          CASE(damage_never_leads_outside_the_file), CASE(an_index_that_contradicts_its_bin_files_is_refused),
+          CASE(opening_reports_every_call_that_fails),
+          CASE(a_bin_checkpoint_is_written_as_safetensors_whole_or_in_shards),
+          CASE(writing_that_fails_at_any_call_leaves_nothing_behind),
+          CASE(an_edit_of_a_bin_model_is_the_edit_of_the_safetensors_one),
+          CASE(inspect_shows_bin_checkpoints_and_bin_files))
