@@ -232,7 +232,10 @@ def ours(args, command, *options):
     out = f"{args.work}/{command}"
     line = [f"{args.build}/pmet", command, "--model", f"{args.work}/model", "--hparams", f"{args.work}/hparams.json",
             "--out", out, "--force", "--json", "--threads", str(args.threads), *options]
-    return json.loads(subprocess.run(line, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout)
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit(done.stderr.splitlines()[-1])
+    return json.loads(done.stdout)
 
 
 def bench_solve(args, d_ff, n):

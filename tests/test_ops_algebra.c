@@ -186,7 +186,7 @@ TEST(a_matrix_that_is_not_finite_has_no_factor)
 /* ||B - A X|| / (n ||A|| ||X|| eps) < 30 */
 TEST(cholesky_solve_solves)
 {
-    static const size_t rhs[] = {0, 1, 2, 17, 64, 65, 130};
+    static const size_t rhs[] = {0, 1, 2, 17, 64, 65, 530}; /* the last in wider parts */
     for (size_t s = 0; s < N_ORDER; s++) {
         struct lab lab;
         const size_t n = orders[s], m = rhs[s % 7];
@@ -213,7 +213,36 @@ TEST(cholesky_solve_solves)
     }
 }
 
+/* Tiles are larger from an order of 2048 on: A x = L (L^T x), x random, within n eps of |A| |x| at each element. */
+TEST(a_large_matrix_has_its_factor)
+{
+    enum { N = 2100 };
+    struct lab lab;
+    size_t pivot;
+    double value;
+    if (!lab_open(&lab, t))
+        return;
+    double *a = lab_zeros(&lab, N * N), *x = lab_random(&lab, N, 1), *y = lab_zeros(&lab, N),
+           *off = lab_zeros(&lab, N), *none = lab_zeros(&lab, N);
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j < N; j++) {
+            a[i * N + j] =
+                (i == j) + 1 / (1 + fabs((double)i - (double)j)) / (1 + fabs((double)i - (double)j));
+            off[i] += a[i * N + j] * x[j];
+        }
+    LAB_OK(&lab, lab.op->cholesky(lab.op, a, N, &pivot, &value, &lab.err));
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j <= i; j++)
+            y[j] += a[i * N + j] * x[i];
+    for (size_t i = 0; i < N; i++)
+        for (size_t j = 0; j <= i; j++)
+            off[i] -= a[i * N + j] * y[j];
+    CHECK_CLOSE(off, none, N, N * DBL_EPSILON);
+    lab_close(&lab);
+}
+
 TEST_MAIN(CASE(gemm64_every_transpose_stride_alpha_and_beta),
           CASE(cholesky_gives_the_factor_and_leaves_the_upper_triangle),
           CASE(a_pivot_that_is_not_positive_is_named_with_its_value),
-          CASE(a_matrix_that_is_not_finite_has_no_factor), CASE(cholesky_solve_solves))
+          CASE(a_matrix_that_is_not_finite_has_no_factor), CASE(cholesky_solve_solves),
+          CASE(a_large_matrix_has_its_factor))

@@ -59,22 +59,21 @@ done:
     return status;
 }
 
-/* E69: the lower triangle of a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last
- * diagonal element: little more than half of the whole product. */
+/* E69: the lower triangle of a [f, f], all zeros before, := lambda C + K K^T + ridge I, in bands of rows up to their
+ * last diagonal element: little more than half of the whole product. */
 static enum pmet_status form_sum(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
                                  const double *keys, size_t f, size_t n, double *a, struct pmet_error *err)
 {
-    const size_t band = 512;
-    for (size_t i = 0; i < f; i++) {
-        for (size_t j = 0; j <= i; j++)
-            a[i * f + j] = lambda * cov[i * f + j];
-        a[i * f + i] += ridge;
-    }
+    const size_t band = 256;
     for (size_t i = 0; i < f; i += band) {
         const size_t end = f - i < band ? f : i + band;
-        PMET_TRY(
-            op->gemm64(op, false, true, end - i, end, n, 1, keys + i * n, n, keys, n, 1, a + i * f, f, err));
+        for (size_t r = i; r < end; r++)
+            memcpy(a + r * f, cov + r * f, (r + 1) * sizeof *a);
+        PMET_TRY(op->gemm64(op, false, true, end - i, end, n, 1, keys + i * n, n, keys, n, lambda, a + i * f,
+                            f, err));
     }
+    for (size_t i = 0; i < f; i++)
+        a[i * f + i] += ridge;
     return PMET_OK;
 }
 
