@@ -56,7 +56,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 tests: $(B)/pmet $(TESTS)
 
 PYTHON   ?= python3
-LONG     := build/float/tests/test_kill
+LONG     := build/float/tests/test_kill build/float/tests/test_work
 SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
 ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(SCRIPTS)
 

@@ -2,6 +2,7 @@
  * pmet stats. */
 #include "ref/edit/flop.h"
 #include "ref/edit/pmet_edit.h"
+#include "ref/edit/stats_work.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -17,13 +18,14 @@ enum { CHECK_ROWS = 24 }; /* rows of a moment in a trace, as in the goldens */
 
 struct job {
     const struct cli *c;
-    const char *model, *out, *hparams, *layers, *trace;
+    const char *model, *out, *hparams, *layers, *trace, *work;
     struct texts texts;
     size_t n_samples, max_length, layer[PMET_MAX_EDIT_LAYERS];
     bool attn, force, json;
     struct pmet_session *s;
     struct pmet_docs *docs;
     struct pmet_outdir *dir;
+    struct pmet_stats_work *kept;
     struct pmet_stats stats;
     struct pmet_stats_options options;
     struct tensor_list list;
@@ -121,6 +123,8 @@ static enum pmet_status write_all(struct job *j, struct pmet_error *err)
     struct pmet_outdir *dir = j->dir;
     j->dir = NULL;
     PMET_TRY(pmet_outdir_commit(dir, err));
+    if (j->kept)
+        pmet_stats_work_discard(j->kept);
     if (!j->trace)
         return PMET_OK;
     for (size_t i = 0; i < j->stats.n_moment; i++)
@@ -132,6 +136,8 @@ static enum pmet_status check_paths(const struct job *j, struct pmet_error *err)
 {
     PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
     PMET_TRY(pmet_check_apart(j->out, j->hparams, "--hparams", err));
+    PMET_TRY(pmet_check_apart(j->out, j->work, "--work", err));
+    PMET_TRY(pmet_check_apart(j->work, j->model, "--model", err));
     PMET_TRY(pmet_check_apart(j->trace, j->model, "--model", err));
     for (size_t i = 0; i < j->texts.n; i++) {
         PMET_TRY(pmet_check_apart(j->out, j->texts.item[i], "--text", err));
@@ -150,6 +156,10 @@ static enum pmet_status collect(struct job *j, struct pmet_error *err)
     if (j->options.n_samples > pmet_docs_count(j->docs))
         say_warning(j->c, "found %zu documents; %zu were asked for: all are taken", pmet_docs_count(j->docs),
                     j->options.n_samples);
+    if (j->work)
+        PMET_TRY(pmet_stats_work_open(j->c->io, j->work, j->s->fingerprint, pmet_docs_sha256(j->docs),
+                                      &j->kept, err));
+    j->options.work = j->kept;
     PMET_TRY(pmet_outdir_begin(j->c->io, j->out, j->force, &j->dir, err));
     j->s_load = pmet_seconds() - started;
     progress_begin(&j->progress, j->c, "statistics", "documents");
@@ -205,6 +215,8 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
          "documents, drawn by --seed (default: the hyper-parameters', else all)", false},
         {"max-length", 0, OPTION_COUNT, &j.max_length, "N",
          "tokens of a document at most (default: what the model takes)", false},
+        {"work", 0, OPTION_TEXT, &j.work, "DIR",
+         "keep sums on the way: after a stop or a kill the same command goes on", false},
         {"trace", 0, OPTION_TEXT, &j.trace, "FILE", "the moments as one safetensors file, too", false},
         {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object as the result", false},
         {"force", 0, OPTION_FLAG, &j.force, NULL, "replace --out if it exists", false},
@@ -221,12 +233,16 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
         const bool done = collect(&j, &err) == PMET_OK;
         if (done)
             report(&j);
+        else if (j.kept)
+            snprintf(c->kept, sizeof c->kept, "%s keeps %zu documents: the same command goes on from there",
+                     j.work, pmet_stats_work_kept(j.kept));
         status = done ? EXIT_DONE : say_failed(c, &err);
         if (!done && j.tmpl)
             fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s",
                     j.tmpl);
     }
     pmet_outdir_discard(j.dir);
+    pmet_stats_work_close(j.kept);
     pmet_stats_free(&j.stats);
     pmet_docs_close(j.docs);
     list_free(&j.list);

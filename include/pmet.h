@@ -88,7 +88,8 @@ struct pmet_stats_request {
     const char *const
         *texts; /* [n_text] files: JSON lines with "text", or plain text with blank lines between */
     size_t n_text;
-    const char *out; /* the folder to make */
+    const char *out;  /* the folder to make */
+    const char *work; /* folder that keeps sums, so that the same request goes on after a kill; or NULL */
     const char *
         hparams; /* file: which layers and modules, how many documents; NULL: built in, where there are some */
     size_t n_samples;  /* documents; 0: as the hyper-parameters say */

@@ -235,12 +235,12 @@ static void set_blow(int sig, size_t k)
     blowing.rename = blowing_rename;
 }
 
-/* kill -9 at call k; false if there was none. */
-static bool killed_at(struct test *t, size_t k)
+/* kill -9 of a command at call k; false if there was none. */
+static bool killed_at(struct test *t, const char *line, size_t k)
 {
     char copy[512], name[] = "pmet", *word[40] = {name};
     int n = 1, status = 0;
-    snprintf(copy, sizeof copy, "%s", WORK);
+    snprintf(copy, sizeof copy, "%s", line);
     for (char *save, *w = strtok_r(copy, " ", &save); w && n < 39; w = strtok_r(NULL, " ", &save))
         word[n++] = w;
     fflush(stdout);
@@ -261,7 +261,7 @@ TEST(killed_at_any_call_it_goes_on)
 {
     size_t n_killed = 0, step = is_long() ? 1 : 7;
     enter(t, "kill");
-    for (size_t k = 0; killed_at(t, k); k += step) {
+    for (size_t k = 0; killed_at(t, WORK, k); k += step) {
         n_killed++;
         cli_shell("rm -rf out");
         goes_on(t, "kill at call", k);
@@ -277,7 +277,7 @@ TEST(killed_again_and_again_it_arrives)
 {
     enter(t, "again");
     size_t n_done = 0, k = 12;
-    while (killed_at(t, k)) {
+    while (killed_at(t, WORK, k)) {
         const size_t now = access("w/facts.journal", F_OK) == 0 ? n_records() : 0;
         CHECK(now >= n_done && now <= 4);
         n_done = now;
@@ -335,9 +335,76 @@ TEST(a_signal_says_how_to_go_on)
     leave();
 }
 
+/* ---- statistics ---- */
+
+#define STATS                                                                                                \
+    "stats -q --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 100 --out out"
+
+static void enter_stats(struct test *t, const char *name)
+{
+    enter(t, name);
+    cli_shell("rm -r reference && cp '%s/golden/gptj-C/stats_text.jsonl' text.jsonl",
+              start); /* several batches */
+    CHECK(cli(NULL, STATS) == 0);
+    cli_shell("mv out reference");
+}
+
+static void stats_go_on(struct test *t, const char *after, size_t at)
+{
+    if (!CHECK(cli(NULL, STATS " --work w") == 0))
+        test_fail(t, "%s %zu: %s", after, at, cli_err());
+    if (!CHECK(system("diff -r out reference > /dev/null") == 0))
+        test_fail(t, "%s %zu: the output differs", after, at);
+    CHECK(system("ls w | grep -q -e sum-[0-9]*-[0-9]*.safetensors$ -e stats.json") !=
+          0); /* no longer needed */
+}
+
+TEST(statistics_that_are_killed_go_on)
+{
+    size_t n_killed = 0, n_kept = 0;
+    enter_stats(t, "stats");
+    for (size_t k = 0; killed_at(t, STATS " --work w", k); k += is_long() ? 1 : 11) {
+        n_killed++;
+        n_kept += access("w/stats.json", F_OK) == 0;
+        cli_shell("rm -rf out");
+        stats_go_on(t, "kill at call", k);
+        cli_shell("rm -rf out w");
+    }
+    printf("     killed %zu times, sums were kept %zu times\n", n_killed, n_kept);
+    CHECK(n_killed > 3 && n_kept > 1);
+    leave();
+}
+
+TEST(statistics_of_other_text_or_in_use_are_refused)
+{
+    enter_stats(t, "statsother");
+    size_t k = 0;
+    while (access("w/stats.json", F_OK) != 0 && killed_at(t, STATS " --work w", k))
+        k += 5;
+    CHECK(access("w/stats.json", F_OK) == 0);
+    CHECK(
+        cli(NULL,
+            "stats -q --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 99 --out out "
+            "--work w") == 1);
+    CHECK_STR(cli_err(), "pmet stats: w/stats.json: begun with other samples (give another --work)\n");
+    cli_shell("sed '1d' text.jsonl > other.jsonl");
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text other.jsonl --hparams hparams.json --samples 100 "
+                    "--out out --work w") == 1);
+    CHECK_STR(cli_err(), "pmet stats: w/stats.json: begun with other text (give another --work)\n");
+    const int fd = open("w/stats.lock", O_RDWR);
+    CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
+    CHECK(cli(NULL, STATS " --work w") == 1);
+    CHECK_STR(cli_err(), "pmet stats: w/stats.lock: another process is at work in this folder\n");
+    close(fd);
+    cli_shell("rm -rf out");
+    stats_go_on(t, "refusal", 0);
+    leave();
+}
+
 TEST_MAIN(CASE(finished_facts_and_matrices_are_not_done_twice),
           CASE(another_lambda_uses_the_targets_and_solves_again), CASE(a_folder_of_another_edit_is_refused),
           CASE(two_processes_do_not_share_a_folder), CASE(a_journal_that_ends_anywhere_is_gone_on_with),
           CASE(a_damaged_journal_gives_no_wrong_target), CASE(killed_at_any_call_it_goes_on),
           CASE(killed_again_and_again_it_arrives), CASE(a_call_that_fails_loses_nothing),
-          CASE(a_signal_says_how_to_go_on))
+          CASE(a_signal_says_how_to_go_on), CASE(statistics_that_are_killed_go_on),
+          CASE(statistics_of_other_text_or_in_use_are_refused))

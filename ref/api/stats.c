@@ -3,6 +3,7 @@
 #include <string.h>
 #include "ref/api/session.h"
 #include "ref/edit/pmet_edit.h"
+#include "ref/edit/stats_work.h"
 
 static int forward_progress(void *user, size_t done, size_t total)
 {
@@ -16,6 +17,8 @@ static enum pmet_status check_request(const struct pmet_session *s, const struct
     if (!r->out || !r->texts || r->n_text == 0)
         return pmet_fail(err, PMET_INPUT, "the request lacks texts or out");
     PMET_TRY(pmet_check_apart(r->out, pmet_checkpoint_dir(s->ck), "the model", err));
+    PMET_TRY(pmet_check_apart(r->work, pmet_checkpoint_dir(s->ck), "the model", err));
+    PMET_TRY(pmet_check_apart(r->out, r->work, "the work folder", err));
     for (size_t i = 0; i < r->n_text; i++)
         PMET_TRY(pmet_check_apart(r->out, r->texts[i], "the text", err));
     return pmet_check_new(r->out, r->force, err);
@@ -29,6 +32,7 @@ enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet
     struct pmet_docs *docs = NULL;
     struct pmet_outdir *dir = NULL;
     struct pmet_stats stats = {0};
+    struct pmet_stats_work *work = NULL;
     enum pmet_status status;
     if (watch)
         w = *watch;
@@ -38,22 +42,29 @@ enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet
     bool attn = false;
     for (size_t q = 0; q < h.n_module; q++)
         attn |= pmet_hparams_module(&h, s->model, q) == PMET_MODULE_ATTN;
-    const struct pmet_stats_options options = {.layers = h.layers,
-                                               .n_layer = h.n_layer,
-                                               .attn = attn,
-                                               .n_samples =
-                                                   request->n_samples ? request->n_samples : h.mom2_n_samples,
-                                               .max_length = request->max_length,
-                                               .seed = request->seed};
+    struct pmet_stats_options options = {.layers = h.layers,
+                                         .n_layer = h.n_layer,
+                                         .attn = attn,
+                                         .n_samples =
+                                             request->n_samples ? request->n_samples : h.mom2_n_samples,
+                                         .max_length = request->max_length,
+                                         .seed = request->seed};
     PMET_GO(pmet_docs_open(s->io, request->texts, request->n_text, &docs, err));
+    if (request->work)
+        PMET_GO(
+            pmet_stats_work_open(s->io, request->work, s->fingerprint, pmet_docs_sha256(docs), &work, err));
+    options.work = work;
     PMET_GO(pmet_outdir_begin(s->io, request->out, request->force, &dir, err));
     PMET_GO(pmet_stats_collect(s->model, s->tk, docs, &options, forward_progress, &w, &stats, err));
     PMET_GO(pmet_stats_write(s->io, pmet_outdir_path(dir), s->model, &stats, &options, s->fingerprint,
                              pmet_docs_sha256(docs), err));
     status = pmet_outdir_commit(dir, err);
     dir = NULL;
+    if (status == PMET_OK && work)
+        pmet_stats_work_discard(work);
 done:
     pmet_outdir_discard(dir);
+    pmet_stats_work_close(work);
     pmet_stats_free(&stats);
     pmet_docs_close(docs);
     return status;

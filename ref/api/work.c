@@ -63,9 +63,7 @@ static json_t *head_of(const struct pmet_job *j)
 static enum pmet_status set_key(struct pmet_work *w, struct pmet_error *err)
 {
     const struct pmet_job *j = w->job;
-    const uint64_t number[] = {(uint64_t)j->request.solver,
-                               j->request.solver == PMET_SOLVER_AUTO ? j->request.max_bytes : 0,
-                               j->h.n_layer};
+    const uint64_t number[] = {(uint64_t)j->request.solver, j->h.n_layer};
     const double weight[] = {j->h.mom2_update_weight, j->request.ridge};
     char *head = json_dumps(w->head, JSON_COMPACT | JSON_SORT_KEYS);
     struct pmet_sha256 sha;

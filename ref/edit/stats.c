@@ -2,6 +2,7 @@
  * Second moments of keys over text: all edited layers in one pass that stops at the last of them.      SPEC
  * §7.2, E66 */
 #include "ref/edit/stats.h"
+#include "ref/edit/stats_work.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -97,9 +98,9 @@ static enum pmet_status finish(struct collector *c, struct pmet_error *err)
     return PMET_OK;
 }
 
-/* E65 */
+/* E65. Document i is the at-th of the order. */
 static enum pmet_status add_document(struct collector *c, const struct pmet_tokenizer *tk,
-                                     const struct pmet_docs *docs, size_t i, size_t max_length,
+                                     const struct pmet_docs *docs, size_t i, size_t at, size_t max_length,
                                      struct pmet_ids *ids, struct pmet_error *err)
 {
     char *text;
@@ -112,8 +113,11 @@ static enum pmet_status add_document(struct collector *c, const struct pmet_toke
     if (ids->n == 0)
         return PMET_OK;
     const size_t n_tok = ids->n < max_length ? ids->n : max_length;
-    if (c->rows.batch.n_tok + n_tok > c->cap)
+    if (c->rows.batch.n_tok + n_tok > c->cap) {
         PMET_TRY(flush(c, err));
+        if (c->options->work)
+            PMET_TRY(pmet_stats_keep(c->options->work, c->model, c->options, c->sum, c->out, at, err));
+    }
     pmet_batch_add(&c->rows, ids->id, n_tok, 0, 0);
     c->out->n_used++;
     return PMET_OK;
@@ -131,19 +135,21 @@ enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct
         options->max_length == 0 || options->max_length > n_ctx ? n_ctx : options->max_length;
     struct collector c = {.model = model, .options = options, .out = out};
     struct pmet_ids ids = {0};
-    size_t *order = NULL;
+    size_t *order = NULL, first = 0;
     enum pmet_status status;
     *out = (struct pmet_stats){.n_docs = n_docs};
     c.cap = max_length > BATCH_TOKENS ? max_length : BATCH_TOKENS;
     PMET_GO(plan(&c, err));
     PMET_GO(pmet_calloc(&order, n_docs, sizeof *order, "the order of the documents", err));
     pmet_shuffle(order, n_docs, options->seed);
-    for (size_t i = 0; i < n_sample; i++) {
+    if (options->work)
+        PMET_GO(pmet_stats_recall(options->work, model, options, c.sum, out, &first, err));
+    for (size_t i = first; i < n_sample; i++) {
         if (progress && progress(user, i, n_sample)) {
             status = pmet_fail(err, PMET_INTERRUPTED, "interrupted after %zu of %zu documents", i, n_sample);
             goto done;
         }
-        PMET_GO(add_document(&c, tk, docs, order[i], max_length, &ids, err));
+        PMET_GO(add_document(&c, tk, docs, order[i], i, max_length, &ids, err));
     }
     PMET_GO(flush(&c, err));
     PMET_GO(finish(&c, err));

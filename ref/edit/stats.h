@@ -12,13 +12,16 @@
 extern "C" {
 #endif
 
+struct pmet_stats_work;
+
 struct pmet_stats_options {
     const size_t *layers; /* [n_layer] ascending */
     size_t n_layer;
-    bool attn;         /* also the moments of attn_out's input */
-    size_t n_samples;  /* documents, not keys (X12); 0 or more than there are: all */
-    size_t max_length; /* tokens of a document; 0: the model's n_ctx */
-    uint32_t seed;     /* of the shuffle; published: 1 */
+    bool attn;                    /* also the moments of attn_out's input */
+    size_t n_samples;             /* documents, not keys (X12); 0 or more than there are: all */
+    size_t max_length;            /* tokens of a document; 0: the model's n_ctx */
+    uint32_t seed;                /* of the shuffle; published: 1 */
+    struct pmet_stats_work *work; /* keeps sums on the way and goes on from them; or NULL */
 };
 
 /* (done, total) documents; a nonzero return stops with PMET_INTERRUPTED. */
