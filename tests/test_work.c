@@ -355,7 +355,7 @@ static void stats_go_on(struct test *t, const char *after, size_t at)
         test_fail(t, "%s %zu: %s", after, at, cli_err());
     if (!CHECK(system("diff -r out reference > /dev/null") == 0))
         test_fail(t, "%s %zu: the output differs", after, at);
-    CHECK(system("ls w | grep -q -e sum-[0-9]*-[0-9]*.safetensors$ -e stats.json") !=
+    CHECK(system("ls w | grep -q -e sum-[0-9]*-[0-9]*.safetensors$ -e 'stats.json$'") !=
           0); /* no longer needed */
 }
 
