@@ -28,7 +28,7 @@ struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struc
 
 /* Writes all tensors of ck into out_dir as safetensors: model.safetensors, or shards of at most max_shard_bytes each
  * (more only for a tensor that is larger itself) with their index. Two tensors that share a storage are written each.
- *      SPEC §9.11 */
+ *      SPEC §9.12 */
 enum pmet_status pmet_checkpoint_repack(const struct pmet_io *io, const struct pmet_checkpoint *ck,
                                         const char *out_dir, const struct pmet_replacement *replace,
                                         size_t n_replace, struct pmet_error *err);

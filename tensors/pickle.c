@@ -1,127 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Two passes: the first measures the opcodes, so that all memory is taken at once; the second executes them. */
-#include "tensors/pickle.h"
+#include "tensors/pickle_private.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
 
-enum argument { REFUSED, NONE, ONE, TWO, FOUR, TEXT, LONG, LINES };
-
-enum {
-    MARK = '(',
-    STOP = '.',
-    BININT = 'J',
-    BININT1 = 'K',
-    BININT2 = 'M',
-    NONE_VALUE = 'N',
-    BINPERSID = 'Q',
-    REDUCE = 'R',
-    BINUNICODE = 'X',
-    BUILD = 'b',
-    GLOBAL = 'c',
-    EMPTY_DICT = '}',
-    BINGET = 'h',
-    LONG_BINGET = 'j',
-    BINPUT = 'q',
-    LONG_BINPUT = 'r',
-    SETITEM = 's',
-    TUPLE = 't',
-    EMPTY_TUPLE = ')',
-    SETITEMS = 'u',
-    PROTO = 0x80,
-    TUPLE1 = 0x85,
-    TUPLE2,
-    TUPLE3,
-    NEWTRUE,
-    NEWFALSE,
-    LONG1
-};
-
-/* Every opcode that pickles have, by its name; those without an argument form are not for data. */
-static const struct {
-    const char *name;
-    enum argument argument;
-} opcodes[256] = {[MARK] = {"MARK", NONE},
-                  [STOP] = {"STOP", NONE},
-                  [BININT] = {"BININT", FOUR},
-                  [BININT1] = {"BININT1", ONE},
-                  [BININT2] = {"BININT2", TWO},
-                  [NONE_VALUE] = {"NONE", NONE},
-                  [BINPERSID] = {"BINPERSID", NONE},
-                  [REDUCE] = {"REDUCE", NONE},
-                  [BINUNICODE] = {"BINUNICODE", TEXT},
-                  [BUILD] = {"BUILD", NONE},
-                  [GLOBAL] = {"GLOBAL", LINES},
-                  [EMPTY_DICT] = {"EMPTY_DICT", NONE},
-                  [BINGET] = {"BINGET", ONE},
-                  [LONG_BINGET] = {"LONG_BINGET", FOUR},
-                  [BINPUT] = {"BINPUT", ONE},
-                  [LONG_BINPUT] = {"LONG_BINPUT", FOUR},
-                  [SETITEM] = {"SETITEM", NONE},
-                  [TUPLE] = {"TUPLE", NONE},
-                  [EMPTY_TUPLE] = {"EMPTY_TUPLE", NONE},
-                  [SETITEMS] = {"SETITEMS", NONE},
-                  [PROTO] = {"PROTO", ONE},
-                  [TUPLE1] = {"TUPLE1", NONE},
-                  [TUPLE2] = {"TUPLE2", NONE},
-                  [TUPLE3] = {"TUPLE3", NONE},
-                  [NEWTRUE] = {"NEWTRUE", NONE},
-                  [NEWFALSE] = {"NEWFALSE", NONE},
-                  [LONG1] = {"LONG1", LONG},
-                  ['0'] = {"POP", REFUSED},
-                  ['1'] = {"POP_MARK", REFUSED},
-                  ['2'] = {"DUP", REFUSED},
-                  ['B'] = {"BINBYTES", REFUSED},
-                  ['C'] = {"SHORT_BINBYTES", REFUSED},
-                  ['F'] = {"FLOAT", REFUSED},
-                  ['G'] = {"BINFLOAT", REFUSED},
-                  ['I'] = {"INT", REFUSED},
-                  ['L'] = {"LONG", REFUSED},
-                  ['P'] = {"PERSID", REFUSED},
-                  ['S'] = {"STRING", REFUSED},
-                  ['T'] = {"BINSTRING", REFUSED},
-                  ['U'] = {"SHORT_BINSTRING", REFUSED},
-                  ['V'] = {"UNICODE", REFUSED},
-                  ['a'] = {"APPEND", REFUSED},
-                  ['d'] = {"DICT", REFUSED},
-                  ['e'] = {"APPENDS", REFUSED},
-                  ['g'] = {"GET", REFUSED},
-                  ['i'] = {"INST", REFUSED},
-                  ['l'] = {"LIST", REFUSED},
-                  ['o'] = {"OBJ", REFUSED},
-                  ['p'] = {"PUT", REFUSED},
-                  [']'] = {"EMPTY_LIST", REFUSED},
-                  [0x81] = {"NEWOBJ", REFUSED},
-                  [0x82] = {"EXT1", REFUSED},
-                  [0x83] = {"EXT2", REFUSED},
-                  [0x84] = {"EXT4", REFUSED},
-                  [0x8b] = {"LONG4", REFUSED},
-                  [0x8c] = {"SHORT_BINUNICODE", REFUSED},
-                  [0x8d] = {"BINUNICODE8", REFUSED},
-                  [0x8e] = {"BINBYTES8", REFUSED},
-                  [0x8f] = {"EMPTY_SET", REFUSED},
-                  [0x90] = {"ADDITEMS", REFUSED},
-                  [0x91] = {"FROZENSET", REFUSED},
-                  [0x92] = {"NEWOBJ_EX", REFUSED},
-                  [0x93] = {"STACK_GLOBAL", REFUSED},
-                  [0x94] = {"MEMOIZE", REFUSED},
-                  [0x95] = {"FRAME", REFUSED},
-                  [0x96] = {"BYTEARRAY8", REFUSED},
-                  [0x97] = {"NEXT_BUFFER", REFUSED},
-                  [0x98] = {"READONLY_BUFFER", REFUSED}};
-
-struct op {
-    unsigned char code;
-    size_t at;                /* its byte */
-    const unsigned char *arg; /* TEXT, LONG: without their length; LINES: both, newlines included */
-    size_t n_arg;
-};
-
 struct pmet_pickle {
-    const char *where;
-    const unsigned char *data;
-    size_t n_data, at;
+    struct pmet_pickle_text text;
     const struct pmet_pickle_global *globals;
     size_t n_global;
     size_t n_op, n_memo; /* of the first pass: they bound what follows */
@@ -132,97 +18,37 @@ struct pmet_pickle {
     size_t n_value, n_entry, n_item, n_stack;
 };
 
-static size_t little_endian(const unsigned char *p, size_t n)
-{
-    size_t x = 0;
-    while (n > 0)
-        x = x << 8 | p[--n];
-    return x;
-}
-
-static enum pmet_status fail_cut(const struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
-{
-    return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s runs past the pickle's %zu bytes", p->where, op->at,
-                     opcodes[op->code].name, p->n_data);
-}
-
 /* ---- first pass ---- */
-
-static enum pmet_status next_op(struct pmet_pickle *p, struct op *op, struct pmet_error *err)
-{
-    if (p->at == p->n_data)
-        return pmet_fail(err, PMET_FORMAT, "%s: found its end at byte %zu; expected STOP", p->where, p->at);
-    const unsigned char *arg = p->data + p->at + 1, *newline;
-    size_t left = p->n_data - p->at - 1, n_length = 0, n = 0;
-    *op = (struct op){.code = p->data[p->at], .at = p->at};
-    const enum argument form = opcodes[op->code].argument;
-    switch (form) {
-    case REFUSED:
-        if (!opcodes[op->code].name)
-            return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found 0x%02x; expected an opcode", p->where,
-                             op->at, op->code);
-        return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: byte %zu: found opcode %s; expected only those of tensors", p->where, op->at,
-                         opcodes[op->code].name);
-    case NONE:
-        break;
-    case ONE:
-    case TWO:
-    case FOUR:
-        n = form == ONE ? 1 : form == TWO ? 2 : 4;
-        break;
-    case TEXT:
-    case LONG:
-        n_length = form == TEXT ? 4 : 1;
-        if (left < n_length)
-            return fail_cut(p, op, err);
-        n = little_endian(arg, n_length);
-        break;
-    case LINES:
-        for (int line = 0; line < 2; line++) {
-            if (!(newline = memchr(arg + n, '\n', left - n)))
-                return fail_cut(p, op, err);
-            n = (size_t)(newline - arg) + 1;
-        }
-        break;
-    }
-    if (n > left - n_length)
-        return fail_cut(p, op, err);
-    op->arg = arg + n_length;
-    op->n_arg = n;
-    p->at += 1 + n_length + n;
-    return PMET_OK;
-}
 
 static enum pmet_status measure(struct pmet_pickle *p, struct pmet_error *err)
 {
-    struct op op = {.code = 0};
+    struct pmet_pickle_op op = {.code = 0};
     size_t memo_at = 0;
     while (op.code != STOP) {
-        PMET_TRY(next_op(p, &op, err));
+        PMET_TRY(pmet_pickle_next(&p->text, &op, err));
         if ((op.code == PROTO) != (op.at == 0))
             return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found %s; expected PROTO at byte 0 only",
-                             p->where, op.at, opcodes[op.code].name);
+                             p->text.where, op.at, pmet_opcode_name(op.code));
         if (op.code == PROTO && op.arg[0] != 2)
             return pmet_fail(err, PMET_UNSUPPORTED,
                              "%s: byte 0: found protocol %d; expected 2, in which torch.save writes",
-                             p->where, op.arg[0]);
+                             p->text.where, op.arg[0]);
         if (op.code == BINPUT || op.code == LONG_BINPUT) {
-            const size_t index = little_endian(op.arg, op.n_arg);
+            const size_t index = pmet_little_endian(op.arg, op.n_arg);
             memo_at = index < p->n_memo ? memo_at : op.at;
             p->n_memo = index < p->n_memo ? p->n_memo : index + 1;
         }
         if (++p->n_op > PMET_MAX_OPCODE)
-            return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: found more than %zu opcodes", p->where,
-                             op.at, PMET_MAX_OPCODE);
+            return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: found more than %zu opcodes",
+                             p->text.where, op.at, PMET_MAX_OPCODE);
     }
-    if (p->at != p->n_data)
+    if (p->text.at != p->text.n)
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found %zu bytes after STOP; expected none",
-                         p->where, p->at, p->n_data - p->at);
+                         p->text.where, p->text.at, p->text.n - p->text.at);
     if (p->n_memo > p->n_op) /* picklers count from 0 */
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found memo %zu; expected one below the %zu opcodes",
-                         p->where, memo_at, p->n_memo - 1, p->n_op);
-    p->at = 0;
+                         p->text.where, memo_at, p->n_memo - 1, p->n_op);
+    p->text.at = 0;
     return PMET_OK;
 }
 
@@ -230,11 +56,11 @@ static enum pmet_status measure(struct pmet_pickle *p, struct pmet_error *err)
  * once. So n_op bounds all of them. */
 static enum pmet_status reserve(struct pmet_pickle *p, struct pmet_error *err)
 {
-    PMET_TRY(pmet_calloc(&p->value, p->n_op, sizeof *p->value, p->where, err));
-    PMET_TRY(pmet_calloc(&p->entry, p->n_op / 2, sizeof *p->entry, p->where, err));
-    PMET_TRY(pmet_calloc(&p->item, p->n_op, sizeof *p->item, p->where, err));
-    PMET_TRY(pmet_calloc(&p->stack, p->n_op, sizeof *p->stack, p->where, err));
-    return pmet_calloc(&p->memo, p->n_memo, sizeof *p->memo, p->where, err);
+    PMET_TRY(pmet_calloc(&p->value, p->n_op, sizeof *p->value, p->text.where, err));
+    PMET_TRY(pmet_calloc(&p->entry, p->n_op / 2, sizeof *p->entry, p->text.where, err));
+    PMET_TRY(pmet_calloc(&p->item, p->n_op, sizeof *p->item, p->text.where, err));
+    PMET_TRY(pmet_calloc(&p->stack, p->n_op, sizeof *p->stack, p->text.where, err));
+    return pmet_calloc(&p->memo, p->n_memo, sizeof *p->memo, p->text.where, err);
 }
 
 /* ---- second pass ---- */
@@ -253,34 +79,35 @@ static void push_number(struct pmet_pickle *p, enum pmet_pickle_kind kind, int64
 }
 
 /* The topmost n values: none of them a mark. */
-static enum pmet_status need(const struct pmet_pickle *p, const struct op *op, size_t n,
+static enum pmet_status need(const struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t n,
                              struct pmet_error *err)
 {
     for (size_t i = 1; i <= n; i++)
         if (i > p->n_stack || p->stack[p->n_stack - i]->kind == PMET_PICKLE_MARK)
             return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s finds %zu of %zu values on the stack",
-                             p->where, op->at, opcodes[op->code].name, i - 1, n);
+                             p->text.where, op->at, pmet_opcode_name(op->code), i - 1, n);
     return PMET_OK;
 }
 
 /* How many values lie above the topmost mark. */
-static enum pmet_status above_mark(const struct pmet_pickle *p, const struct op *op, size_t *n,
+static enum pmet_status above_mark(const struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t *n,
                                    struct pmet_error *err)
 {
     for (*n = 0; *n < p->n_stack; ++*n)
         if (p->stack[p->n_stack - 1 - *n]->kind == PMET_PICKLE_MARK)
             return PMET_OK;
-    return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s finds no mark on the stack", p->where, op->at,
-                     opcodes[op->code].name);
+    return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s finds no mark on the stack", p->text.where, op->at,
+                     pmet_opcode_name(op->code));
 }
 
-static enum pmet_status push_long(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status push_long(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                  struct pmet_error *err)
 {
     const size_t n = op->n_arg;
     uint64_t x = n > 0 && op->arg[n - 1] & 0x80 ? UINT64_MAX : 0;
     if (n > 8)
         return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: found an int of %zu bytes; expected at most 8",
-                         p->where, op->at, n);
+                         p->text.where, op->at, n);
     for (size_t i = n; i-- > 0;)
         x = x << 8 | op->arg[i];
     int64_t number;
@@ -289,13 +116,14 @@ static enum pmet_status push_long(struct pmet_pickle *p, const struct op *op, st
     return PMET_OK;
 }
 
-static enum pmet_status push_text(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status push_text(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                  struct pmet_error *err)
 {
     for (size_t i = 0; i < op->n_arg;) {
         utf8proc_int32_t c;
         const utf8proc_ssize_t n = utf8proc_iterate(op->arg + i, (utf8proc_ssize_t)(op->n_arg - i), &c);
         if (n <= 0)
-            return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found a str that is not UTF-8", p->where,
+            return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found a str that is not UTF-8", p->text.where,
                              op->at);
         i += (size_t)n;
     }
@@ -305,7 +133,8 @@ static enum pmet_status push_text(struct pmet_pickle *p, const struct op *op, st
     return PMET_OK;
 }
 
-static enum pmet_status push_global(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status push_global(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                    struct pmet_error *err)
 {
     const char *module = (const char *)op->arg, *name = (const char *)memchr(module, '\n', op->n_arg) + 1;
     const size_t n_module = (size_t)(name - module) - 1, n_name = op->n_arg - n_module - 2;
@@ -318,9 +147,9 @@ static enum pmet_status push_global(struct pmet_pickle *p, const struct op *op, 
         }
     }
     return pmet_fail(err, PMET_UNSUPPORTED,
-                     "%s: byte %zu: found the global \"%.*s %.*s\"; expected only those of tensors", p->where,
-                     op->at, (int)(n_module < 99 ? n_module : 99), module, (int)(n_name < 99 ? n_name : 99),
-                     name);
+                     "%s: byte %zu: found the global \"%.*s %.*s\"; expected only those of tensors",
+                     p->text.where, op->at, (int)(n_module < 99 ? n_module : 99), module,
+                     (int)(n_name < 99 ? n_name : 99), name);
 }
 
 /* The topmost n values into the items of a fresh value of `kind`, which takes their place. */
@@ -337,14 +166,16 @@ static struct pmet_pickle_value *fold(struct pmet_pickle *p, size_t n)
     return v;
 }
 
-static enum pmet_status tuple_of(struct pmet_pickle *p, const struct op *op, size_t n, struct pmet_error *err)
+static enum pmet_status tuple_of(struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t n,
+                                 struct pmet_error *err)
 {
     PMET_TRY(need(p, op, n, err));
     fold(p, n);
     return PMET_OK;
 }
 
-static enum pmet_status marked_tuple(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status marked_tuple(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                     struct pmet_error *err)
 {
     size_t n;
     PMET_TRY(above_mark(p, op, &n, err));
@@ -354,23 +185,23 @@ static enum pmet_status marked_tuple(struct pmet_pickle *p, const struct op *op,
 }
 
 /* The topmost n values, keys and values in turn, into the dict below them and, if `marked`, below the mark. */
-static enum pmet_status set_items(struct pmet_pickle *p, const struct op *op, size_t n, bool marked,
-                                  struct pmet_error *err)
+static enum pmet_status set_items(struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t n,
+                                  bool marked, struct pmet_error *err)
 {
     if (n % 2)
-        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: SETITEMS finds a key without a value", p->where,
-                         op->at);
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: SETITEMS finds a key without a value",
+                         p->text.where, op->at);
     struct pmet_pickle_value **pair = p->stack + (p->n_stack - n);
     p->n_stack -= n + marked;
     PMET_TRY(need(p, op, 1, err));
     struct pmet_pickle_value *dict = p->stack[p->n_stack - 1];
     if (dict->kind != PMET_PICKLE_DICT)
-        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s on %s; expected a dict", p->where, op->at,
-                         opcodes[op->code].name, pmet_pickle_found(dict));
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s on %s; expected a dict", p->text.where, op->at,
+                         pmet_opcode_name(op->code), pmet_pickle_found(dict));
     for (size_t i = 0; i < n; i += 2) {
         if (pair[i]->kind != PMET_PICKLE_STR)
             return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: %s with %s as a key; expected a str",
-                             p->where, op->at, opcodes[op->code].name, pmet_pickle_found(pair[i]));
+                             p->text.where, op->at, pmet_opcode_name(op->code), pmet_pickle_found(pair[i]));
         struct pmet_pickle_entry *e = &p->entry[p->n_entry++];
         *e = (struct pmet_pickle_entry){pair[i], pair[i + 1], NULL};
         if (dict->n++)
@@ -382,32 +213,34 @@ static enum pmet_status set_items(struct pmet_pickle *p, const struct op *op, si
     return PMET_OK;
 }
 
-static enum pmet_status set_item(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status set_item(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                 struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 3, err));
     return set_items(p, op, 2, false, err);
 }
 
-static enum pmet_status set_marked_items(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status set_marked_items(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                         struct pmet_error *err)
 {
     size_t n;
     PMET_TRY(above_mark(p, op, &n, err));
     return set_items(p, op, n, true, err);
 }
 
-static enum pmet_status reduce(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status reduce(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 2, err));
     const struct pmet_pickle_value *args = p->stack[p->n_stack - 1], *callee = p->stack[p->n_stack - 2];
     if (callee->kind != PMET_PICKLE_GLOBAL || args->kind != PMET_PICKLE_TUPLE)
         return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: byte %zu: REDUCE of %s on %s; expected a global on a tuple", p->where, op->at,
-                         pmet_pickle_found(callee), pmet_pickle_found(args));
+                         "%s: byte %zu: REDUCE of %s on %s; expected a global on a tuple", p->text.where,
+                         op->at, pmet_pickle_found(callee), pmet_pickle_found(args));
     const struct pmet_pickle_global *g = callee->global;
     if (g->role == PMET_ROLE_NAME || (g->role == PMET_ROLE_DICT && args->n > 0))
         return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: byte %zu: REDUCE of \"%s\" on %zu arguments; expected %s", p->where, op->at,
-                         g->name, args->n, g->role == PMET_ROLE_NAME ? "no call of it" : "none");
+                         "%s: byte %zu: REDUCE of \"%s\" on %zu arguments; expected %s", p->text.where,
+                         op->at, g->name, args->n, g->role == PMET_ROLE_NAME ? "no call of it" : "none");
     p->n_stack -= 2;
     struct pmet_pickle_value *v = push(p, g->role == PMET_ROLE_DICT ? PMET_PICKLE_DICT : PMET_PICKLE_CALL);
     v->global = g;
@@ -418,13 +251,14 @@ static enum pmet_status reduce(struct pmet_pickle *p, const struct op *op, struc
     return PMET_OK;
 }
 
-static enum pmet_status persistent_id(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status persistent_id(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                      struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 1, err));
     const struct pmet_pickle_value *id = p->stack[p->n_stack - 1];
     if (id->kind != PMET_PICKLE_TUPLE)
-        return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: BINPERSID of %s; expected a tuple", p->where,
-                         op->at, pmet_pickle_found(id));
+        return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: BINPERSID of %s; expected a tuple",
+                         p->text.where, op->at, pmet_pickle_found(id));
     p->n_stack--;
     struct pmet_pickle_value *v = push(p, PMET_PICKLE_PERSISTENT);
     v->n = id->n;
@@ -433,40 +267,41 @@ static enum pmet_status persistent_id(struct pmet_pickle *p, const struct op *op
 }
 
 /* torch hangs the versions of modules on the outermost OrderedDict. They say nothing of tensors. */
-static enum pmet_status build(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status build(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 2, err));
     const struct pmet_pickle_value *state = p->stack[p->n_stack - 1], *object = p->stack[p->n_stack - 2];
     if (p->n_stack != 2 || object->kind != PMET_PICKLE_DICT || !object->global)
         return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: byte %zu: BUILD on %s, %zu deep; expected the outermost OrderedDict", p->where,
-                         op->at, pmet_pickle_found(object), p->n_stack - 2);
+                         "%s: byte %zu: BUILD on %s, %zu deep; expected the outermost OrderedDict",
+                         p->text.where, op->at, pmet_pickle_found(object), p->n_stack - 2);
     if (state->kind != PMET_PICKLE_DICT || state->n != 1 || !pmet_pickle_is(state->first->key, "_metadata"))
         return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: byte %zu: BUILD with %s; expected a dict of _metadata alone", p->where, op->at,
-                         pmet_pickle_found(state));
+                         "%s: byte %zu: BUILD with %s; expected a dict of _metadata alone", p->text.where,
+                         op->at, pmet_pickle_found(state));
     p->n_stack--;
     return PMET_OK;
 }
 
-static enum pmet_status put(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status put(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 1, err));
-    p->memo[little_endian(op->arg, op->n_arg)] = p->stack[p->n_stack - 1];
+    p->memo[pmet_little_endian(op->arg, op->n_arg)] = p->stack[p->n_stack - 1];
     return PMET_OK;
 }
 
-static enum pmet_status get(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status get(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
-    const size_t i = little_endian(op->arg, op->n_arg);
+    const size_t i = pmet_little_endian(op->arg, op->n_arg);
     if (i >= p->n_memo || !p->memo[i])
-        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: memo %zu is read before it is set", p->where,
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: memo %zu is read before it is set", p->text.where,
                          op->at, i);
     p->stack[p->n_stack++] = p->memo[i];
     return PMET_OK;
 }
 
-static enum pmet_status execute(struct pmet_pickle *p, const struct op *op, struct pmet_error *err)
+static enum pmet_status execute(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                struct pmet_error *err)
 {
     switch (op->code) {
     case MARK:
@@ -480,11 +315,11 @@ static enum pmet_status execute(struct pmet_pickle *p, const struct op *op, stru
         push_number(p, PMET_PICKLE_BOOL, op->code == NEWTRUE);
         break;
     case BININT:
-        push_number(p, PMET_PICKLE_INT, (int32_t)(uint32_t)little_endian(op->arg, 4));
+        push_number(p, PMET_PICKLE_INT, (int32_t)(uint32_t)pmet_little_endian(op->arg, 4));
         break;
     case BININT1:
     case BININT2:
-        push_number(p, PMET_PICKLE_INT, (int64_t)little_endian(op->arg, op->n_arg));
+        push_number(p, PMET_PICKLE_INT, (int64_t)pmet_little_endian(op->arg, op->n_arg));
         break;
     case LONG1:
         return push_long(p, op, err);
@@ -526,15 +361,15 @@ static enum pmet_status execute(struct pmet_pickle *p, const struct op *op, stru
 
 static enum pmet_status run(struct pmet_pickle *p, struct pmet_error *err)
 {
-    struct op op = {.code = 0};
+    struct pmet_pickle_op op = {.code = 0};
     while (op.code != STOP) {
-        PMET_TRY(next_op(p, &op, err));
+        PMET_TRY(pmet_pickle_next(&p->text, &op, err));
         PMET_TRY(execute(p, &op, err));
     }
     PMET_TRY(need(p, &op, 1, err));
     if (p->n_stack != 1)
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: STOP finds %zu values on the stack; expected 1",
-                         p->where, op.at, p->n_stack);
+                         p->text.where, op.at, p->n_stack);
     return PMET_OK;
 }
 
@@ -545,9 +380,7 @@ enum pmet_status pmet_pickle_read(const void *data, size_t n, const char *where,
     struct pmet_pickle *p;
     enum pmet_status status;
     PMET_TRY(pmet_calloc(&p, 1, sizeof *p, where, err));
-    p->where = where;
-    p->data = data;
-    p->n_data = n;
+    p->text = (struct pmet_pickle_text){where, data, n, 0};
     p->globals = globals;
     p->n_global = n_global;
     PMET_GO(measure(p, err));

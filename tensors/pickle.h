@@ -2,7 +2,7 @@
  * Pickles of data, read and never run. A stack machine that knows the opcodes of a torch.save file builds a tree of
  * plain values. What a pickle would call is written down as a CALL, for the caller to understand; only the names of a
  * table may be mentioned, and all else is refused by name, with its byte. Time and memory are linear in the
- * number of opcodes; nothing recurses.      SPEC §9.11 */
+ * number of opcodes; nothing recurses.      SPEC §9.12 */
 #ifndef PMET_TENSORS_PICKLE_H
 #define PMET_TENSORS_PICKLE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What torch.save writes of a dict of tensors (torch 1.6 or later): a zip archive of data.pkl, which says what the
  * tensors are, and of their storages. The file is mapped and nothing of it is run; tensors point into the map.
- *      SPEC §9.11 */
+ *      SPEC §9.12 */
 #ifndef PMET_TENSORS_TORCH_BIN_H
 #define PMET_TENSORS_TORCH_BIN_H
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/fuzz.h"
 
+#include <unistd.h>
+
 static size_t below(struct test_rng *r, size_t n)
 {
     return (size_t)(test_rng_next(r) % (n + (n == 0)));
@@ -64,6 +66,7 @@ size_t fuzz(struct test *t, const char *text, size_t n, size_t n_round, uint64_t
         memcpy(p, text, n);
         for (size_t k = 1 + below(&r, 4) / 3; k > 0; k--) /* one; now and then two */
             damage(&r, p, &size, room);
+        unlink(path); /* a file cut to nothing and written anew makes some file systems wait for the disk */
         test_write_file(path, p, size);
         const enum pmet_status status = load(path, &err);
         t->n_check++;

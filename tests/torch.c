@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/torch.h"
 
+#include <unistd.h>
+
 void bytes_add(struct bytes *b, const void *p, size_t n)
 {
     if (b->n + n > b->room) {
@@ -66,6 +68,7 @@ void archive_end(struct archive *a, const char *path)
     add_number(&a->file, a->directory.n, 4);
     add_number(&a->file, at, 4);
     add_number(&a->file, 0, 2);
+    unlink(path);
     test_write_file(path, a->file.p, a->file.n);
     free(a->file.p);
     free(a->directory.p);
