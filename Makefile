@@ -65,7 +65,7 @@ deps: ## installs what is missing, with apt where it can
 	@tests/deps.sh
 
 .PHONY: demo
-demo: deps ## builds, edits the ten facts of golden/gptj-A, shows what changed
+demo: deps ## builds, gives golden/demo/gptj a hundred facts, judges it before and after
 	@$(MAKE) --no-print-directory REAL=float all
 	@tests/demo.sh build/float/pmet
 
@@ -94,6 +94,10 @@ GOLDENS  := golden/gptj-A golden/gptj-C golden/neox-A golden/neox-C
 golden: ## remakes the goldens with PyTorch, below build/golden/, and compares; so the bench's peer (PYTHON=)
 	@$(PYTHON) golden/dump.py --out build/golden --remake $(GOLDENS)
 	@$(PYTHON) bench/peer_edit.py --check $(GOLDENS)
+
+.PHONY: demo-models
+demo-models: ## trains the models of golden/demo anew with PyTorch, below build/demo-models/: about an hour (PYTHON=)
+	@PYTHON=$(PYTHON) golden/demo/remake.sh build/demo-models
 
 .PHONY: fuzz
 fuzz: deps ## thousands of damaged files of every kind, and every failing call: some ten minutes
