@@ -15,6 +15,7 @@ status=$?
 if [ $status = 77 ] || [ $status = 127 ]; then
     why=${why#skipped: }
     for m in gptj-A gptj-C neox-A neox-C; do skip "$m, edited" "$why"; done
+    for m in "" ", edited"; do skip "gptj-C from pytorch_model.bin$m" "$why"; done
     for m in gptj-A neox-A; do skip "$m in bf16" "$why"; done
     close
     exit
@@ -27,6 +28,14 @@ for m in gptj-A gptj-C neox-A neox-C; do
             --stats "$work/$m-stats" --out "$work/$m-edited" > /dev/null
     claim "$m, edited" same_logits "$work/$m-edited" $g/forward_prompts.json 1e-5
 done
+g=golden/gptj-C
+mkdir "$work/bin"
+cp $g/model/*.json $g/model/merges.txt $g/model/pytorch_model.bin "$work/bin"
+rm "$work/bin/model.safetensors.index.json"
+"$pmet" edit -q --model "$work/bin" --facts $g/counterfact.json --hparams $g/hparams/PMET/pmet.json --contexts $g/contexts.json \
+    --stats "$work/gptj-C-stats" --out "$work/bin-edited" > /dev/null
+claim "gptj-C from pytorch_model.bin" same_logits "$work/bin" $g/forward_prompts.json 1e-5
+claim "gptj-C from pytorch_model.bin, edited" same_logits "$work/bin-edited" $g/forward_prompts.json 1e-5
 for m in gptj-A neox-A; do
     g=golden/$m
     "$python" tests/make_bf16.py $g/model "$work/$m-bf16"
