@@ -208,8 +208,8 @@ static void solve(struct bench *b)
             cov[i * f + j] = (i == j) + 1 / (far * far);
         }
     const double start = bench_now();
-    bench_ok(pmet_solve_update(b->op, PMET_SOLVER_CHOLESKY, SIZE_MAX, cov, 15000, 0, keys, resid, f, d, n,
-                               upd, &report, &err),
+    bench_ok(pmet_solve_update(b->op, PMET_SOLVER_CHOLESKY, SIZE_MAX, cov, NULL, 15000, 0, keys, resid, f, d,
+                               n, upd, &report, &err),
              &err);
     const double s = bench_now() - start;
     snprintf(what, sizeof what, "solve, d_ff %zu, %zu facts, double", f, n);

@@ -33,8 +33,8 @@ static void update(void *user)
     const struct job *j = user;
     struct pmet_solve_report report;
     struct pmet_error err = {PMET_OK, ""};
-    bench_ok(pmet_solve_update(j->op, PMET_SOLVER_CHOLESKY, SIZE_MAX, j->cov, 15000, 0, j->keys, j->resid,
-                               j->f, j->d, j->n, j->upd, &report, &err),
+    bench_ok(pmet_solve_update(j->op, PMET_SOLVER_CHOLESKY, SIZE_MAX, j->cov, NULL, 15000, 0, j->keys,
+                               j->resid, j->f, j->d, j->n, j->upd, &report, &err),
              &err);
 }
 
@@ -91,8 +91,9 @@ int main(int argc, char **argv)
     printf("%28s %9s %9s %9s %9s\n", "", "seconds", "GFLOP", "GFLOP/s", "of dgemm");
     if (ceiling > 0)
         row("OpenBLAS, one product", 2e-9 * 2048 * 2048 * 2048 / ceiling, 2. * 2048 * 2048 * 2048, ceiling);
-    const double s_factor = bench_time(factor, &j, TIMES, NULL), s_solve = bench_time(substitute, &j, TIMES, NULL),
-                 s = bench_time(update, &j, TIMES, NULL), flop = pmet_solve_flop(j.f, j.d, j.n);
+    const double s_factor = bench_time(factor, &j, TIMES, NULL),
+                 s_solve = bench_time(substitute, &j, TIMES, NULL), s = bench_time(update, &j, TIMES, NULL),
+                 flop = pmet_solve_flop(j.f, j.d, j.n);
     row("the factor", s_factor, f * f * f / 3, ceiling);
     row("both substitutions", s_solve, 2 * f * f * (double)j.n, ceiling);
     row("the update, all of it", s, flop, ceiling);

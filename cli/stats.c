@@ -120,6 +120,10 @@ static enum pmet_status write_all(struct job *j, struct pmet_error *err)
 {
     PMET_TRY(pmet_stats_write(j->c->io, pmet_outdir_path(j->dir), j->s->model, &j->stats, &j->options,
                               j->s->fingerprint, pmet_docs_sha256(j->docs), err));
+    for (size_t i = 0; j->options.factor && i < j->stats.n_moment; i++)
+        if (!j->stats.moment[i].factored)
+            say_warning(j->c, PMET_NO_FACTOR, j->stats.moment[i].layer, j->stats.moment[i].pivot,
+                        j->stats.moment[i].d_in, j->stats.moment[i].value);
     struct pmet_outdir *dir = j->dir;
     j->dir = NULL;
     PMET_TRY(pmet_outdir_commit(dir, err));
@@ -217,6 +221,8 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
          "tokens of a document at most (default: what the model takes)", false},
         {"work", 0, OPTION_TEXT, &j.work, "DIR",
          "keep sums on the way: after a stop or a kill the same command goes on", false},
+        {"factor", 0, OPTION_FLAG, &j.options.factor, NULL,
+         "the Cholesky factor of each, too: edits of few facts are solved with it", false},
         {"trace", 0, OPTION_TEXT, &j.trace, "FILE", "the moments as one safetensors file, too", false},
         {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object as the result", false},
         {"force", 0, OPTION_FLAG, &j.force, NULL, "replace --out if it exists", false},

@@ -96,6 +96,7 @@ struct pmet_stats_request {
     size_t max_length; /* tokens of a document; 0: what the model takes */
     uint32_t seed;     /* of the sample; 1 as published */
     bool force;        /* replace out if it exists */
+    bool factor;       /* keep the factor of each moment, too: small edits are then solved much faster */
 };
 enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet_stats_request *request,
                                  const struct pmet_watch *watch, struct pmet_error *err);
@@ -103,7 +104,8 @@ enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet
 enum pmet_conflicts { PMET_CONFLICTS_REFUSE, PMET_CONFLICTS_FIRST, PMET_CONFLICTS_LAST };
 
 enum pmet_solver {
-    PMET_SOLVER_AUTO, /* Cholesky where its second matrix fits, else conjugate gradients */
+    PMET_SOLVER_AUTO, /* C's factor, if the statistics bring it and facts are few; else Cholesky where its second matrix
+                         fits, else conjugate gradients */
     PMET_SOLVER_CHOLESKY,
     PMET_SOLVER_CG,
     PMET_SOLVER_FACTORED /* what a report may say: Woodbury with a factor of C */

@@ -78,7 +78,7 @@ static bool solve(struct system *s, enum pmet_solver solver, double ridge, doubl
                   struct pmet_solve_report *report)
 {
     struct lab *lab = &s->lab;
-    return LAB_OK(lab, pmet_solve_update(lab->op, solver, SIZE_MAX, s->cov, s->lambda, ridge, s->keys,
+    return LAB_OK(lab, pmet_solve_update(lab->op, solver, SIZE_MAX, s->cov, NULL, s->lambda, ridge, s->keys,
                                          s->resid, s->f, s->d, s->n, upd, report, &lab->err));
 }
 
@@ -142,9 +142,11 @@ TEST(the_factor_of_c_alone_gives_the_same_update)
             double *factor = lab_inout_f64(lab, s.cov, s.f * s.f);
             LAB_OK(lab, lab->op->cholesky(lab->op, factor, s.f, &pivot, &value, &lab->err));
             for (int other = 0; other < 2; other++, s.lambda *= 1000) {
-                double *a = lab_out_f64(lab, s.d * s.f), *b = lab_out_f64(lab, s.d * s.f);
-                LAB_OK(lab, pmet_solve_factored(lab->op, factor, s.lambda, s.keys, s.resid, s.f, s.d, s.n, b,
-                                                &lab->err));
+                double *a = lab_out_f64(lab, s.d * s.f), *b = lab_out_f64(lab, s.d * s.f),
+                       *x = lab_out_f64(lab, s.f * s.n);
+                LAB_OK(lab, pmet_solve_factored(lab->op, factor, s.lambda, s.keys, s.f, s.n, x, &lab->err));
+                LAB_OK(lab, lab->op->gemm64(lab->op, false, true, s.d, s.f, s.n, 1, s.resid, s.n, x, s.n, 0,
+                                            b, s.f, &lab->err));
                 if (solve(&s, PMET_SOLVER_CHOLESKY, 0, a, &report)) {
                     const double far = test_rel_l2(b, a, s.d * s.f), zero = 0;
                     CHECK_CLOSE(&far, &zero, 1, kind == ROUGH ? 1e-9 : 1e-12);
@@ -174,6 +176,40 @@ TEST(nothing_wanted_is_nothing_changed)
 }
 
 /* Memory for the second matrix decides, to the byte. */
+/* With a factor of C at hand: for few facts, without a ridge, where a second matrix fits; never when another solver is
+ * asked for. What it gives is measured like any other. */
+TEST(auto_takes_the_factor_for_few_facts)
+{
+    const size_t f = 64, need = f * f * sizeof(double);
+    CHECK(pmet_solver_takes_factor(PMET_SOLVER_AUTO, 0, need, f, 16));
+    CHECK(!pmet_solver_takes_factor(PMET_SOLVER_AUTO, 0, need, f, 17));
+    CHECK(!pmet_solver_takes_factor(PMET_SOLVER_AUTO, 0, need - 1, f, 16));
+    CHECK(!pmet_solver_takes_factor(PMET_SOLVER_AUTO, 1e-9, need, f, 16));
+    CHECK(!pmet_solver_takes_factor(PMET_SOLVER_CHOLESKY, 0, need, f, 16));
+    for (size_t k = 0; k < N_SHAPE; k++) {
+        struct system s;
+        struct pmet_solve_report report;
+        size_t pivot;
+        double value;
+        if (!system_open(t, &s, k, WELL))
+            return;
+        struct lab *lab = &s.lab;
+        double *factor = lab_inout_f64(lab, s.cov, s.f * s.f), *a = lab_out_f64(lab, s.d * s.f),
+               *b = lab_out_f64(lab, s.d * s.f);
+        LAB_OK(lab, lab->op->cholesky(lab->op, factor, s.f, &pivot, &value, &lab->err));
+        LAB_OK(lab, pmet_solve_update(lab->op, PMET_SOLVER_AUTO, SIZE_MAX, s.cov, factor, s.lambda, 0, s.keys,
+                                      s.resid, s.f, s.d, s.n, a, &report, &lab->err));
+        CHECK(report.used == (s.n <= s.f / 4 ? PMET_SOLVER_FACTORED : PMET_SOLVER_CHOLESKY));
+        CHECK(report.residual < 1e-12);
+        if (solve(&s, PMET_SOLVER_CHOLESKY, 0, b, &report)) {
+            const double far = test_rel_l2(a, b, s.d * s.f), zero = 0;
+            CHECK_CLOSE(&far, &zero, 1, 1e-12);
+        }
+        lab_close(lab);
+    }
+    CHECK_STR(pmet_solver_name(PMET_SOLVER_FACTORED), "factored");
+}
+
 TEST(auto_takes_conjugate_gradients_where_a_second_matrix_does_not_fit)
 {
     struct system s;
@@ -184,7 +220,7 @@ TEST(auto_takes_conjugate_gradients_where_a_second_matrix_does_not_fit)
     const size_t need = s.f * s.f * sizeof(double);
     double *upd = lab_out_f64(lab, s.d * s.f);
     for (int k = 0; k < 2; k++) {
-        LAB_OK(lab, pmet_solve_update(lab->op, PMET_SOLVER_AUTO, need - (k ? 0 : 1), s.cov, s.lambda, 0,
+        LAB_OK(lab, pmet_solve_update(lab->op, PMET_SOLVER_AUTO, need - (k ? 0 : 1), s.cov, NULL, s.lambda, 0,
                                       s.keys, s.resid, s.f, s.d, s.n, upd, &report, &lab->err));
         CHECK(report.used == (k ? PMET_SOLVER_CHOLESKY : PMET_SOLVER_CG));
     }
@@ -197,8 +233,8 @@ static enum pmet_status refused(struct system *s, enum pmet_solver solver, doubl
 {
     struct pmet_solve_report report;
     s->lab.err = (struct pmet_error){PMET_OK, ""};
-    return pmet_solve_update(s->lab.op, solver, SIZE_MAX, s->cov, s->lambda, 0, s->keys, s->resid, s->f, s->d,
-                             s->n, upd, &report, &s->lab.err);
+    return pmet_solve_update(s->lab.op, solver, SIZE_MAX, s->cov, NULL, s->lambda, 0, s->keys, s->resid, s->f,
+                             s->d, s->n, upd, &report, &s->lab.err);
 }
 
 /* C = diag(1, 1, -1, 1, 1), lambda 1 and one key that does not reach the third feature: pivot 2 is -1. */
@@ -242,5 +278,6 @@ TEST(a_sum_that_is_not_positive_definite_is_refused_by_name)
 
 TEST_MAIN(CASE(cholesky_satisfies_the_definition), CASE(conjugate_gradients_equal_cholesky),
           CASE(the_factor_of_c_alone_gives_the_same_update), CASE(nothing_wanted_is_nothing_changed),
+          CASE(auto_takes_the_factor_for_few_facts),
           CASE(auto_takes_conjugate_gradients_where_a_second_matrix_does_not_fit),
           CASE(a_sum_that_is_not_positive_definite_is_refused_by_name))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Second moments: one pass for all layers, each document alone, cut where it is told to be.      SPEC E65, E66 */
+#include <float.h>
 #include "tests/golden.h"
 #include "tests/trace.h"
 
@@ -201,6 +202,50 @@ TEST(moments_that_are_not_finite_are_refused)
     golden_close(&g);
 }
 
+/* With --factor a file also holds L of C = L L^T (E72), the pivot being named where C is not positive definite: here a
+ * document of fewer tokens than the key has features. */
+TEST(a_factor_is_kept_beside_its_moments)
+{
+    struct golden g;
+    struct pmet_error err = {PMET_OK, ""};
+    const char *dir = test_tmpdir();
+    const size_t layer = 0;
+    if (!golden_open(t, &g, 0))
+        return;
+    for (int whole = 0; whole < 2; whole++) {
+        const struct pmet_stats_options o = {
+            .layers = &layer, .n_layer = 1, .n_samples = whole ? 60 : 1, .seed = 1, .factor = true};
+        struct pmet_stats stats;
+        double *l = NULL;
+        bool has;
+        if (!collect(t, &g, &o, &stats))
+            break;
+        const size_t n = stats.moment[0].d_in;
+        CHECK_OK(pmet_stats_write(pmet_io_system(), dir, g.model, &stats, &o, "f", "t", &err), &err);
+        CHECK_OK(pmet_stats_factor(pmet_io_system(), dir, "transformer.h.0.mlp.fc_out", n, &has, &l, &err),
+                 &err);
+        CHECK(has == (whole == 1) && stats.moment[0].factored == has && (l != NULL) == has);
+        CHECK(has ||
+              (stats.moment[0].pivot > 0 && stats.moment[0].pivot < n && !(stats.moment[0].value > 0.1)));
+        for (size_t i = 0; l && i < n; i++)
+            for (size_t j = 0; j < n; j++) {
+                double sum = j > i ? l[i * n + j] : -(double)stats.moment[0].mom2[i * n + j],
+                       size = fabs(sum);
+                for (size_t k = 0; k <= j && j <= i; k++)
+                    sum += l[i * n + k] * l[j * n + k], size += fabs(l[i * n + k] * l[j * n + k]);
+                if (!(fabs(sum) <= (double)n * DBL_EPSILON * size))
+                    test_fail(t, "L L^T - C at [%zu,%zu] is %g", i, j, sum);
+            }
+        if (whole)
+            CHECK(pmet_stats_factor(pmet_io_system(), dir, "transformer.h.0.mlp.fc_out", n + 1, &has, NULL,
+                                    &err) == PMET_INPUT);
+        free(l);
+        pmet_stats_free(&stats);
+    }
+    golden_close(&g);
+}
+
 TEST_MAIN(CASE(one_pass_for_all_layers_is_a_pass_for_each),
           CASE(moments_are_the_mean_over_documents_run_alone), CASE(a_document_counts_to_its_max_length_only),
-          CASE(a_pass_can_be_stopped), CASE(moments_that_are_not_finite_are_refused))
+          CASE(a_pass_can_be_stopped), CASE(moments_that_are_not_finite_are_refused),
+          CASE(a_factor_is_kept_beside_its_moments))

@@ -27,7 +27,8 @@ enum pmet_status pmet_job_run(struct pmet_job *j, const struct pmet_edit_watch *
                                               .ridge = j->request.ridge,
                                               .strict = j->request.strict,
                                               .skip_failed = j->request.skip_failed,
-                                              .max_bytes = j->request.max_bytes};
+                                              .max_bytes = j->request.max_bytes,
+                                              .factor = pmet_job_factor};
     struct pmet_edit_watch kept;
     PMET_TRY(pmet_outdir_begin(j->s->io, j->request.out, j->request.force, &j->dir, err));
     PMET_TRY(

@@ -73,6 +73,9 @@ enum pmet_module pmet_job_matrix(const struct pmet_job *j, size_t k, char *name,
 /* Second moments of a module, a pmet_cov_source of the job `user`: what open kept, or read again. */
 enum pmet_status pmet_job_cov(void *user, const char *module, size_t d_in, double **out,
                               struct pmet_error *err);
+/* Its factor, where the statistics bring one. */
+enum pmet_status pmet_job_factor(void *user, const char *module, size_t d_in, double **out,
+                                 struct pmet_error *err);
 /* Reserves the output, then optimises and edits; watch may be NULL. */
 enum pmet_status pmet_job_run(struct pmet_job *j, const struct pmet_edit_watch *watch,
                               struct pmet_error *err);

@@ -121,13 +121,15 @@ static enum pmet_status check_stats(struct pmet_job *j, struct pmet_error *err)
     PMET_TRY(pmet_calloc(&j->cov_count, j->n_cov, sizeof *j->cov_count, "statistics", err));
     for (size_t k = 0; k < j->n_cov; k++) {
         char name[160];
+        bool has_factor;
         const enum pmet_module module = pmet_job_matrix(j, k, name, sizeof name);
         const size_t d_in = pmet_model_module(j->s->model, module, j->h.layers[k / j->h.n_module])->n_in;
         if (j->watch.progress && j->watch.progress(j->watch.user, PMET_PHASE_STATS, k, j->n_cov))
             return pmet_fail(err, PMET_INTERRUPTED, "interrupted; nothing is written");
         PMET_TRY(load_cov(j, name, d_in, &j->cov[k], &j->cov_count[k], &j->origin[k], err));
+        PMET_TRY(pmet_stats_factor(j->s->io, j->request.stats, name, d_in, &has_factor, NULL, err));
         if (j->request.work)
-            j->cov_sum[k] = sum_bits(j->cov[k], d_in * d_in);
+            j->cov_sum[k] = sum_bits(j->cov[k], d_in * d_in) + has_factor; /* another way, other bits */
         n_base += j->origin[k] == PMET_STATS_OF_BASE;
         n_unverified += j->origin[k] == PMET_STATS_UNVERIFIED;
         if (kept + 8 * d_in * d_in > j->request.max_bytes / 4) {
@@ -163,6 +165,15 @@ enum pmet_status pmet_job_cov(void *user, const char *module, size_t d_in, doubl
         }
     }
     return load_cov(j, module, d_in, out, &count, &origin, err);
+}
+
+enum pmet_status pmet_job_factor(void *user, const char *module, size_t d_in, double **out,
+                                 struct pmet_error *err)
+{
+    const struct pmet_job *j = user;
+    bool has;
+    *out = NULL;
+    return pmet_stats_factor(j->s->io, j->request.stats, module, d_in, &has, out, err);
 }
 
 /* Facts whose tokens do not line up, and what the reader of facts did. */

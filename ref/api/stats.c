@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Second moments from texts to a folder, for the public header.      SPEC §7 */
 #include <string.h>
-#include "ref/api/session.h"
+#include "ref/api/job.h"
 #include "ref/edit/pmet_edit.h"
 #include "ref/edit/stats_work.h"
 
@@ -48,7 +48,8 @@ enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet
                                          .n_samples =
                                              request->n_samples ? request->n_samples : h.mom2_n_samples,
                                          .max_length = request->max_length,
-                                         .seed = request->seed};
+                                         .seed = request->seed,
+                                         .factor = request->factor};
     PMET_GO(pmet_docs_open(s->io, request->texts, request->n_text, &docs, err));
     if (request->work)
         PMET_GO(
@@ -58,6 +59,10 @@ enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet
     PMET_GO(pmet_stats_collect(s->model, s->tk, docs, &options, forward_progress, &w, &stats, err));
     PMET_GO(pmet_stats_write(s->io, pmet_outdir_path(dir), s->model, &stats, &options, s->fingerprint,
                              pmet_docs_sha256(docs), err));
+    for (size_t i = 0; options.factor && i < stats.n_moment; i++)
+        if (!stats.moment[i].factored)
+            pmet_note(&w, true, PMET_NO_FACTOR, stats.moment[i].layer, stats.moment[i].pivot,
+                      stats.moment[i].d_in, stats.moment[i].value);
     status = pmet_outdir_commit(dir, err);
     dir = NULL;
     if (status == PMET_OK && work)

@@ -106,7 +106,7 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
     const size_t d = r->model->config.d_model, L = h->layers[h->n_layer - 1];
     struct pmet_weight *w = pmet_model_module(r->model, e->module, e->layer);
     real *M = NULL, *K = NULL, *resid = NULL;
-    double *keys = NULL, *R = NULL, *upd = NULL, *cov = NULL;
+    double *keys = NULL, *R = NULL, *upd = NULL, *cov = NULL, *factor = NULL;
     double started = pmet_seconds();
     enum pmet_status status;
     PMET_GO(pmet_calloc(&M, n * d, sizeof *M, "current outputs", err));
@@ -126,8 +126,12 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
         R[i] /= sqrt((double)left);
     transpose(keys, K, n, e->d_in);
     PMET_GO(r->cov(r->cov_user, e->name, e->d_in, &cov, err));
-    PMET_GO(pmet_solve_update(op, r->options->solver, r->options->max_bytes, cov, h->mom2_update_weight,
-                              r->options->ridge, keys, R, e->d_in, d, n, upd, &e->solve, err));
+    if (r->options->factor &&
+        pmet_solver_takes_factor(r->options->solver, r->options->ridge, r->options->max_bytes, e->d_in, n))
+        PMET_GO(r->options->factor(r->cov_user, e->name, e->d_in, &factor, err));
+    PMET_GO(pmet_solve_update(op, r->options->solver, r->options->max_bytes, cov, factor,
+                              h->mom2_update_weight, r->options->ridge, keys, R, e->d_in, d, n, upd,
+                              &e->solve, err));
     PMET_GO(original(r, e->name, e, err));
     add_update(e, upd);
     PMET_GO(overlay(r, e, w, dev, err));
@@ -142,6 +146,7 @@ done:
     free(R);
     free(upd);
     free(cov);
+    free(factor);
     return status;
 }
 

@@ -58,14 +58,18 @@ struct pmet_edit_watch {
                               size_t d_in, struct pmet_error *err);
 };
 
+/* Loads C of a module, [d_in, d_in] doubles, for the solver; free() releases it. */
+typedef enum pmet_status pmet_cov_source(void *user, const char *module_name, size_t d_in, double **out,
+                                         struct pmet_error *err);
 struct pmet_edit_options {
     const struct pmet_hparams *hparams;
     const struct pmet_contexts *contexts;
     enum pmet_solver solver;
     double ridge;
-    bool strict;      /* refuse odd facts */
-    bool skip_failed; /* leave out facts whose optimisation meets NaN rather than fail */
-    size_t max_bytes; /* memory to spend on what may also be computed again */
+    bool strict;             /* refuse odd facts */
+    bool skip_failed;        /* leave out facts whose optimisation meets NaN rather than fail */
+    size_t max_bytes;        /* memory to spend on what may also be computed again */
+    pmet_cov_source *factor; /* C's Cholesky factor, or NULL in *out where there is none; NULL: nowhere */
 };
 
 /* One edited matrix: W + upd as reals [d_out, d_in] on the host. */
@@ -84,10 +88,6 @@ struct pmet_edit {
     size_t n_edited;
     double s_delta, s_keys, s_solve; /* seconds */
 };
-
-/* Loads C of a module, [d_in, d_in] doubles, for the solver; free() releases it. */
-typedef enum pmet_status pmet_cov_source(void *user, const char *module_name, size_t d_in, double **out,
-                                         struct pmet_error *err);
 
 /* Checks that hparams fit the model: layers, v_loss_layer, module templates. */
 enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const struct pmet_model *model,

@@ -107,51 +107,20 @@ static enum pmet_status solve_cholesky(const struct pmet_ops *op, const double *
     return status;
 }
 
-/* E69: upd = R X^T. */
-enum pmet_status pmet_solve_update(const struct pmet_ops *op, enum pmet_solver solver, size_t max_bytes,
-                                   const double *cov, double lambda, double ridge, const double *keys,
-                                   const double *resid, size_t f, size_t d, size_t n, double *upd,
-                                   struct pmet_solve_report *report, struct pmet_error *err)
-{
-    double *x;
-    if (solver == PMET_SOLVER_AUTO)
-        solver = f > 0 && max_bytes / f / sizeof(double) < f ? PMET_SOLVER_CG : PMET_SOLVER_CHOLESKY;
-    *report = (struct pmet_solve_report){.used = solver};
-    memset(upd, 0, d * f * sizeof *upd);
-    if (all_zero(resid, d * n))
-        return PMET_OK;
-    PMET_TRY(pmet_calloc(&x, f * n, sizeof *x, "the solve", err));
-    enum pmet_status status = solver == PMET_SOLVER_CG
-                                  ? pmet_solve_cg(op, cov, lambda, ridge, keys, f, n, x, report, err)
-                                  : solve_cholesky(op, cov, lambda, ridge, keys, f, n, x, err);
-    if (status == PMET_OK)
-        status = residual(op, cov, lambda, ridge, keys, x, f, n, &report->residual, err);
-    if (status == PMET_OK)
-        status = op->gemm64(op, false, true, d, f, n, 1, resid, n, x, n, 0, upd, f, err);
-    if (status == PMET_OK)
-        status = check_finite(upd, d * f, err);
-    free(x);
-    return status;
-}
-
-/* E72, with R from the left: R (I + K^T Y)^-1 Y^T */
+/* E72, by X^T = (I + K^T Y)^-1 Y^T: the matrix is symmetric. */
 enum pmet_status pmet_solve_factored(const struct pmet_ops *op, const double *factor, double lambda,
-                                     const double *keys, const double *resid, size_t f, size_t d, size_t n,
-                                     double *upd, struct pmet_error *err)
+                                     const double *keys, size_t f, size_t n, double *x,
+                                     struct pmet_error *err)
 {
-    double *x = NULL, *small = NULL, *right = NULL, value;
+    double *small = NULL, *turned = NULL, value;
     size_t pivot;
     struct pmet_error failure = {PMET_OK, ""};
     enum pmet_status status;
-    memset(upd, 0, d * f * sizeof *upd);
-    if (all_zero(resid, d * n))
-        return PMET_OK;
-    PMET_GO(pmet_calloc(&x, f * n, sizeof *x, "the solve", err));
     PMET_GO(pmet_calloc(&small, n * n, sizeof *small, "the solve", err));
-    PMET_GO(pmet_calloc(&right, n * d, sizeof *right, "the solve", err));
+    PMET_GO(pmet_calloc(&turned, n * f, sizeof *turned, "the solve", err));
     for (size_t i = 0; i < f * n; i++)
         x[i] = keys[i] / lambda;
-    PMET_GO(op->cholesky_solve(op, factor, x, f, n, err)); /* = (lambda C)^-1 K */
+    PMET_GO(op->cholesky_solve(op, factor, x, f, n, err)); /* = Y */
     for (size_t i = 0; i < n; i++)
         small[i * n + i] = 1;
     PMET_GO(op->gemm64(op, true, false, n, n, f, 1, keys, n, x, n, 1, small, n, err));
@@ -165,15 +134,58 @@ enum pmet_status pmet_solve_factored(const struct pmet_ops *op, const double *fa
             *err = failure;
         goto done;
     }
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < d; j++)
-            right[i * d + j] = resid[j * n + i];
-    PMET_GO(op->cholesky_solve(op, small, right, n, d, err)); /* = (I + K^T (lambda C)^-1 K)^-1 R^T */
-    PMET_GO(op->gemm64(op, true, true, d, f, n, 1, right, d, x, n, 0, upd, f, err));
+    for (size_t i = 0; i < f; i++)
+        for (size_t j = 0; j < n; j++)
+            turned[j * f + i] = x[i * n + j];
+    PMET_GO(op->cholesky_solve(op, small, turned, n, f, err)); /* = X^T */
+    for (size_t i = 0; i < f; i++)
+        for (size_t j = 0; j < n; j++)
+            x[i * n + j] = turned[j * f + i];
+done:
+    free(small);
+    free(turned);
+    return status;
+}
+
+static bool second_fits(size_t max_bytes, size_t f)
+{
+    return f == 0 || max_bytes / f / sizeof(double) >= f;
+}
+
+bool pmet_solver_takes_factor(enum pmet_solver solver, double ridge, size_t max_bytes, size_t f, size_t n)
+{
+    return solver == PMET_SOLVER_AUTO && ridge == 0 && second_fits(max_bytes, f) && n <= f / 4;
+}
+
+/* E69: upd = R X^T. */
+enum pmet_status pmet_solve_update(const struct pmet_ops *op, enum pmet_solver solver, size_t max_bytes,
+                                   const double *cov, const double *factor, double lambda, double ridge,
+                                   const double *keys, const double *resid, size_t f, size_t d, size_t n,
+                                   double *upd, struct pmet_solve_report *report, struct pmet_error *err)
+{
+    double *x = NULL;
+    enum pmet_status status;
+    if (factor && pmet_solver_takes_factor(solver, ridge, max_bytes, f, n))
+        solver = PMET_SOLVER_FACTORED;
+    if (solver == PMET_SOLVER_AUTO)
+        solver = second_fits(max_bytes, f) ? PMET_SOLVER_CHOLESKY : PMET_SOLVER_CG;
+    *report = (struct pmet_solve_report){.used = solver};
+    memset(upd, 0, d * f * sizeof *upd);
+    if (all_zero(resid, d * n))
+        return PMET_OK;
+    PMET_GO(pmet_calloc(&x, f * n, sizeof *x, "the solve", err));
+    if (solver == PMET_SOLVER_FACTORED)
+        status = pmet_solve_factored(op, factor, lambda, keys, f, n, x, err);
+    else if (solver == PMET_SOLVER_CG)
+        status = pmet_solve_cg(op, cov, lambda, ridge, keys, f, n, x, report, err);
+    else
+        status = solve_cholesky(op, cov, lambda, ridge, keys, f, n, x, err);
+    if (status != PMET_OK)
+        goto done;
+    PMET_GO(residual(op, cov, lambda, ridge, keys, x, f, n, &report->residual, err));
+    PMET_GO(op->gemm64(op, false, true, d, f, n, 1, resid, n, x, n, 0, upd, f, err));
     status = check_finite(upd, d * f, err);
 done:
     free(x);
-    free(small);
-    free(right);
     return status;
 }

@@ -8,18 +8,42 @@
 #include "ref/edit/stats.h"
 #include "tensors/npz.h"
 
-static enum pmet_status write_one(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
-                                  const struct pmet_moment *m, size_t count, const struct pmet_pair *meta,
-                                  size_t n_meta, struct pmet_error *err)
+/* E70 of a moment; *out stays NULL where it is not positive definite. */
+static enum pmet_status factor_moment(const struct pmet_ops *op, struct pmet_moment *m, double **out,
+                                      struct pmet_error *err)
 {
-    char name[160], file[180], *path;
+    const size_t n = m->d_in;
+    struct pmet_error failure = {PMET_OK, ""};
+    double *l;
+    PMET_TRY(pmet_calloc(&l, n * n, sizeof *l, "the factor of second moments", err));
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j <= i; j++)
+            l[i * n + j] = (double)m->mom2[i * n + j];
+    const enum pmet_status status = op->cholesky(op, l, n, &m->pivot, &m->value, &failure);
+    m->factored = status == PMET_OK;
+    if (m->factored)
+        *out = l;
+    else
+        free(l);
+    return m->factored || status == PMET_NUMERIC ? PMET_OK : pmet_fail(err, status, "%s", failure.message);
+}
+
+static enum pmet_status write_one(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
+                                  struct pmet_moment *m, size_t count, bool factor,
+                                  const struct pmet_pair *meta, size_t n_meta, struct pmet_error *err)
+{
+    char name[160], file[180], *path = NULL;
+    double *l = NULL;
+    enum pmet_status status;
     const int64_t n_token = (int64_t)count;
     struct pmet_pair pairs[8];
     pmet_module_name(name, sizeof name, pmet_module_template(model->config.family, m->module), m->layer);
     snprintf(file, sizeof file, "%s.safetensors", name);
     memcpy(pairs, meta, n_meta * sizeof *meta);
     pairs[n_meta] = (struct pmet_pair){"module", name};
-    const struct pmet_tensor tensors[2] = {{.name = "mom2",
+    if (factor)
+        PMET_GO(factor_moment(model->op, m, &l, err));
+    const struct pmet_tensor tensors[3] = {{.name = "mom2",
                                             .dtype = PMET_REAL,
                                             .n_dim = 2,
                                             .shape = {m->d_in, m->d_in},
@@ -32,15 +56,24 @@ static enum pmet_status write_one(const struct pmet_io *io, const char *dir, con
                                             .shape = {1},
                                             .n_elem = 1,
                                             .n_bytes = sizeof n_token,
-                                            .data = &n_token}};
-    PMET_TRY(pmet_path_join(dir, file, &path, err));
-    const enum pmet_status status = pmet_safetensors_write(io, path, tensors, 2, pairs, n_meta + 1, err);
+                                            .data = &n_token},
+                                           {.name = "factor",
+                                            .dtype = PMET_F64,
+                                            .n_dim = 2,
+                                            .shape = {m->d_in, m->d_in},
+                                            .n_elem = m->d_in * m->d_in,
+                                            .n_bytes = m->d_in * m->d_in * sizeof(double),
+                                            .data = l}};
+    PMET_GO(pmet_path_join(dir, file, &path, err));
+    status = pmet_safetensors_write(io, path, tensors, l ? 3 : 2, pairs, n_meta + 1, err);
+done:
     free(path);
+    free(l);
     return status;
 }
 
 enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
-                                  const struct pmet_stats *stats, const struct pmet_stats_options *options,
+                                  struct pmet_stats *stats, const struct pmet_stats_options *options,
                                   const char *fingerprint, const char *text_sha256, struct pmet_error *err)
 {
     char samples[32], length[32], seed[32];
@@ -54,8 +87,8 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
                                      {"seed", seed},
                                      {"version", PMET_VERSION}};
     for (size_t i = 0; i < stats->n_moment; i++)
-        PMET_TRY(write_one(io, dir, model, &stats->moment[i], stats->count, meta, sizeof meta / sizeof *meta,
-                           err));
+        PMET_TRY(write_one(io, dir, model, &stats->moment[i], stats->count, options->factor, meta,
+                           sizeof meta / sizeof *meta, err));
     return PMET_OK;
 }
 
@@ -140,6 +173,57 @@ static enum pmet_status load_safetensors(const struct pmet_io *io, const char *p
     status = take(path, mom2, d_in, 1, out, err);
 done:
     pmet_safetensors_close(st);
+    return status;
+}
+
+static enum pmet_status take_factor(const char *path, const struct pmet_tensor *t, size_t d_in, double **out,
+                                    struct pmet_error *err)
+{
+    double *l;
+    PMET_TRY(pmet_calloc(&l, t->n_elem, sizeof *l, "the factor of second moments", err));
+    pmet_to_f64(l, t->data, t->dtype, t->n_elem);
+    for (size_t i = 0; i < d_in; i++)
+        for (size_t j = 0; j <= i; j++)
+            if (!isfinite(l[i * d_in + j]) || (i == j && !(l[i * d_in + i] > 0))) {
+                const double value = l[i * d_in + j];
+                free(l);
+                return pmet_fail(
+                    err, PMET_NUMERIC,
+                    "%s: factor: element [%zu,%zu] is %g; expected a factor of mom2, which is positive on "
+                    "the diagonal",
+                    path, i, j, value);
+            }
+    *out = l;
+    return PMET_OK;
+}
+
+enum pmet_status pmet_stats_factor(const struct pmet_io *io, const char *dir, const char *module_name,
+                                   size_t d_in, bool *has, double **out, struct pmet_error *err)
+{
+    struct pmet_safetensors *st = NULL;
+    char file[256], *path = NULL;
+    enum pmet_status status;
+    *has = false;
+    snprintf(file, sizeof file, "%s.safetensors", module_name);
+    PMET_GO(pmet_path_join(dir, file, &path, err));
+    if (access(path, F_OK) != 0)
+        goto done;
+    PMET_GO(pmet_safetensors_open(io, path, &st, err));
+    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
+                             *l = pmet_safetensors_find(st, "factor");
+    if (!l || !mom2 || mom2->dtype != PMET_REAL) /* the other build's C is not this one's to the bit */
+        goto done;
+    if (l->dtype != PMET_F64 || l->n_dim != 2 || l->shape[0] != d_in || l->shape[1] != d_in) {
+        status = pmet_fail(err, PMET_INPUT, "%s: factor: found %s of %zu dimensions; expected F64 [%zu,%zu]",
+                           path, pmet_dtype_name(l->dtype), l->n_dim, d_in, d_in);
+        goto done;
+    }
+    *has = true;
+    if (out)
+        status = take_factor(path, l, d_in, out, err);
+done:
+    pmet_safetensors_close(st);
+    free(path);
     return status;
 }
 
