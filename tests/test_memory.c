@@ -6,6 +6,9 @@
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "ref/eval/entropy.h"
+#include "ref/eval/snippets.h"
+#include "ref/eval/tfidf.h"
 #include "tensors/checkpoint_private.h"
 #include "tensors/folder.h"
 #include "tensors/npz.h"
@@ -182,6 +185,49 @@ static enum pmet_status open_torch_bin(struct pmet_error *err)
     return PMET_OK;
 }
 
+#define SNIPPETS "golden/gptj-C/attribute_snippets.json"
+
+static enum pmet_status judge_words(struct pmet_error *err)
+{
+    static const char text[] = "Dr. No said, \"I can't.\" He wasn't there... (So it is.) \xc3\xa9.";
+    struct pmet_words w;
+    double value;
+    enum pmet_status status = pmet_words(text, sizeof text - 1, &w, err);
+    if (status == PMET_OK)
+        status = pmet_ngram_entropy(&w, &value, err);
+    pmet_words_free(&w);
+    return status;
+}
+
+static enum pmet_status compare_texts(struct pmet_error *err)
+{
+    struct pmet_tfidf *tfidf;
+    double value;
+    PMET_TRY(pmet_tfidf_open(pmet_io_system(), "golden/gptj-C", &tfidf, err));
+    const enum pmet_status status =
+        pmet_tfidf_cosine(tfidf, "The tower", 9, "the old tower", 13, &value, err);
+    pmet_tfidf_close(tfidf);
+    return status;
+}
+
+static enum pmet_status build_tfidf(struct pmet_error *err)
+{
+    struct pmet_tfidf *tfidf;
+    PMET_TRY(pmet_tfidf_build(pmet_io_system(), SNIPPETS, &tfidf, err));
+    pmet_tfidf_close(tfidf);
+    return PMET_OK;
+}
+
+static enum pmet_status load_snippets(struct pmet_error *err)
+{
+    static const struct pmet_snippet_query query[] = {{"P36", "Q833997", "Norway"},
+                                                      {"P36", "Q833997", "Italy"}};
+    struct pmet_snippets s;
+    PMET_TRY(pmet_snippets_load(pmet_io_system(), SNIPPETS, query, 2, &s, err));
+    pmet_snippets_free(&s);
+    return PMET_OK;
+}
+
 TEST(opening_a_safetensors_file)
 {
     fail_each(t, open_safetensors);
@@ -233,6 +279,27 @@ TEST(opening_a_torch_bin)
     fail_each(t, open_torch_bin);
 }
 
+TEST(cutting_a_text_into_words)
+{
+    fail_each(t, judge_words);
+}
+
+TEST(comparing_texts_by_tfidf)
+{
+    fail_each(t, compare_texts);
+}
+
+TEST(building_tfidf_from_snippets)
+{
+    fail_each(t, build_tfidf);
+}
+
+TEST(loading_snippets)
+{
+    fail_each(t, load_snippets);
+}
+
 TEST_MAIN(CASE(opening_a_safetensors_file), CASE(opening_a_checkpoint_and_its_fingerprint),
           CASE(reading_an_npz), CASE(reading_a_file_whole), CASE(writing_an_edited_checkpoint),
-          CASE(opening_a_torch_bin), CASE(writing_an_edited_bin_checkpoint))
+          CASE(opening_a_torch_bin), CASE(writing_an_edited_bin_checkpoint), CASE(cutting_a_text_into_words),
+          CASE(comparing_texts_by_tfidf), CASE(building_tfidf_from_snippets), CASE(loading_snippets))

@@ -16,7 +16,8 @@ struct pmet_snippet_query {
     const char *subject;
 };
 
-/* E94: texts in the file's order, joined by one space. The two strings of an answer belong to struct pmet_snippets. */
+/* E94: texts in the file's order, joined by one space. The two strings of an answer belong to struct
+ * pmet_snippets. */
 struct pmet_snippet_answer {
     const char *reference; /* all texts of the pair; NULL if the file has none */
     const char *essence;   /* those whose name is the subject; NULL if none */
@@ -30,8 +31,9 @@ struct pmet_snippets {
     size_t n_text;
 };
 
-/* Answers n queries in one pass over the file; in memory are one element and the texts asked for, those of equal pairs
- * once. Refused, naming file, element and line: not JSON, invalid UTF-8, an element or sample that lacks a key. */
+/* Answers n queries in one pass over the file; in memory are one element and the texts asked for, those of
+ * equal pairs once. Refused, naming file, element and line: not JSON, invalid UTF-8, an element or sample
+ * that lacks a key. */
 enum pmet_status pmet_snippets_load(const struct pmet_io *io, const char *path,
                                     const struct pmet_snippet_query *query, size_t n,
                                     struct pmet_snippets *out, struct pmet_error *err);

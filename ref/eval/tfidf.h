@@ -11,8 +11,8 @@ extern "C" {
 
 struct pmet_tfidf; /* terms and their weights; read only once it is there, so threads may share it */
 
-/* From dir/idf.npy ([n] or [1, n] float64) and dir/tfidf_vocab.json (term to column). Refused: a column past the
- * weights or taken twice, a weight that is not finite. */
+/* From dir/idf.npy ([n] or [1, n] float64) and dir/tfidf_vocab.json (term to column). Refused: a column
+ * past the weights or taken twice, a weight that is not finite. */
 enum pmet_status pmet_tfidf_open(const struct pmet_io *io, const char *dir, struct pmet_tfidf **out,
                                  struct pmet_error *err);
 /* E93: from all texts of a snippets file, which is read one element at a time. */

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT
+ * Code points and their classes.      SPEC §11.7 */
+#include "ref/eval/points.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utf8proc.h>
+
+void pmet_points_put(struct pmet_points *p, int32_t c)
+{
+    if (p->n == p->cap) {
+        const size_t cap = p->cap + p->cap / 2 + 64;
+        int32_t *grown = cap <= SIZE_MAX / sizeof *grown ? realloc(p->c, cap * sizeof *grown) : NULL;
+        if (!grown) {
+            p->failed = true;
+            return;
+        }
+        p->c = grown;
+        p->cap = cap;
+    }
+    p->c[p->n++] = c;
+}
+
+enum pmet_status pmet_points_status(const struct pmet_points *p, struct pmet_error *err)
+{
+    return p->failed ? pmet_fail_memory(err, "text", (p->cap + p->cap / 2 + 64) * sizeof *p->c) : PMET_OK;
+}
+
+enum pmet_status pmet_points_decode(const char *text, size_t n, struct pmet_points *p, struct pmet_error *err)
+{
+    for (size_t i = 0; i < n && !p->failed;) {
+        int32_t c;
+        const size_t length = pmet_utf8_next(text + i, n - i, &c);
+        pmet_points_put(p, c >= 0 ? c : PMET_STRAY + (unsigned char)text[i]);
+        i += length;
+    }
+    return pmet_points_status(p, err);
+}
+
+enum pmet_status pmet_points_encode(const int32_t *c, size_t n, struct pmet_text *out, struct pmet_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        utf8proc_uint8_t bytes[4] = {(utf8proc_uint8_t)(c[i] - PMET_STRAY)};
+        const utf8proc_ssize_t length = c[i] < PMET_STRAY ? utf8proc_encode_char(c[i], bytes) : 1;
+        PMET_TRY(pmet_text_append(out, (const char *)bytes, (size_t)length, err));
+    }
+    return PMET_OK;
+}
+
+/* ---- classes ---- */
+
+bool pmet_is_wordlike(int32_t c)
+{
+    if (c < 0x80)
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    if (c >= PMET_STRAY)
+        return false;
+    const enum pmet_char_class class = pmet_char_class(c);
+    return class == PMET_CHAR_LETTER || class == PMET_CHAR_NUMBER;
+}
+
+bool pmet_is_decimal(int32_t c)
+{
+    if (c < 0x80)
+        return c >= '0' && c <= '9';
+    return c < PMET_STRAY && pmet_char_class(c) == PMET_CHAR_NUMBER &&
+           utf8proc_category(c) == UTF8PROC_CATEGORY_ND;
+}
+
+bool pmet_is_blank(int32_t c)
+{
+    if (c < 0x80)
+        return (c >= 0x1c && c <= ' ') || (c >= '\t' && c <= '\r');
+    return c < PMET_STRAY && pmet_char_class(c) == PMET_CHAR_SPACE;
+}
+
+/* Capitals and small letters that are not of category Lu or Ll. */
+struct span {
+    int32_t first, last;
+};
+static const struct span other_upper[] = {
+    {0x2160, 0x216f}, {0x24b6, 0x24cf}, {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}};
+static const struct span other_lower[] = {
+    {0xaa, 0xaa},       {0xba, 0xba},       {0x2b0, 0x2b8},     {0x2c0, 0x2c1},    {0x2e0, 0x2e4},
+    {0x345, 0x345},     {0x37a, 0x37a},     {0x1d2c, 0x1d6a},   {0x1d78, 0x1d78},  {0x1d9b, 0x1dbf},
+    {0x2071, 0x2071},   {0x207f, 0x207f},   {0x2090, 0x209c},   {0x2170, 0x217f},  {0x24d0, 0x24e9},
+    {0x2c7c, 0x2c7d},   {0xa69c, 0xa69d},   {0xa770, 0xa770},   {0xa7f8, 0xa7f9},  {0xab5c, 0xab5f},
+    {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}};
+
+#define IN(spans, c) in_spans(spans, sizeof spans / sizeof *spans, c)
+
+static bool in_spans(const struct span *s, size_t n, int32_t c)
+{
+    for (size_t i = 0; i < n && s[i].first <= c; i++)
+        if (c <= s[i].last)
+            return true;
+    return false;
+}
+
+static bool is_letter_of(int32_t c, utf8proc_category_t category)
+{
+    return c < PMET_STRAY && utf8proc_category(c) == category && pmet_char_class(c) == PMET_CHAR_LETTER;
+}
+
+bool pmet_is_upper(int32_t c)
+{
+    if (c < 0x80)
+        return c >= 'A' && c <= 'Z';
+    return is_letter_of(c, UTF8PROC_CATEGORY_LU) || IN(other_upper, c);
+}
+
+bool pmet_is_lower(int32_t c)
+{
+    if (c < 0x80)
+        return c >= 'a' && c <= 'z';
+    return is_letter_of(c, UTF8PROC_CATEGORY_LL) || IN(other_lower, c);
+}
+
+/* ---- lower case ---- */
+
+static bool is_cased(int32_t c)
+{
+    return pmet_is_upper(c) || pmet_is_lower(c) || is_letter_of(c, UTF8PROC_CATEGORY_LT);
+}
+
+/* Marks, modifiers and the punctuation that may stand inside a word: what a sigma looks through. */
+static bool is_case_ignorable(int32_t c)
+{
+    static const int32_t inside[] = {'\'',   '.',    ':',    0xb7,   0x387,  0x55f,  0x5f4,  0x2018, 0x2019,
+                                     0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a};
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
+        if (c == inside[i])
+            return true;
+    if (c >= PMET_STRAY)
+        return false;
+    switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_SK:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* A capital sigma ends a word if a cased letter stands before it and none behind. */
+static bool ends_word(const int32_t *c, size_t n, size_t i)
+{
+    size_t before = i, after = i + 1;
+    while (before > 0 && is_case_ignorable(c[before - 1]))
+        before--;
+    if (before == 0 || !is_cased(c[before - 1]))
+        return false;
+    while (after < n && is_case_ignorable(c[after]))
+        after++;
+    return after == n || !is_cased(c[after]);
+}
+
+int32_t pmet_lower(const int32_t *c, size_t n, size_t i, int32_t *second)
+{
+    *second = 0;
+    if (c[i] < 0x80)
+        return c[i] >= 'A' && c[i] <= 'Z' ? c[i] + 'a' - 'A' : c[i];
+    if (c[i] >= PMET_STRAY)
+        return c[i];
+    if (c[i] == 0x3a3)
+        return ends_word(c, n, i) ? 0x3c2 : 0x3c3;
+    if (c[i] == 0x130) {
+        *second = 0x307;
+        return 'i';
+    }
+    return pmet_is_lower(c[i]) || !is_cased(c[i]) ? c[i] : utf8proc_tolower(c[i]);
+}
+
+/* ---- pieces ---- */
+
+static enum pmet_status reserve_word(struct pmet_words *words, struct pmet_error *err)
+{
+    const size_t cap = words->cap + words->cap / 2 + 64;
+    size_t *start, *length;
+    if (words->n < words->cap)
+        return PMET_OK;
+    if (!(start = realloc(words->start, cap * sizeof *start)))
+        return pmet_fail_memory(err, "words", cap * sizeof *start);
+    words->start = start;
+    if (!(length = realloc(words->length, cap * sizeof *length)))
+        return pmet_fail_memory(err, "words", cap * sizeof *length);
+    words->length = length;
+    words->cap = cap;
+    return PMET_OK;
+}
+
+enum pmet_status pmet_words_add(struct pmet_words *words, const int32_t *c, size_t n, struct pmet_error *err)
+{
+    PMET_TRY(reserve_word(words, err));
+    const size_t start = words->text.n;
+    PMET_TRY(pmet_points_encode(c, n, &words->text, err));
+    words->start[words->n] = start;
+    words->length[words->n++] = words->text.n - start;
+    return PMET_OK;
+}
+
+void pmet_words_free(struct pmet_words *words)
+{
+    free(words->text.data);
+    free(words->start);
+    free(words->length);
+    memset(words, 0, sizeof *words);
+}

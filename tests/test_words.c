@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT
+ * Words, sentences and n-gram entropy: what nltk makes of the same texts.      SPEC §11.7 */
+#include <jansson.h>
+#include "ref/eval/entropy.h"
+#include "ref/eval/points.h"
+#include "tests/test.h"
+
+typedef enum pmet_status cutter(const char *text, size_t n, struct pmet_words *out, struct pmet_error *err);
+
+static bool equals(const struct pmet_words *w, const json_t *expected)
+{
+    bool same = json_is_array(expected) && json_array_size(expected) == w->n;
+    for (size_t i = 0; same && i < w->n; i++) {
+        const json_t *e = json_array_get(expected, i);
+        same = json_string_length(e) == w->length[i] &&
+               memcmp(json_string_value(e), w->text.data + w->start[i], w->length[i]) == 0;
+    }
+    return same;
+}
+
+static bool cut_equals(struct test *t, cutter *cut, const json_t *text, const json_t *expected)
+{
+    struct pmet_words w;
+    struct pmet_error err = {PMET_OK, ""};
+    bool same = CHECK_OK(cut(json_string_value(text), json_string_length(text), &w, &err), &err);
+    same = same && equals(&w, expected);
+    pmet_words_free(&w);
+    return same;
+}
+
+/* E88, E89: texts full of marks, quotes, contractions and abbreviations, and speeches, as nltk 3.8.1 cut
+ * them. */
+TEST(words_and_sentences_are_those_of_nltk)
+{
+    json_t *all = json_load_file("golden/nltk/words.json", 0, NULL), *one;
+    size_t i;
+    CHECK(json_array_size(all) == 172);
+    json_array_foreach(all, i, one)
+    {
+        const json_t *text = json_object_get(one, "text");
+        if (!cut_equals(t, pmet_treebank, text, json_object_get(one, "treebank")))
+            test_fail(t, "text %zu: other words by the rules alone", i);
+        if (!cut_equals(t, pmet_sentences, text, json_object_get(one, "sentences")))
+            test_fail(t, "text %zu: other sentences", i);
+        if (!cut_equals(t, pmet_words, text, json_object_get(one, "words")))
+            test_fail(t, "text %zu: other words", i);
+    }
+    json_decref(all);
+}
+
+static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
+
+static json_t *text_metrics(struct test *t, size_t m)
+{
+    char path[64];
+    snprintf(path, sizeof path, "golden/%s/text_metrics.fp32.json", models[m]);
+    json_t *g = json_load_file(path, 0, NULL);
+    CHECK(json_is_object(g));
+    return g;
+}
+
+/* Those goldens were made with nltk 3.10.4, which leaves 'tis whole. */
+TEST(words_of_the_goldens_differ_by_the_known_contraction_only)
+{
+    for (size_t m = 0; m < 4; m++) {
+        json_t *g = text_metrics(t, m), *one;
+        size_t i, n_other = 0;
+        CHECK(json_array_size(json_object_get(g, "texts")) == 15);
+        json_array_foreach(json_object_get(g, "texts"), i, one)
+        {
+            const json_t *text = json_object_get(one, "text");
+            const bool tis = strstr(json_string_value(text), "'tis") != NULL;
+            CHECK(cut_equals(t, pmet_sentences, text, json_object_get(one, "sentences")));
+            CHECK(cut_equals(t, pmet_treebank, text, json_object_get(one, "treebank_only")));
+            CHECK(cut_equals(t, pmet_words, text, json_object_get(one, "tokens")) == !tis);
+            n_other += tis;
+        }
+        CHECK(n_other == 1);
+        json_decref(g);
+    }
+}
+
+/* Words given as JSON strings. */
+static double entropy_of(struct test *t, const json_t *words)
+{
+    struct pmet_words w = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    double value = NAN;
+    for (size_t i = 0; i < json_array_size(words); i++) {
+        struct pmet_points p = {0};
+        const json_t *word = json_array_get(words, i);
+        CHECK_OK(pmet_points_decode(json_string_value(word), json_string_length(word), &p, &err), &err);
+        CHECK_OK(pmet_words_add(&w, p.c, p.n, &err), &err);
+        free(p.c);
+    }
+    CHECK_OK(pmet_ngram_entropy(&w, &value, &err), &err);
+    pmet_words_free(&w);
+    return value;
+}
+
+/* E90 on the goldens' own words, then on their texts: 'tis apart from the rest changes no count. */
+TEST(entropies_are_the_published_ones)
+{
+    for (size_t m = 0; m < 4; m++) {
+        json_t *g = text_metrics(t, m), *one;
+        size_t i;
+        double mean = 0, expected = json_real_value(json_object_get(g, "mean_entropy_of_first_3"));
+        json_array_foreach(json_object_get(g, "texts"), i, one)
+        {
+            const json_t *text = json_object_get(one, "text");
+            const double value = json_number_value(json_object_get(one, "n_gram_entropy"));
+            double got = entropy_of(t, json_object_get(one, "tokens"));
+            struct pmet_words w;
+            struct pmet_error err = {PMET_OK, ""};
+            CHECK_CLOSE(&got, &value, 1, 1e-12);
+            CHECK_OK(pmet_words(json_string_value(text), json_string_length(text), &w, &err), &err);
+            CHECK_OK(pmet_ngram_entropy(&w, &got, &err), &err);
+            CHECK_CLOSE(&got, &value, 1, 1e-12);
+            mean += i < 3 ? got / 3 : 0;
+            pmet_words_free(&w);
+        }
+        CHECK_CLOSE(&mean, &expected, 1, 1e-12);
+        json_decref(g);
+    }
+}
+
+TEST(short_texts_have_the_entropy_of_the_orders_they_reach)
+{
+    static const struct {
+        const char *text;
+        double entropy;
+    } vectors[] = {{"", 0},
+                   {"a", 0},
+                   {"a b", 0},
+                   {"a b c", 1 / 3.0},
+                   {"a b a", 1 / 3.0},
+                   {"a a a a", 0},
+                   {"a b a b a b c", 1.4591479170272448 / 3 + 1.5219280948873621 / 1.5}};
+    for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
+        struct pmet_words w;
+        struct pmet_error err = {PMET_OK, ""};
+        double got = NAN;
+        CHECK_OK(pmet_words(vectors[i].text, strlen(vectors[i].text), &w, &err), &err);
+        CHECK_OK(pmet_ngram_entropy(&w, &got, &err), &err);
+        CHECK_CLOSE(&got, &vectors[i].entropy, 1, 1e-12);
+        pmet_words_free(&w);
+    }
+}
+
+/* Every code point: \w, \d, \s, capital, small, and lower case, hashed; the number is Python 3.11's. */
+TEST(classes_and_lower_case_are_those_of_the_reference)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+    for (int32_t c = 0; c < 0x110000; c++) {
+        int32_t second = 0;
+        if (c >= 0xd800 && c < 0xe000)
+            continue;
+        const uint64_t bits = (uint64_t)pmet_is_wordlike(c) | (uint64_t)pmet_is_decimal(c) << 1 |
+                              (uint64_t)pmet_is_blank(c) << 2 | (uint64_t)pmet_is_upper(c) << 3 |
+                              (uint64_t)pmet_is_lower(c) << 4;
+        hash = (hash ^ bits) * 0x100000001b3;
+        hash = (hash ^ (uint64_t)pmet_lower(&c, 1, 0, &second)) * 0x100000001b3;
+        hash = (hash ^ (uint64_t)second) * 0x100000001b3;
+    }
+    CHECK(hash == 0xba51b7c1a95f7da6);
+}
+
+/* Bytes that are no UTF-8 pass through: the words hold the text's bytes that are not blank, in their
+ * order. */
+TEST(stray_bytes_stay_in_their_words)
+{
+    struct test_rng r = {20};
+    for (size_t round = 0; round < 2000; round++) {
+        char text[64], got[64 + 1] = "", expected[64 + 1] = "";
+        const size_t n = test_rng_next(&r) % sizeof text;
+        size_t n_got = 0, n_expected = 0;
+        struct pmet_words w;
+        struct pmet_error err = {PMET_OK, ""};
+        for (size_t i = 0; i < n;
+             i++) /* no quotes, which change, and none of the bytes that make other blanks */
+            text[i] = "\xff\xe0\x80\xf8\xc3\xa9.?! -ab,S("[test_rng_next(&r) % 16];
+        for (size_t i = 0; i < n; i++)
+            if (text[i] != ' ')
+                expected[n_expected++] = text[i];
+        CHECK_OK(pmet_words(text, n, &w, &err), &err);
+        for (size_t i = 0; i < w.n && n_got + w.length[i] < sizeof got; i++) {
+            memcpy(got + n_got, w.text.data + w.start[i], w.length[i]);
+            n_got += w.length[i];
+        }
+        if (strcmp(got, expected) != 0)
+            test_fail(t, "round %zu: other bytes", round);
+        pmet_words_free(&w);
+    }
+}
+
+TEST_MAIN(CASE(words_and_sentences_are_those_of_nltk),
+          CASE(words_of_the_goldens_differ_by_the_known_contraction_only),
+          CASE(entropies_are_the_published_ones), CASE(short_texts_have_the_entropy_of_the_orders_they_reach),
+          CASE(classes_and_lower_case_are_those_of_the_reference), CASE(stray_bytes_stay_in_their_words))
