@@ -113,10 +113,8 @@ def main() -> None:
         return
     row("facts", "of d_ff", *COLUMNS)
     row(*["---"] * (2 + len(COLUMNS)))
+    values = json.loads((args.model / "hparams.json").read_text())
     for n in args.facts:
-        values = json.loads((args.model / "hparams.json").read_text())
-        # The moments weigh against the keys of the facts: with more facts, more of them.
-        values["mom2_update_weight"] *= max(1.0, n / 100)
         show(bench.edit((records[half:] + records[:half])[:n], values), n, f"{100 * n / D_FF[args.model.name]:.0f} %")
 
 
