@@ -351,7 +351,7 @@ TEST(weights_and_vocabularies_that_do_not_fit_are_refused)
                  "idf.npy: found 16 bytes of data; its shape and type take 24");
     write_weights("<f4", "(4,)", 2, 5);
     refuse_tfidf(t, "{\"a\": 0, \"b\": 1}", PMET_UNSUPPORTED, "idf.npy: found another type; expected <f8");
-    write_weights("<f8", "(2,)", 2, INFINITY);
+    write_weights("<f8", "(2,)", 2, (double)INFINITY);
     refuse_tfidf(t, "{\"a\": 0, \"b\": 1}", PMET_FORMAT, "idf.npy: element 1 is not finite");
     test_write_file(test_path("idf.npy"), "numbers", 7);
     refuse_tfidf(t, "{\"a\": 0, \"b\": 1}", PMET_FORMAT, "idf.npy: found no .npy header of a plain array");

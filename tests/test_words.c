@@ -85,7 +85,7 @@ static double entropy_of(struct test *t, const json_t *words)
 {
     struct pmet_words w = {0};
     struct pmet_error err = {PMET_OK, ""};
-    double value = NAN;
+    double value = -1;
     for (size_t i = 0; i < json_array_size(words); i++) {
         struct pmet_points p = {0};
         const json_t *word = json_array_get(words, i);
@@ -139,7 +139,7 @@ TEST(short_texts_have_the_entropy_of_the_orders_they_reach)
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
         struct pmet_words w;
         struct pmet_error err = {PMET_OK, ""};
-        double got = NAN;
+        double got = -1;
         CHECK_OK(pmet_words(vectors[i].text, strlen(vectors[i].text), &w, &err), &err);
         CHECK_OK(pmet_ngram_entropy(&w, &got, &err), &err);
         CHECK_CLOSE(&got, &vectors[i].entropy, 1, 1e-12);

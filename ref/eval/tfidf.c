@@ -149,7 +149,7 @@ static enum pmet_status take_vocabulary(struct pmet_tfidf *t, const char *path, 
                              path, key, (long long)column);
         PMET_TRY(enter(t, key, strlen(key), &term, err));
         term->idf = idf[column];
-        idf[column] = NAN;
+        idf[column] = (double)NAN;
     }
     return PMET_OK;
 }
