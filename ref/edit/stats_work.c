@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include "tensors/folder.h"
 #include "tensors/json.h"
 #include "tensors/safetensors.h"
 
@@ -92,11 +93,21 @@ static void remove_generation(const struct pmet_stats_work *w, size_t generation
     }
 }
 
+/* All sums, those that killed processes left, too; what cannot be removed does no harm. */
 void pmet_stats_work_discard(struct pmet_stats_work *w)
 {
+    char **names = NULL, *path;
+    size_t n = 0;
+    struct pmet_error none = {PMET_OK, ""};
     w->io->unlink(w->io->user, w->state);
-    remove_generation(w, w->generation);
-    remove_generation(w, w->generation + 1); /* as far as a killed process came with it */
+    if (pmet_list_folder(w->dir, &names, &n, &none) != PMET_OK)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(names[i], "sum-", 4) == 0 && pmet_path_join(w->dir, names[i], &path, &none) == PMET_OK) {
+            w->io->unlink(w->io->user, path);
+            free(path);
+        }
+    pmet_free_names(names, n);
 }
 
 /* ---- what it is of ---- */
