@@ -177,6 +177,17 @@ bench-peer: deps ## statistics, deltas, keys and solve beside the published way 
 	@$(MAKE) --no-print-directory REAL=float build/float/pmet build/float/bench/bench_solve $(BENCH_DIR)/model/config.json
 	@$(PYTHON) bench/peer_edit.py --work $(BENCH_DIR) $(PEER)
 
+# The demo model, or random weights of its shape.
+EVAL_MODEL := $(if $(wildcard golden/demo/gptj/config.json),golden/demo/gptj,build/bench-eval/model)
+
+build/bench-eval/model/config.json: bench/peer_model.py
+	@$(PYTHON) bench/peer_model.py build/bench-eval --layers 8 --width 256 --vocab 4096
+
+.PHONY: bench-peer-eval
+bench-peer-eval: deps ## evaluation beside the published way in PyTorch (PYTHON=, PEER="--pairs 1 --records 10")
+	@$(MAKE) --no-print-directory REAL=float build/float/pmet $(EVAL_MODEL)/config.json
+	@$(PYTHON) bench/peer_eval.py --model $(EVAL_MODEL) --facts golden/demo/counterfact.json $(PEER)
+
 .PHONY: install
 install: all ## the command, the library, its header and pmet.pc: PREFIX=/usr/local DESTDIR=
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig

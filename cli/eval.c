@@ -178,6 +178,10 @@ static int check_usage(struct eval *e)
         return say_usage(e->c, "--model DIR is missing");
     if (e->job.request.top_k == 0)
         return say_usage(e->c, "--top-k: found 0; expected at least 1");
+    if (e->job.request.snippets && e->job.request.n_generate == 0)
+        return say_usage(e->c, "--snippets %s: needs --generate N", e->job.request.snippets);
+    if (e->job.request.idf && !e->job.request.snippets)
+        return say_usage(e->c, "--idf %s: needs --snippets FILE", e->job.request.idf);
     return -1;
 }
 
@@ -196,6 +200,10 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
         {"limit", 0, OPTION_COUNT, &r->limit, "N", "the first N records (default: all)", false},
         {"generate", 0, OPTION_COUNT, &r->n_generate, "N",
          "write and judge texts for the first N records (default 0)", false},
+        {"snippets", 0, OPTION_TEXT, &r->snippets, "FILE",
+         "attribute snippets: how far the texts are about the new object", false},
+        {"idf", 0, OPTION_TEXT, &r->idf, "DIR",
+         "idf.npy and tfidf_vocab.json for it (default: made of the snippets)", false},
         {"top-k", 0, OPTION_COUNT, &r->top_k, "K", "draw them from the K likeliest tokens (default 5)",
          false},
         {"decode", 0, OPTION_CHOICE, &e.decode, "published|greedy",

@@ -164,7 +164,11 @@ struct pmet_evaluate_request {
     const char
         *facts; /* CounterFact or zsRE records, JSON array or JSON lines                    SPEC §11.1 */
     const char *out; /* JSON lines to write: a header, then a record each; NULL: none            SPEC §11.6 */
-    size_t limit;    /* the first records only; 0: all */
+    const char
+        *snippets; /* attribute snippets: texts are held to those of the new object; NULL: they are not */
+    const char
+        *idf; /* folder of idf.npy and tfidf_vocab.json; NULL: made of the snippets              SPEC §11.7 */
+    size_t limit;      /* the first records only; 0: all */
     size_t n_generate; /* texts are written and judged for the first records */
     size_t top_k;      /* of their sampling; 5 as published */
     uint64_t seed;     /* of their sampling */

@@ -21,8 +21,9 @@ sed -n '1,6p' $out/edit.txt
 echo "   ... (all of it: $out/edit.txt)"
 sed -n '/^matrix/,$p' $out/edit.txt
 
-say "3. Both models asked: the new facts, their paraphrases, and the neighbours that must not change."
-"$pmet" eval --before $model --after $out/edited --facts $d/counterfact.json --limit 100 --out $out/judged.jsonl
+say "3. Both models asked: the new facts, their paraphrases, the neighbours that must not change; and, of 20 facts, texts."
+"$pmet" eval --before $model --after $out/edited --facts $d/counterfact.json --limit 100 \
+    --generate 20 --snippets $d/snippets.json --out $out/judged.jsonl
 
 say "4. Five of the facts, in the model's own words."
 # prompt and target of the first records; the file has one field a line

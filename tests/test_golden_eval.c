@@ -112,12 +112,10 @@ static const json_t *under(const json_t *object, const char *list, const char *e
 struct asked {
     struct pmet_eval_record record[16];
     struct pmet_verdict verdict[16];
-    double perplexity[16];
     size_t n;
 };
 
-static void ask_all(struct test *t, const struct golden *g, const char *file, const json_t *root,
-                    struct asked *out)
+static void ask_all(struct test *t, const struct golden *g, const char *file, struct asked *out)
 {
     char path[128];
     struct pmet_records *records = NULL;
@@ -132,12 +130,6 @@ static void ask_all(struct test *t, const struct golden *g, const char *file, co
            CHECK_OK(pmet_records_next(records, &out->record[out->n], &more, &err), &err) && more) {
         const size_t i = out->n++;
         CHECK_OK(pmet_ask(&q, &out->record[i], true, &out->verdict[i], &err), &err);
-        const json_t *essence =
-            json_array_get(json_object_get(post(root, "counterfact", i), "essence_text"), 0);
-        if (out->record[i].kind == PMET_COUNTERFACT && essence)
-            CHECK_OK(pmet_ask_perplexity(&q, &out->record[i], json_string_value(essence), &out->perplexity[i],
-                                         &err),
-                     &err);
     }
     pmet_records_close(records);
     CHECK_OK(pmet_answer(&q, g->model, MAX_BYTES, &err), &err);
@@ -188,25 +180,73 @@ static size_t check_greedy_answers(struct test *t, const struct golden *g, const
     return n_greedy;
 }
 
-/* E85 with k = 1: texts of the first records; the goldens have those of records 0, 1 and 3. */
-static void check_texts(struct test *t, const struct golden *g, const struct asked *a, const json_t *root)
+/* Weights of terms as published, and the snippets of the first records. */
+static bool open_snippets(struct test *t, const struct golden *g, const struct asked *a, size_t n,
+                          struct pmet_tfidf **tfidf, struct pmet_snippets *snippets)
+{
+    char dir[64], path[128];
+    struct pmet_snippet_query query[16];
+    struct pmet_error err = {PMET_OK, ""};
+    for (size_t i = 0; i < n; i++)
+        query[i] = (struct pmet_snippet_query){a->record[i].relation_id, a->record[i].target_id,
+                                               a->record[i].fact.subject};
+    snprintf(dir, sizeof dir, "golden/%s", g->name);
+    snprintf(path, sizeof path, "golden/%s/attribute_snippets.json", g->name);
+    return CHECK_OK(pmet_tfidf_open(pmet_io_system(), dir, tfidf, &err), &err) &&
+           CHECK_OK(pmet_snippets_load(pmet_io_system(), path, query, n, snippets, &err), &err);
+}
+
+static void check_score(struct test *t, double got, const json_t *expected)
+{
+    const double want = json_number_value(expected);
+    CHECK(json_is_number(expected));
+    CHECK_CLOSE(&got, &want, 1, 1e-12);
+}
+
+/* E85 with k = 1, E90, E92: texts of the first records and what they are worth; the goldens have those of records 0, 1
+ * and 3. */
+static void check_texts(struct test *t, const struct golden *g, const struct asked *a, const json_t *root,
+                        const json_t *root64)
 {
     enum { N = 4 };
     struct pmet_case got[N];
     struct pmet_error err = {PMET_OK, ""};
+    struct pmet_tfidf *tfidf = NULL;
+    struct pmet_snippets snippets = {0};
     size_t n_text = 0;
-    const struct pmet_evaluate_options options = {
-        .n_generate = N, .top_k = 1, .max_bytes = MAX_BYTES, .path = "records"};
+    if (!open_snippets(t, g, a, N, &tfidf, &snippets))
+        return;
+    const struct pmet_evaluate_options options = {.n_generate = N,
+                                                  .top_k = 1,
+                                                  .max_bytes = MAX_BYTES,
+                                                  .path = "records",
+                                                  .tfidf = tfidf,
+                                                  .answer = snippets.answer,
+                                                  .n_answer = N};
     CHECK_OK(pmet_evaluate_records(g->model, g->tk, a->record, N, &options, got, &err), &err);
     for (size_t i = 0; i < N; i++) {
-        const json_t *text = json_object_get(post(root, "counterfact", i), "text");
-        CHECK(got[i].texts.n == 3 &&
+        const json_t *x = post(root, "counterfact", i), *text = json_object_get(x, "text"),
+                     *essence = json_object_get(x, "essence_text");
+        const struct pmet_texts *texts = &got[i].texts;
+        CHECK(texts->n == 3 &&
               memcmp(got[i].verdict.rewrite.nll_new, a->verdict[i].rewrite.nll_new, sizeof(double)) == 0);
-        for (size_t j = 0; j < json_array_size(text) && j < got[i].texts.n; j++, n_text++)
-            CHECK_STR(got[i].texts.text[j], json_string_value(json_array_get(text, j)));
+        for (size_t j = 0; j < json_array_size(text) && j < texts->n; j++, n_text++)
+            CHECK_STR(texts->text[j], json_string_value(json_array_get(text, j)));
+        if (text) {
+            CHECK(texts->has_reference && (essence != NULL) == (texts->essence != NULL));
+            check_score(t, texts->ngram_entropy, json_object_get(x, "ngram_entropy"));
+            check_score(t, texts->reference_score, json_object_get(x, "reference_score"));
+        }
+        if (essence) {
+            CHECK_STR(texts->essence, json_string_value(json_array_get(essence, 0)));
+            keep(t, &perplexities, texts->essence_score, json_object_get(x, "essence_score"),
+                 json_object_get(post(root64, "counterfact", i), "essence_score"));
+        }
         pmet_case_free(&got[i]);
     }
     CHECK(n_text == 9);
+    pmet_snippets_free(&snippets);
+    pmet_tfidf_close(tfidf);
 }
 
 static void check_counterfact(struct test *t, const struct golden *g, const json_t *a, const json_t *b)
@@ -214,7 +254,7 @@ static void check_counterfact(struct test *t, const struct golden *g, const json
     static struct asked asked;
     static struct field field[3];
     memset(field, 0, sizeof field);
-    ask_all(t, g, "counterfact.json", a, &asked);
+    ask_all(t, g, "counterfact.json", &asked);
     CHECK(asked.n == 10 && json_array_size(json_object_get(a, "counterfact")) == 10);
     for (size_t i = 0; i < asked.n; i++) {
         const struct pmet_answers *const got[3] = {&asked.verdict[i].rewrite, &asked.verdict[i].paraphrase,
@@ -224,12 +264,9 @@ static void check_counterfact(struct test *t, const struct golden *g, const json
             check_probs(t, &field[k], got[k], under(x, lists[k], "probs"), under(y, lists[k], "probs"));
             check_flags(t, g->name, got[k], under(x, lists[k], "correct"));
         }
-        if (json_object_get(x, "essence_score"))
-            keep(t, &perplexities, asked.perplexity[i], json_object_get(x, "essence_score"),
-                 json_object_get(y, "essence_score"));
     }
     CHECK(check_greedy_answers(t, g, &asked) > 0);
-    check_texts(t, g, &asked, a);
+    check_texts(t, g, &asked, a, b);
     for (size_t k = 0; k < 3; k++) {
         CHECK(field[k].n > 0);
         char group[64];
@@ -255,7 +292,7 @@ static void check_record(struct test *t, const struct pmet_eval_record *got, con
 static void check_zsre(struct test *t, const struct golden *g, const json_t *root)
 {
     static struct asked asked;
-    ask_all(t, g, "zsre_mend_eval.json", root, &asked);
+    ask_all(t, g, "zsre_mend_eval.json", &asked);
     CHECK(asked.n == 5 && json_array_size(json_object_get(root, "zsre")) == 5);
     check_greedy_answers(t, g, &asked);
     for (size_t i = 0; i < asked.n; i++) {

@@ -19,7 +19,10 @@ struct pmet_eval_job {
     struct pmet_watch watch;
     /* after open */
     size_t n_record;
-    char facts_sha256[65];
+    char facts_sha256[65], idf_sha256[65];
+    struct pmet_snippets
+        snippets;             /* an answer for each of the first records, as far as texts are asked for */
+    struct pmet_tfidf *tfidf; /* NULL without snippets */
     json_t *header;           /* of the results */
     struct pmet_lines *lines; /* NULL without an output */
     size_t n_done;            /* records of an earlier run, then of this one, too */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Results of an evaluation as JSON, under the published keys.      SPEC §11.6 */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ref/api/eval_job.h"
@@ -29,6 +30,26 @@ static json_t *flags(const bool *flag, size_t n)
     return list;
 }
 
+static json_t *number_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static void add_texts(json_t *side, const struct pmet_texts *texts)
+{
+    json_t *text = json_array();
+    for (size_t i = 0; i < texts->n; i++)
+        json_array_append_new(text, json_string(texts->text[i]));
+    json_object_set_new(side, "ngram_entropy", json_real(texts->ngram_entropy));
+    if (texts->has_reference)
+        json_object_set_new(side, "reference_score", number_or_null(texts->reference_score));
+    json_object_set_new(side, "text", text);
+    if (!texts->essence)
+        return;
+    json_object_set_new(side, "essence_score", json_real(texts->essence_score));
+    json_object_set_new(side, "essence_text", json_pack("[s]", texts->essence));
+}
+
 static json_t *side_json(const struct pmet_case *c)
 {
     const struct pmet_answers *const a[3] = {&c->verdict.rewrite, &c->verdict.paraphrase,
@@ -47,12 +68,8 @@ static json_t *side_json(const struct pmet_case *c)
     for (size_t k = 0; k < 3; k++)
         if (a[k]->greedy)
             set(side, lists[k], "greedy", flags(a[k]->greedy, a[k]->n_prompt));
-    if (c->texts.n > 0) {
-        json_t *text = json_array();
-        for (size_t i = 0; i < c->texts.n; i++)
-            json_array_append_new(text, json_string(c->texts.text[i]));
-        json_object_set_new(side, "text", text);
-    }
+    if (c->texts.n > 0)
+        add_texts(side, &c->texts);
     return side;
 }
 
@@ -98,12 +115,13 @@ json_t *pmet_eval_header_json(const struct pmet_eval_job *j, const struct pmet_r
                               const struct pmet_record *before)
 {
     const struct pmet_evaluate_request *r = &j->request;
-    json_t *header =
-        json_pack("{s:s, s:o, s:o, s:{s:s, s:I}, s:I, s:I, s:I, s:s}", "pmet", PMET_VERSION, "model",
-                  model_json(j->s, record), "before", j->before ? model_json(j->before, before) : json_null(),
-                  "facts", "sha256", j->facts_sha256, "count", (json_int_t)j->n_record, "seed",
-                  (json_int_t)r->seed, "generate", (json_int_t)r->n_generate, "top_k", (json_int_t)r->top_k,
-                  "decode", r->greedy ? "greedy" : "published");
+    json_t *header = json_pack("{s:s, s:o, s:o, s:{s:s, s:I}, s:I, s:I, s:I, s:s, s:s?, s:s?}", "pmet",
+                               PMET_VERSION, "model", model_json(j->s, record), "before",
+                               j->before ? model_json(j->before, before) : json_null(), "facts", "sha256",
+                               j->facts_sha256, "count", (json_int_t)j->n_record, "seed", (json_int_t)r->seed,
+                               "generate", (json_int_t)r->n_generate, "top_k", (json_int_t)r->top_k, "decode",
+                               r->greedy ? "greedy" : "published", "snippets",
+                               r->snippets ? j->snippets.sha256 : NULL, "idf", r->idf ? j->idf_sha256 : NULL);
     return header;
 }
 

@@ -3,15 +3,80 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include "ref/eval/entropy.h"
+
+static const struct pmet_snippet_answer *answer_of(const struct pmet_eval_record *record,
+                                                   const struct pmet_evaluate_options *options)
+{
+    return pmet_wants_texts(record, options) && record->fact.record < options->n_answer
+               ? &options->answer[record->fact.record]
+               : NULL;
+}
 
 static enum pmet_status judge(struct pmet_questions *q, const struct pmet_model *model,
                               const struct pmet_eval_record *record, size_t n,
                               const struct pmet_evaluate_options *options, struct pmet_case *out,
                               struct pmet_error *err)
 {
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
+        const struct pmet_snippet_answer *answer = answer_of(&record[i], options);
+        struct pmet_texts *texts = &out[i].texts;
         PMET_TRY(pmet_ask(q, &record[i], options->greedy, &out[i].verdict, err));
+        texts->essence = answer ? answer->essence : NULL;
+        if (texts->essence)
+            PMET_TRY(pmet_ask_perplexity(q, &record[i], texts->essence, &texts->essence_score, err));
+    }
     return pmet_answer(q, model, options->max_bytes, err);
+}
+
+static enum pmet_status entropy_of(const char *text, double *out, struct pmet_error *err)
+{
+    struct pmet_words words;
+    enum pmet_status status = pmet_words(text, strlen(text), &words, err);
+    if (status == PMET_OK)
+        status = pmet_ngram_entropy(&words, out, err);
+    pmet_words_free(&words);
+    return status;
+}
+
+/* The texts joined by one space, in a fresh string. */
+static enum pmet_status join(const struct pmet_texts *texts, char **out, struct pmet_error *err)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < texts->n; i++)
+        n += strlen(texts->text[i]) + 1;
+    PMET_TRY(pmet_calloc(out, n + 1, 1, "texts", err));
+    char *to = *out;
+    for (size_t i = 0; i < texts->n; i++) {
+        const size_t more = strlen(texts->text[i]);
+        if (i > 0)
+            *to++ = ' ';
+        memcpy(to, texts->text[i], more);
+        to += more;
+    }
+    return PMET_OK;
+}
+
+/* E90, E92 of a record's texts. */
+static enum pmet_status judge_texts(struct pmet_texts *texts, const struct pmet_tfidf *tfidf,
+                                    const struct pmet_snippet_answer *answer, struct pmet_error *err)
+{
+    double sum = 0;
+    char *all;
+    for (size_t i = 0; i < texts->n; i++) {
+        double entropy;
+        PMET_TRY(entropy_of(texts->text[i], &entropy, err));
+        sum += entropy;
+    }
+    texts->ngram_entropy = sum / (double)texts->n;
+    if (!tfidf || !answer || !answer->reference)
+        return PMET_OK;
+    PMET_TRY(join(texts, &all, err));
+    const enum pmet_status status = pmet_tfidf_cosine(
+        tfidf, all, strlen(all), answer->reference, strlen(answer->reference), &texts->reference_score, err);
+    free(all);
+    texts->has_reference = status == PMET_OK;
+    return status;
 }
 
 enum pmet_status pmet_evaluate_records(const struct pmet_model *model, const struct pmet_tokenizer *tk,
@@ -23,7 +88,12 @@ enum pmet_status pmet_evaluate_records(const struct pmet_model *model, const str
     memset(out, 0, n * sizeof *out);
     const enum pmet_status status = judge(&q, model, record, n, options, out, err);
     pmet_questions_free(&q);
-    return status ? status : pmet_write_texts(model, tk, record, n, options, out, err);
+    PMET_TRY(status);
+    PMET_TRY(pmet_write_texts(model, tk, record, n, options, out, err));
+    for (size_t i = 0; i < n; i++)
+        if (out[i].texts.n > 0)
+            PMET_TRY(judge_texts(&out[i].texts, options->tfidf, answer_of(&record[i], options), err));
+    return PMET_OK;
 }
 
 void pmet_case_free(struct pmet_case *c)

@@ -5,6 +5,8 @@
 
 #include "ref/eval/generate.h"
 #include "ref/eval/probs.h"
+#include "ref/eval/snippets.h"
+#include "ref/eval/tfidf.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,8 +14,13 @@ extern "C" {
 
 /* What a model writes after a record's generation prompts, and what that is worth. */
 struct pmet_texts {
-    size_t n;    /* of the prompts; 0: not asked for, or a record without */
-    char **text; /* [n] prompt included, cleaned up (E40) */
+    size_t n;               /* of the prompts; 0: not asked for, or a record without */
+    char **text;            /* [n] prompt included, cleaned up (E40) */
+    double ngram_entropy;   /* E90, mean over the texts */
+    bool has_reference;     /* there are snippets of the new object */
+    double reference_score; /* E92, E94; NaN where a text has no known term */
+    const char *essence;    /* the snippets about the subject, the caller's; NULL: none */
+    double essence_score;   /* E84 */
 };
 
 struct pmet_case {
@@ -26,6 +33,9 @@ struct pmet_evaluate_options {
     size_t n_generate; /* records with texts: the first of the file */
     size_t top_k;
     uint64_t seed;
+    const struct pmet_tfidf *tfidf;           /* NULL: texts are not held to snippets */
+    const struct pmet_snippet_answer *answer; /* [n_answer] of the record with that number in its file */
+    size_t n_answer;
     size_t max_bytes;          /* of cached keys and values */
     const char *path;          /* of the records, for messages */
     pmet_generate_watch *stop; /* asked now and then; nonzero ends with PMET_INTERRUPTED. May be NULL */
@@ -40,6 +50,8 @@ enum pmet_status pmet_evaluate_records(const struct pmet_model *model, const str
                                        struct pmet_error *err);
 void pmet_case_free(struct pmet_case *c);
 
+/* Whether texts are asked for. */
+bool pmet_wants_texts(const struct pmet_eval_record *record, const struct pmet_evaluate_options *options);
 /* E85: the texts of those of n records that come before options->n_generate in their file, for evaluate_records. */
 enum pmet_status pmet_write_texts(const struct pmet_model *model, const struct pmet_tokenizer *tk,
                                   const struct pmet_eval_record *record, size_t n,

@@ -6,6 +6,11 @@
 
 enum { TEXT_TOKENS = 100 }; /* of a text, prompt included */
 
+bool pmet_wants_texts(const struct pmet_eval_record *record, const struct pmet_evaluate_options *options)
+{
+    return record->fact.record < options->n_generate && record->generation.n > 0;
+}
+
 struct writing {
     const struct pmet_tokenizer *tk;
     const struct pmet_evaluate_options *options;
@@ -61,7 +66,7 @@ static enum pmet_status write_all(struct writing *w, const struct pmet_model *mo
 {
     const struct pmet_generate_options options = {.n_total = TEXT_TOKENS, .top_k = w->options->top_k};
     for (size_t i = 0; i < n; i++)
-        if (record[i].fact.record < w->options->n_generate && record[i].generation.n > 0)
+        if (pmet_wants_texts(&record[i], w->options))
             PMET_TRY(take_prompts(w, &record[i], &out[i].texts, err));
     PMET_TRY(pmet_generate(model, w->row, w->n, &options, w->rng, w->options->stop, w->options->user, err));
     if (w->options->stop && w->options->stop(w->options->user))
@@ -78,7 +83,7 @@ enum pmet_status pmet_write_texts(const struct pmet_model *model, const struct p
     enum pmet_status status;
     size_t n_prompt = 0;
     for (size_t i = 0; i < n; i++)
-        n_prompt += record[i].generation.n;
+        n_prompt += pmet_wants_texts(&record[i], options) ? record[i].generation.n : 0;
     PMET_GO(pmet_calloc(&w.row, n_prompt, sizeof *w.row, "texts", err));
     PMET_GO(pmet_calloc(&w.rng, n_prompt, sizeof *w.rng, "texts", err));
     PMET_GO(pmet_calloc(&w.text, n_prompt, sizeof *w.text, "texts", err));
