@@ -293,7 +293,7 @@ TEST(a_call_that_fails_loses_nothing)
     static const int errors[] = {ENOSPC, EIO, EROFS};
     enter(t, "fail");
     for (size_t e = 0; e < 3; e++)
-        for (size_t k = e;; k += is_long() ? 1 : 17) {
+        for (size_t k = e;; k += is_long() ? 5 : 17) {
             struct fault f;
             fault_begin(&f, k, errors[e]);
             const int status = cli(&f.io, WORK);
