@@ -3,6 +3,8 @@
  * one line, never in a signal or a hang, and an output is whole or absent. PMET_LONG=1: thousands of each. */
 #include <unistd.h>
 #include "ref/edit/stats.h"
+#include "ref/eval/snippets.h"
+#include "ref/eval/tfidf.h"
 #include "ref/model/model.h"
 #include "tests/cli.h"
 #include "tests/fuzz.h"
@@ -98,6 +100,31 @@ static enum pmet_status open_docs(const char *path, struct pmet_error *err)
     return status;
 }
 
+static enum pmet_status open_tfidf(const char *path, struct pmet_error *err)
+{
+    struct pmet_tfidf *tfidf = NULL;
+    char dir[600];
+    (void)path;
+    snprintf(dir, sizeof dir, "%s/reference", bench);
+    PMET_TRY(pmet_tfidf_open(pmet_io_system(), dir, &tfidf, err));
+    pmet_tfidf_close(tfidf);
+    return PMET_OK;
+}
+
+/* The texts of one pair, and the weights of all. */
+static enum pmet_status load_snippets(const char *path, struct pmet_error *err)
+{
+    static const struct pmet_snippet_query query = {"P36", "Q11633092", "France"};
+    struct pmet_snippets snippets;
+    struct pmet_tfidf *tfidf = NULL;
+    struct pmet_error ignored = {PMET_OK, ""};
+    if (pmet_tfidf_build(pmet_io_system(), path, &tfidf, &ignored) == PMET_OK)
+        pmet_tfidf_close(tfidf);
+    PMET_TRY(pmet_snippets_load(pmet_io_system(), path, &query, 1, &snippets, err));
+    pmet_snippets_free(&snippets);
+    return PMET_OK;
+}
+
 /* A whole command: its last line is the error, whatever it warned of before. */
 static enum pmet_status run_line(const char *path, struct pmet_error *err)
 {
@@ -153,6 +180,9 @@ static const struct kind readers[] = {
      3000},
     {"statistics", "gptj-A", "s/transformer.h.0.mlp.fc_out.safetensors", NULL, load_stats, NULL, 100, 3000},
     {"a text", "gptj-A", "text.jsonl", NULL, open_docs, NULL, 200, 5000},
+    {"term weights", "gptj-C", "reference/idf.npy", NULL, open_tfidf, NULL, 100, 3000},
+    {"a vocabulary", "gptj-C", "reference/tfidf_vocab.json", NULL, open_tfidf, NULL, 100, 3000},
+    {"snippets", "gptj-C", "reference/attribute_snippets.json", NULL, load_snippets, NULL, 100, 3000},
 };
 static const struct kind whole[] = {
     {"facts", "gptj-A", "facts.json", NULL, run_line, EDIT, 40, 300},
@@ -180,6 +210,9 @@ static void damage_all(struct test *t, const struct kind *kinds, size_t n_kind, 
         snprintf(name, sizeof name, "%s%zu", prefix, i);
         bench = cli_bench(t, name, k->model);
         line = k->line;
+        cli_shell("mkdir %s/reference && for f in idf.npy tfidf_vocab.json attribute_snippets.json; do "
+                  "cp golden/%s/$f %s/reference || exit 1; done",
+                  bench, k->model, bench);
         if (k->remove)
             cli_shell("rm %s/%s", bench, k->remove);
         snprintf(path, sizeof path, "%s/%s", bench, k->file);

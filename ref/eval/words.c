@@ -154,9 +154,8 @@ static void inner_colons(const struct pmet_points *in, struct pmet_points *out)
 
 static void last_colon(const struct pmet_points *in, struct pmet_points *out)
 {
-    const size_t last = in->n > 1 && in->c[in->n - 1] == '\n' ? in->n - 2 : in->n - 1;
     for (size_t i = 0; i < in->n; i++)
-        if (i == last && is_one_of(in->c[i], ":,"))
+        if (i + 1 == in->n && is_one_of(in->c[i], ":,"))
             pad(out, in->c + i, 1);
         else
             pmet_points_put(out, in->c[i]);
