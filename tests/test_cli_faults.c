@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 #include "ref/real.h"
+#include "tests/blow.h"
 #include "tests/cli.h"
 #include "tests/fault.h"
 
@@ -159,40 +160,8 @@ TEST(a_call_that_fails_fails_the_command_in_one_line)
 
 /* ---- signals ---- */
 
-static struct pmet_io raising;
-static size_t n_before_signal;
-static int signal_to_raise;
-
-static void tick(void)
-{
-    if (n_before_signal-- == 0)
-        raise(signal_to_raise);
-}
-
-static int raising_open(void *user, const char *path, int flags, unsigned mode)
-{
-    tick();
-    return pmet_io_system()->open(user, path, flags, mode);
-}
-
-static ssize_t raising_write(void *user, int fd, const void *buf, size_t n)
-{
-    tick();
-    return pmet_io_system()->write(user, fd, buf, n);
-}
-
-static int raising_fsync(void *user, int fd)
-{
-    tick();
-    return pmet_io_system()->fsync(user, fd);
-}
-
 TEST(a_signal_stops_the_command_and_nothing_is_left)
 {
-    raising = *pmet_io_system();
-    raising.open = raising_open;
-    raising.write = raising_write;
-    raising.fsync = raising_fsync;
     for (size_t i = 0; i < N_COMMAND; i++) {
         const struct command *c = &commands[i];
         char name[32], line[80];
@@ -203,19 +172,16 @@ TEST(a_signal_stops_the_command_and_nothing_is_left)
         prepare(t, c, name);
         const size_t before = test_count_files(".");
         for (size_t k = 0; k < 400; k += is_long() ? 2 : 7) {
-            signal_to_raise = k % 2 ? SIGINT : SIGTERM;
-            n_before_signal = k;
-            const int status = cli(&raising, "%s", c->line);
-            const bool raised = n_before_signal > k;
-            if (!raised) {
+            const int sig = k % 2 ? SIGINT : SIGTERM, status = cli(blow_at(sig, k), "%s", c->line);
+            if (!blow_raised()) {
                 CHECK(status == 0);
                 break;
             }
-            check_after(t, c, status, 128 + signal_to_raise, before, "signal", k);
+            check_after(t, c, status, 128 + sig, before, "signal", k);
             if (status == 0)
                 continue;
             n_stopped++;
-            snprintf(line, sizeof line, "stopped by signal %d; nothing was left behind\n", signal_to_raise);
+            snprintf(line, sizeof line, "stopped by signal %d; nothing was left behind\n", sig);
             CHECK(strstr(cli_err(), line));
         }
         CHECK(n_stopped > 3);

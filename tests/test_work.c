@@ -6,9 +6,8 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
-#include "cli/cli.h"
+#include "tests/blow.h"
 #include "tests/cli.h"
 #include "tests/fault.h"
 
@@ -190,78 +189,11 @@ TEST(a_damaged_journal_gives_no_wrong_target)
 
 /* ---- kills, failures and signals ---- */
 
-static size_t n_before;
-static int blow;
-static struct pmet_io blowing;
-
-static void tick(void)
-{
-    if (n_before-- == 0)
-        raise(blow);
-}
-
-static int blowing_open(void *user, const char *path, int flags, unsigned mode)
-{
-    tick();
-    return pmet_io_system()->open(user, path, flags, mode);
-}
-
-static ssize_t blowing_write(void *user, int fd, const void *buf, size_t n)
-{
-    tick(); /* also half way through */
-    return pmet_io_system()->write(user, fd, buf, n > 1 ? n / 2 : n);
-}
-
-static int blowing_fsync(void *user, int fd)
-{
-    tick();
-    return pmet_io_system()->fsync(user, fd);
-}
-
-static int blowing_rename(void *user, const char *from, const char *to)
-{
-    tick();
-    return pmet_io_system()->rename(user, from, to);
-}
-
-static void set_blow(int sig, size_t k)
-{
-    blow = sig;
-    n_before = k;
-    blowing = *pmet_io_system();
-    blowing.open = blowing_open;
-    blowing.write = blowing_write;
-    blowing.fsync = blowing_fsync;
-    blowing.rename = blowing_rename;
-}
-
-/* kill -9 of a command at call k; false if there was none. */
-static bool killed_at(struct test *t, const char *line, size_t k)
-{
-    char copy[512], name[] = "pmet", *word[40] = {name};
-    int n = 1, status = 0;
-    snprintf(copy, sizeof copy, "%s", line);
-    for (char *save, *w = strtok_r(copy, " ", &save); w && n < 39; w = strtok_r(NULL, " ", &save))
-        word[n++] = w;
-    fflush(stdout);
-    const pid_t child = fork();
-    if (child == 0) {
-        const int null = open("/dev/null", O_WRONLY);
-        dup2(null, 1);
-        dup2(null, 2);
-        set_blow(SIGKILL, k);
-        _exit(pmet_cli(n, word, &blowing));
-    }
-    waitpid(child, &status, 0);
-    CHECK(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0);
-    return WIFSIGNALED(status);
-}
-
 TEST(killed_at_any_call_it_goes_on)
 {
     size_t n_killed = 0, step = is_long() ? 1 : 7;
     enter(t, "kill");
-    for (size_t k = 0; killed_at(t, WORK, k); k += step) {
+    for (size_t k = 0; blow_kills(t, WORK, k); k += step) {
         n_killed++;
         cli_shell("rm -rf out");
         goes_on(t, "kill at call", k);
@@ -278,7 +210,7 @@ TEST(killed_again_and_again_it_arrives)
     enter(t, "again");
     size_t n_done = 0, k = 12;
     while (access("out", F_OK) != 0 &&
-           killed_at(t, WORK, k)) { /* a kill may come after the folder is there */
+           blow_kills(t, WORK, k)) { /* a kill may come after the folder is there */
         const size_t now = access("w/facts.journal", F_OK) == 0 ? n_records() : 0;
         CHECK(now >= n_done && now <= 4);
         n_done = now;
@@ -316,8 +248,7 @@ TEST(a_signal_says_how_to_go_on)
     for (size_t i = 0; i < 2; i++) {
         char want[160];
         for (size_t k = 0;; k++) { /* to the first call after a fact is in the journal */
-            set_blow(signals[i], k);
-            const int status = cli(&blowing, WORK);
+            const int status = cli(blow_at(signals[i], k), WORK);
             CHECK(status == 128 + signals[i]);
             if (strstr(cli_err(), "w keeps 2 of 3 facts") || k > 400)
                 break;
@@ -364,7 +295,7 @@ TEST(statistics_that_are_killed_go_on)
 {
     size_t n_killed = 0, n_kept = 0;
     enter_stats(t, "stats");
-    for (size_t k = 0; killed_at(t, STATS " --work w", k); k += is_long() ? 1 : 11) {
+    for (size_t k = 0; blow_kills(t, STATS " --work w", k); k += is_long() ? 1 : 11) {
         n_killed++;
         n_kept += access("w/stats.json", F_OK) == 0;
         cli_shell("rm -rf out");
@@ -380,7 +311,7 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
 {
     enter_stats(t, "statsother");
     size_t k = 0;
-    while (access("w/stats.json", F_OK) != 0 && killed_at(t, STATS " --work w", k))
+    while (access("w/stats.json", F_OK) != 0 && blow_kills(t, STATS " --work w", k))
         k += 5;
     CHECK(access("w/stats.json", F_OK) == 0);
     CHECK(
