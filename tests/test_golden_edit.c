@@ -455,7 +455,8 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
         const struct pmet_edit_options eo = {.hparams = &h,
                                              .contexts = &g.contexts,
                                              .solver = (enum pmet_solver)solver,
-                                             .max_bytes = (size_t)1 << 30};
+                                             .max_bytes = (size_t)1 << 30,
+                                             .solve_bytes = (size_t)1 << 30};
         const struct pmet_edit_watch watch = {.user = &c, .layer = see_layer};
         if (CHECK_OK(pmet_edit_spread(g.model, rows, n, (const real *const *)Z, &eo, cov_of, &c, &watch,
                                       &edit, &err),

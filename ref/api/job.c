@@ -28,6 +28,7 @@ enum pmet_status pmet_job_run(struct pmet_job *j, const struct pmet_edit_watch *
                                               .strict = j->request.strict,
                                               .skip_failed = j->request.skip_failed,
                                               .max_bytes = j->request.max_bytes,
+                                              .solve_bytes = j->solve_bytes,
                                               .factor = pmet_job_factor};
     struct pmet_edit_watch kept;
     PMET_TRY(pmet_outdir_begin(j->s->io, j->request.out, j->request.force, &j->dir, err));

@@ -40,6 +40,7 @@ struct pmet_job {
     struct pmet_session *s;
     struct pmet_edit_request request; /* stats may be NULL until the run, out until the write */
     struct pmet_watch watch;          /* its progress is the runner's to call */
+    size_t solve_bytes;               /* max_bytes as asked for, or half of what the machine has */
     /* inputs, after open */
     struct pmet_record record; /* of the model's folder */
     char contexts_sha256[65];

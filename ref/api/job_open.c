@@ -203,6 +203,7 @@ enum pmet_status pmet_job_open(struct pmet_job *j, struct pmet_error *err)
     const double started = pmet_seconds();
     const struct pmet_edit_request *r = &j->request;
     const struct pmet_facts_options options = {r->limit, r->conflicts, r->zsre_alt};
+    j->solve_bytes = j->request.max_bytes ? j->request.max_bytes : pmet_memory_total() / 2;
     if (j->request.max_bytes == 0)
         j->request.max_bytes = pmet_memory_free() / 4 * 3;
     PMET_TRY(check_paths(j, err));

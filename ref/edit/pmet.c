@@ -127,9 +127,9 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
     transpose(keys, K, n, e->d_in);
     PMET_GO(r->cov(r->cov_user, e->name, e->d_in, &cov, err));
     if (r->options->factor &&
-        pmet_solver_takes_factor(r->options->solver, r->options->ridge, r->options->max_bytes, e->d_in, n))
+        pmet_solver_takes_factor(r->options->solver, r->options->ridge, r->options->solve_bytes, e->d_in, n))
         PMET_GO(r->options->factor(r->cov_user, e->name, e->d_in, &factor, err));
-    PMET_GO(pmet_solve_update(op, r->options->solver, r->options->max_bytes, cov, factor,
+    PMET_GO(pmet_solve_update(op, r->options->solver, r->options->solve_bytes, cov, factor,
                               h->mom2_update_weight, r->options->ridge, keys, R, e->d_in, d, n, upd,
                               &e->solve, err));
     PMET_GO(original(r, e->name, e, err));

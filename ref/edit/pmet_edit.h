@@ -66,9 +66,11 @@ struct pmet_edit_options {
     const struct pmet_contexts *contexts;
     enum pmet_solver solver;
     double ridge;
-    bool strict;             /* refuse odd facts */
-    bool skip_failed;        /* leave out facts whose optimisation meets NaN rather than fail */
-    size_t max_bytes;        /* memory to spend on what may also be computed again */
+    bool strict;        /* refuse odd facts */
+    bool skip_failed;   /* leave out facts whose optimisation meets NaN rather than fail */
+    size_t max_bytes;   /* memory to spend on what may also be computed again */
+    size_t solve_bytes; /* what `auto` compares a second matrix with; never what happens to be free, since the
+                                solver shows in the last bits */
     pmet_cov_source *factor; /* C's Cholesky factor, or NULL in *out where there is none; NULL: nowhere */
 };
 
