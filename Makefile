@@ -7,6 +7,10 @@ REAL    ?= float
 SAN     ?=
 BLAS    ?= $(shell pkg-config --exists openblas 2>/dev/null && echo openblas || echo none)
 CFLAGS  ?= -O3 -march=native
+CXX     ?= g++
+NVCC    ?= nvcc
+CUDA    ?= $(if $(shell command -v $(NVCC) 2>/dev/null),1,0)
+CUDA_ARCH ?= 80 90
 INSTALL ?= install
 
 COMMA    := ,
@@ -17,7 +21,7 @@ B        := build/$(REAL)$(if $(SAN),-san)$(if $(filter none,$(BLAS)),-plain)
 PACKAGES := jansson libutf8proc $(filter openblas,$(BLAS))
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. $(WARNINGS) -ffp-contract=off -fopenmp -g -MMD -MP \
               -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
-              $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) \
+              $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) $(if $(filter 1,$(CUDA)),-DPMET_CUDA) \
               $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) \
               $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
 ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
@@ -30,24 +34,70 @@ BENCHES  := $(patsubst %.c,$(B)/%,$(sort $(wildcard bench/bench_*.c)))
 TESTS    := $(TEST_SRC:%.c=$(B)/%)
 obj       = $(patsubst %.c,$(B)/%.o,$(1))
 
+# kernels/ twice: by nvcc into the library that the program opens at run time, and by the C++ compiler over
+# tests/cuda_on_cpu/ for the tests.
+KERNELS  := $(sort $(wildcard kernels/*.cu))
+CUDA_LIB := $(if $(filter 1,$(CUDA)),$(if $(SAN),,$(B)/libpmet_cuda.so))
+NEWEST   := $(lastword $(CUDA_ARCH))
+NVFLAGS  := -std=c++17 -O3 --fmad=false -Iinclude -I. -MMD -MP --Werror all-warnings \
+            -Xcompiler -fPIC,-fvisibility=hidden,-Wall,-Wextra $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
+            $(foreach a,$(CUDA_ARCH),-gencode arch=compute_$(a),code=sm_$(a)) \
+            -gencode arch=compute_$(NEWEST),code=compute_$(NEWEST)
+ON_CPU   := $(KERNELS:%.cu=$(B)/cuda_on_cpu/%.o) $(patsubst %,$(B)/%.o,$(basename $(wildcard tests/cuda_on_cpu/*.cpp))) \
+            $(patsubst %.cu,$(B)/cuda_on_cpu/%.o,$(wildcard tests/cuda_on_cpu/*.cu))
+CXX_FLAGS := -std=c++17 -D_GNU_SOURCE -Itests/cuda_on_cpu -Iinclude -I. -Wall -Wextra -Wshadow -Werror -ffp-contract=off \
+             -fno-exceptions -fno-rtti -fno-threadsafe-statics -U_FORTIFY_SOURCE -g -MMD -MP \
+             -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
+             $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) $(CFLAGS)
+
 .DEFAULT_GOAL := all
 .PHONY: all
-all: $(B)/pmet ## the pmet command, in build/float/
+all: $(B)/pmet $(CUDA_LIB) ## the pmet command, in build/float/, and with nvcc its CUDA library
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
 
+$(B)/kernels/%.o: kernels/%.cu
+	@mkdir -p $(@D)
+	@echo "  nvcc $<"
+	@$(NVCC) $(NVFLAGS) -c $< -o $@
+
+$(B)/cuda_on_cpu/%.o: %.cu
+	@mkdir -p $(@D)
+	@echo "  c++ $<"
+	@$(CXX) $(CXX_FLAGS) -DPMET_CUDA_ROWS=32 -Dpmet_ops_cuda=pmet_ops_cuda_on_cpu -x c++ -c $< -o $@
+
+$(B)/tests/cuda_on_cpu/%.o: tests/cuda_on_cpu/%.cpp
+	@mkdir -p $(@D)
+	@echo "  c++ $<"
+	@$(CXX) $(CXX_FLAGS) -c $< -o $@
+
+$(B)/kernels/status.o: tensors/status.c
+	@mkdir -p $(@D)
+	@$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
+
+# What is compiled with CUDA=1 and without is one file.
+$(B)/ref/ops/device.o: $(B)/cuda-$(CUDA)
+$(B)/cuda-%:
+	@mkdir -p $(@D)
+	@rm -f $(B)/cuda-0 $(B)/cuda-1
+	@touch $@
+
+$(B)/libpmet_cuda.so: $(KERNELS:%.cu=$(B)/%.o) $(B)/kernels/status.o
+	@$(NVCC) -shared -Wno-deprecated-gpu-targets $^ -o $@ -lcublas
+
 $(B)/libpmet.a: $(call obj,$(LIB_SRC))
 	@rm -f $@
 	@ar rcs $@ $^
 
+# The CUDA library is looked for beside the command, or in ../lib.
 $(B)/pmet: $(B)/cli/main.o $(call obj,$(CLI_SRC)) $(B)/libpmet.a
-	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN:$$ORIGIN/../lib' $^ -o $@ $(ALL_LDLIBS)
 
-$(B)/tests/test_%: $(B)/tests/test_%.o $(call obj,$(HELP_SRC)) $(call obj,$(CLI_SRC)) $(B)/libpmet.a
-	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+$(B)/tests/test_%: $(B)/tests/test_%.o $(call obj,$(HELP_SRC)) $(call obj,$(CLI_SRC)) $(B)/libpmet.a $(ON_CPU)
+	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $^ -o $@ $(ALL_LDLIBS)
 
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o $(B)/libpmet.a
 	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
@@ -58,7 +108,13 @@ tests: $(B)/pmet $(TESTS)
 PYTHON   ?= python3
 LONG     := build/float/tests/test_kill build/float/tests/test_work
 SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
-ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(SCRIPTS)
+# On the layer all operators, and of the goldens what takes a second there; edits are in test-long. In double only what
+# has an element type: the solve is in double anyway.
+on_layer  = $(addprefix build/$(1)/tests/,$(addsuffix @cuda-on-cpu,$(2)) test_golden_forward@cuda-on-cpu:every_tensor)
+ON_LAYER := $(call on_layer,float,$(notdir $(basename $(sort $(wildcard tests/test_ops_*.c))))) \
+            $(call on_layer,double,test_ops_attention test_ops_matmul test_ops_norm)
+LONG_LAYER := $(foreach c,optimisation_pmet_alt edit_from,build/float/tests/test_golden_edit@cuda-on-cpu:$(c))
+ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(ON_LAYER) $(SCRIPTS)
 
 .PHONY: deps
 deps: ## installs what is missing, with apt where it can
@@ -82,9 +138,9 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 
 .PHONY: test-long
 test-long: sanitize ## the sanitizer build of every test; then a kill at every call
-	@$(MAKE) --no-print-directory REAL=float $(LONG)
+	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit
 	@cp build/test.log build/sanitize.log
-	@PMET_LONG=1 tests/run.sh $(LONG) > build/long.out; status=$$?; cat build/long.out; \
+	@PMET_LONG=1 tests/run.sh $(LONG) $(LONG_LAYER) > build/long.out; status=$$?; cat build/long.out; \
 	    cat build/sanitize.log build/test.log | awk '{ p += $$1; f += $$3; s += $$5 } \
 	    END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'; exit $$status
 
@@ -140,6 +196,7 @@ install: all ## the command, the library, its header and pmet.pc: PREFIX=/usr/lo
 	$(INSTALL) $(B)/pmet $(DESTDIR)$(PREFIX)/bin/pmet
 	$(INSTALL) -m 644 include/pmet.h $(DESTDIR)$(PREFIX)/include/pmet.h
 	$(INSTALL) -m 644 $(B)/libpmet.a $(DESTDIR)$(PREFIX)/lib/libpmet.a
+	$(if $(CUDA_LIB),$(INSTALL) -m 755 $(CUDA_LIB) $(DESTDIR)$(PREFIX)/lib/libpmet_cuda.so)
 	printf 'prefix=%s\nName: pmet\nDescription: precise model editing in a transformer\nVersion: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lpmet -lm -fopenmp\nRequires: %s\n' \
 	    "$(PREFIX)" "$(VERSION)" "$(PACKAGES)" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/pmet.pc
 

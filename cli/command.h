@@ -12,7 +12,6 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_WRONG_USAGE = 2, EXIT_DIFFERENT = 3 };
 
 enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
-enum device { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA };
 
 /* One command line in progress: its command, the options all commands have, the table of system calls. */
 struct cli {
@@ -20,7 +19,8 @@ struct cli {
     const struct pmet_io *io; /* writes through it fail once a signal has come */
     size_t threads;
     size_t seed;
-    int device, color;
+    int device; /* enum pmet_device */
+    int color;
     bool quiet, verbose;
     char kept[512]; /* of an unfinished command, by which it can go on: "w keeps 3 of 10 facts: ..." */
 };

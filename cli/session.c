@@ -4,9 +4,7 @@
 enum pmet_status session_open(const struct cli *c, const char *dir, struct pmet_session **s,
                               struct pmet_error *err)
 {
-    if (c->device == DEVICE_CUDA)
-        return pmet_fail(err, PMET_UNSUPPORTED, "--device cuda: this build has no CUDA");
-    PMET_TRY(pmet_session_open_io(c->io, dir, c->threads, s, err));
+    PMET_TRY(pmet_session_open_io(c->io, dir, (enum pmet_device)c->device, c->threads, s, err));
     const struct pmet_shape shape = pmet_session_shape(*s);
     say_detail(c, "%s: %s, %zu layers of width %zu, on %s", dir, shape.family, shape.n_layer, shape.d_model,
                (*s)->op->name);

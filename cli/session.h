@@ -6,7 +6,8 @@
 #include "cli/command.h"
 #include "ref/api/session.h"
 
-/* The model in dir, on the threads and the device of the command line; --device cuda is refused: this build has none. */
+/* The model in dir, on the threads and the device of the command line; --device cuda without
+ * one is refused, and the message says what is missing. */
 enum pmet_status session_open(const struct cli *c, const char *dir, struct pmet_session **s,
                               struct pmet_error *err);
 

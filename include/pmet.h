@@ -36,6 +36,9 @@ struct pmet_error {
 /* Element types of tensors in files. */
 enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
 
+/* Where a session computes. Auto: a GPU where the build and the machine have one, else the CPU. */
+enum pmet_device { PMET_DEVICE_AUTO, PMET_DEVICE_CPU, PMET_DEVICE_CUDA };
+
 /* ---- a model ---- */
 
 /* A checkpoint folder in use: weights mapped read-only, tokenizer, operators. One thread at a time may use it; the
@@ -43,9 +46,9 @@ enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, P
 struct pmet_session;
 
 /* dir: config.json, *.safetensors or pytorch_model*.bin (one file, or shards and their index), the tokenizer's files.
- * n_threads 0: as many as the machine has.                                                          SPEC §2, §3, §9.2 */
-enum pmet_status pmet_session_open(const char *dir, size_t n_threads, struct pmet_session **out,
-                                   struct pmet_error *err);
+ * device: CUDA is refused where there is none. n_threads 0: as many as the machine has.              SPEC §2, §3, §9.2 */
+enum pmet_status pmet_session_open(const char *dir, enum pmet_device device, size_t n_threads,
+                                   struct pmet_session **out, struct pmet_error *err);
 void pmet_session_close(struct pmet_session *s); /* accepts NULL */
 
 struct pmet_shape {

@@ -6,6 +6,7 @@ for p in jansson:libjansson-dev libutf8proc:libutf8proc-dev openblas:libopenblas
     pkg-config --exists "${p%%:*}" 2> /dev/null || missing="$missing ${p##*:}"
 done
 command -v cc > /dev/null || missing="$missing gcc"
+command -v "${CXX:-g++}" > /dev/null || missing="$missing g++"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2> /dev/null; then sudo=sudo; else
     echo "missing packages; run: sudo apt-get install$missing"

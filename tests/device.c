@@ -16,11 +16,21 @@ struct lab_buffer {
     bool dev, input, plain; /* plain: scratch of the test, no guards */
 };
 
+enum pmet_status test_table(size_t n_thread, struct pmet_ops **out, struct pmet_error *err)
+{
+    const char *device = getenv("PMET_TEST_DEVICE");
+    if (!device || strcmp(device, "cpu") == 0)
+        return pmet_ops_cpu(n_thread, out, err);
+    if (strcmp(device, "cuda-on-cpu") == 0)
+        return pmet_ops_cuda_on_cpu(sizeof **out, sizeof(real), out, err);
+    return pmet_ops_open(PMET_DEVICE_CUDA, n_thread, out, err);
+}
+
 struct pmet_ops *test_ops(struct test *t)
 {
     struct pmet_ops *op = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_ops_cpu(3, &op, &err), &err);
+    CHECK_OK(test_table(3, &op, &err), &err);
     return op;
 }
 

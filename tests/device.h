@@ -16,7 +16,14 @@
 /* What rounding a result to `real` once may cost, in rounding units of double. */
 #define ONE_ROUNDING (REAL_EPS / DBL_EPSILON)
 
-/* The one place that says which table the operator tests hold to the equations. NULL after a failed check. */
+/* The one place that says which table the tests run on: PMET_TEST_DEVICE=cpu (the default), cuda-on-cpu (kernels/ over
+ * tests/cuda_on_cpu/) or cuda. */
+enum pmet_status test_table(size_t n_thread, struct pmet_ops **out, struct pmet_error *err);
+/* kernels/'s own entry, as compiled for the tests. */
+enum pmet_status pmet_ops_cuda_on_cpu(size_t n_table, size_t n_real, struct pmet_ops **out,
+                                      struct pmet_error *err);
+
+/* The table that the operator tests hold to the equations. NULL after a failed check. */
 struct pmet_ops *test_ops(struct test *t);
 
 /* Sizes that every operator is tried at: none, one, odd, about a power of two. */

@@ -23,7 +23,7 @@ static int answer(const char *label, const char *dir, const char *prompt, struct
     int32_t *ids = NULL, row[64];
     char *text = NULL;
     size_t n = 0, n_bytes = 0;
-    const int ok = pmet_session_open(dir, 0, &s, err) == PMET_OK &&
+    const int ok = pmet_session_open(dir, PMET_DEVICE_AUTO, 0, &s, err) == PMET_OK &&
                    pmet_encode(s, prompt, strlen(prompt), &ids, &n, err) == PMET_OK && n > 0 && n <= 56 &&
                    memcpy(row, ids, n * sizeof *row) &&
                    pmet_continue(s, row, n, n + 6, 1, 0, err) == PMET_OK &&
@@ -48,7 +48,7 @@ static int edit(char **arg, struct pmet_error *err)
         .texts = texts, .n_text = 1, .out = stats, .hparams = arg[4], .seed = 1};
     const struct pmet_edit_request request = {
         .facts = arg[3], .stats = stats, .out = arg[7], .hparams = arg[4], .contexts = arg[5]};
-    const int ok = pmet_session_open(arg[1], 0, &s, err) == PMET_OK &&
+    const int ok = pmet_session_open(arg[1], PMET_DEVICE_AUTO, 0, &s, err) == PMET_OK &&
                    pmet_make_stats(s, &collect, &watch, err) == PMET_OK &&
                    pmet_edit_folder(s, &request, &watch, &summary, err) == PMET_OK;
     if (ok)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/golden.h"
+#include "tests/device.h"
 
 const char *const golden_names[N_GOLDEN] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
 
@@ -10,7 +11,7 @@ bool golden_open(struct test *t, struct golden *g, size_t i)
     const struct pmet_io *io = pmet_io_system();
     *g = (struct golden){.name = golden_names[i]};
     snprintf(path, sizeof path, "golden/%s/model", g->name);
-    if (!CHECK_OK(pmet_ops_cpu(2, &g->op, &err), &err) ||
+    if (!CHECK_OK(test_table(2, &g->op, &err), &err) ||
         !CHECK_OK(pmet_checkpoint_open(io, path, &g->ck, &err), &err) ||
         !CHECK_OK(pmet_model_open(g->ck, g->op, &g->model, &err), &err) ||
         !CHECK_OK(pmet_tokenizer_open(io, path, &g->tk, &err), &err))

@@ -453,11 +453,6 @@ static const struct refusal refusals[] = {
      "edit -q --model m --facts facts.json --hparams hparams.json --contexts contexts.json --stats s --out "
      "out --trace facts.json",
      "facts.json: is what --facts reads; expected another path"},
-    {"a GPU that is not there",
-     NULL,
-     {{NOTHING, NULL, NULL, NULL, 0}},
-     "generate --model m --prompt x --device cuda",
-     "--device cuda: this build has no CUDA"},
     {"an empty prompt to continue",
      NULL,
      {{NOTHING, NULL, NULL, NULL, 0}},

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs test programs, prints what each said and how long it took, and closes with the tables of the goldens and the sum.
+# Runs test programs, PROGRAM, PROGRAM@DEVICE (tests/device.h) or PROGRAM@DEVICE:CLAIM, prints what each said and how long it took, and closes with the tables of the goldens and the sum.
 # Exit 1 if any failed.
 set -u
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}" # threads that spin take the cores from one another
@@ -11,7 +11,11 @@ bad=0
 for t in "$@"; do
     start=$(date +%s)
     echo "== $t"
-    "$t" > build/one.log 2>&1 || bad=1
+    case $t in
+    *@*:*) device=${t#*@} && PMET_TEST_DEVICE=${device%:*} "${t%@*}" "${t##*:}" > build/one.log 2>&1 || bad=1 ;;
+    *@*) PMET_TEST_DEVICE=${t#*@} "${t%@*}" > build/one.log 2>&1 || bad=1 ;;
+    *) "$t" > build/one.log 2>&1 || bad=1 ;;
+    esac
     awk -v program="$t" -v tables="$tables" '
         /^tensor group/ { inside = 1; printf "\n%s\n", program >> tables }
         /^(ok|FAIL|skip) |^[0-9]+ passed/ { inside = 0 }

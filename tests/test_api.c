@@ -13,7 +13,7 @@ static struct pmet_session *open_model(struct test *t)
 {
     struct pmet_session *s = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_session_open(model, 2, &s, &err), &err);
+    CHECK_OK(pmet_session_open(model, PMET_DEVICE_CPU, 2, &s, &err), &err);
     return s;
 }
 

@@ -3,14 +3,14 @@
 
 #include <stdlib.h>
 
-enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, size_t n_threads,
-                                      struct pmet_session **out, struct pmet_error *err)
+enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, enum pmet_device device,
+                                      size_t n_threads, struct pmet_session **out, struct pmet_error *err)
 {
     struct pmet_session *s;
     enum pmet_status status;
     PMET_TRY(pmet_calloc(&s, 1, sizeof *s, "a session", err));
     s->io = io;
-    PMET_GO(pmet_ops_cpu(n_threads, &s->op, err));
+    PMET_GO(pmet_ops_open(device, n_threads, &s->op, err));
     PMET_GO(pmet_checkpoint_open(io, dir, &s->ck, err));
     PMET_GO(pmet_model_open(s->ck, s->op, &s->model, err));
     PMET_GO(pmet_tokenizer_open(io, dir, &s->tk, err));
@@ -22,10 +22,10 @@ done:
     return status;
 }
 
-enum pmet_status pmet_session_open(const char *dir, size_t n_threads, struct pmet_session **out,
-                                   struct pmet_error *err)
+enum pmet_status pmet_session_open(const char *dir, enum pmet_device device, size_t n_threads,
+                                   struct pmet_session **out, struct pmet_error *err)
 {
-    return pmet_session_open_io(pmet_io_system(), dir, n_threads, out, err);
+    return pmet_session_open_io(pmet_io_system(), dir, device, n_threads, out, err);
 }
 
 void pmet_session_close(struct pmet_session *s)

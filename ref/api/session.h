@@ -22,8 +22,8 @@ struct pmet_session {
 };
 
 /* pmet_session_open with a table of system calls, which must outlive the session. */
-enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, size_t n_threads,
-                                      struct pmet_session **out, struct pmet_error *err);
+enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, enum pmet_device device,
+                                      size_t n_threads, struct pmet_session **out, struct pmet_error *err);
 
 /* The file's hyper-parameters, or the built-in ones if path is NULL. Where there are none for the model,
  * *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. */

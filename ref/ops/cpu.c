@@ -25,12 +25,26 @@ enum pmet_status pmet_cpu_scratch(struct pmet_cpu *cpu, size_t n_each, size_t n_
     return PMET_OK;
 }
 
+static void close_table(struct pmet_ops *op)
+{
+    struct pmet_cpu *cpu = op->state;
+    for (size_t i = 0; cpu && cpu->scratch && i <= cpu->n_thread; i++)
+        free(cpu->scratch[i]);
+    if (cpu) {
+        free(cpu->scratch);
+        free(cpu->cap);
+    }
+    free(cpu);
+    free(op);
+}
+
 enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err)
 {
     struct pmet_ops *op = NULL;
     struct pmet_cpu *cpu = NULL;
     enum pmet_status status;
-    PMET_GO(pmet_calloc(&op, 1, sizeof *op, "the operator table", err));
+    PMET_TRY(pmet_calloc(&op, 1, sizeof *op, "the operator table", err));
+    op->close = close_table;
     PMET_GO(pmet_calloc(&cpu, 1, sizeof *cpu, "the operator table", err));
     op->state = cpu;
     cpu->n_thread = n_threads ? n_threads : (size_t)omp_get_num_procs();
@@ -61,21 +75,6 @@ enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pm
     *out = op;
     return PMET_OK;
 done:
-    pmet_ops_free(op);
+    close_table(op);
     return status;
-}
-
-void pmet_ops_free(struct pmet_ops *op)
-{
-    if (!op)
-        return;
-    struct pmet_cpu *cpu = op->state;
-    for (size_t i = 0; cpu && cpu->scratch && i <= cpu->n_thread; i++)
-        free(cpu->scratch[i]);
-    if (cpu) {
-        free(cpu->scratch);
-        free(cpu->cap);
-    }
-    free(cpu);
-    free(op);
 }

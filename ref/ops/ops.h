@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The operator table: everything the models and the method compute, they compute through it. ref/ops/ fills
- * it in plain C, and that is the definition; kernels/ will fill the same table for a GPU. The method never
+ * it in plain C, and that is the definition; kernels/ fills the same table for a GPU. The method never
  * asks which one it runs on.
  *
  * Pointers marked (dev) come from alloc or weight_map and are only touched by entries of the table; all
@@ -58,6 +58,7 @@ enum pmet_act {
 struct pmet_ops {
     const char *name; /* "cpu (OpenBLAS, 2 threads)" */
     void *state;
+    void (*close)(struct pmet_ops *op); /* frees the table: pmet_ops_free */
 
     /* ---- memory ---- */
     enum pmet_status (*alloc)(
@@ -203,6 +204,9 @@ struct pmet_ops {
 
 /* The plain-C table, on n_threads threads (0: all the machine has). */
 enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err);
+/* The table of a device: CUDA, or the message says what is missing; auto: CUDA where there is one, else plain C. */
+enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
+                               struct pmet_error *err);
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
 
 #ifdef __cplusplus

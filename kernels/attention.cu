@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ * Causal attention over packed rows with a cached past.      SPEC §3.3
+ * E14 in one pass over the keys: with m the largest score so far, z = sum exp(score - m) and o = sum exp(score - m) v
+ * shrink by exp(m - m') when a larger m' is met. */
+#include "kernels/attention.cuh"
+
+#include <stdlib.h>
+
+struct attention_args {
+    struct pmet_heads q, k, v;
+    const real *past_k, *past_v;
+    struct batch_view batch;
+    size_t n_head, d;
+};
+
+/* out, and the largest score and z of each query and head in top_sum [n_tok, n_head, 2], unless NULL. */
+static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_sum, struct attention_args a)
+{
+    PMET_DYNAMIC_SHARED(double, memory);
+    const size_t e = blockIdx.y, d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const struct row_view r = row_of(a.batch);
+    const struct vectors k = vectors_of(a.k, a.past_k, e, a.n_head, d),
+                         v = vectors_of(a.v, a.past_v, e, a.n_head, d);
+    PMET_SHARED_PTR(double) weights = memory + warp * TILE;
+    PMET_SHARED_PTR(double) o = memory + WARPS * TILE + warp * d;
+    PMET_SHARED_PTR(real) own = PMET_SHARED_CAST(real, memory + WARPS * (TILE + d));
+    PMET_SHARED_PTR(real) q = own + warp * d;
+    PMET_SHARED_PTR(real) tile = own + WARPS * d;
+    const size_t t = r.from + warp, last = pmet_min(r.from + WARPS, r.n_own), n_all = r.n_past + last,
+                 n_keys = t < r.n_own ? r.n_past + t + 1 : 0; /* the warp's own */
+    const double scale = 1 / sqrt((double)d);
+    double top = -HUGE_VAL, sum = 0;
+    clear(o, d);
+    if (t < r.n_own)
+        load_own(q, a.q.data + (r.first + t) * a.q.row_stride + e * a.q.head_stride, d);
+    for (size_t s0 = 0; s0 < n_all; s0 += TILE) {
+        const size_t n = n_keys > s0 ? pmet_min(TILE, n_keys - s0) : 0;
+        double p = 0, shrink = 1;
+        load_tile(tile, k, r, s0, n_all, d);
+        if (n > 0) {
+            const double score = lane < n ? dot(q, tile + lane * (d + 1), d) * scale : -HUGE_VAL;
+            const double most = fmax(top, warp_max(score));
+            shrink = exp(top - most);
+            p = lane < n ? exp(score - most) : 0;
+            sum = shrink * sum + warp_sum(p);
+            top = most;
+        }
+        load_tile(tile, v, r, s0, n_all, d);
+        if (n > 0)
+            add_weighted(o, shrink, p, weights, tile, 0, n, d);
+    }
+    if (t >= r.n_own)
+        return; /* no barrier follows */
+    for (size_t i = lane; i < d; i += 32)
+        out[((r.first + t) * a.n_head + e) * d + i] = (real)(o[i] / sum);
+    if (top_sum && lane == 0) {
+        top_sum[2 * ((r.first + t) * a.n_head + e)] = top;
+        top_sum[2 * ((r.first + t) * a.n_head + e) + 1] = sum;
+    }
+}
+
+/* The weights themselves, for those who look in: the block's queries again, a lane a key. */
+static __global__ void __launch_bounds__(BLOCK)
+    write_probs(real *probs, const double *top_sum, struct attention_args a)
+{
+    PMET_DYNAMIC_SHARED(double, memory);
+    const size_t e = blockIdx.y, d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const struct row_view r = row_of(a.batch);
+    const struct vectors k = vectors_of(a.k, a.past_k, e, a.n_head, d);
+    PMET_SHARED_PTR(real) q = PMET_SHARED_CAST(real, memory) + warp * d;
+    PMET_SHARED_PTR(real) tile = PMET_SHARED_CAST(real, memory) + WARPS * d;
+    const size_t t = r.from + warp, n_all = r.n_past + r.n_own;
+    const double scale = 1 / sqrt((double)d);
+    if (t < r.n_own)
+        load_own(q, a.q.data + (r.first + t) * a.q.row_stride + e * a.q.head_stride, d);
+    for (size_t s0 = 0; s0 < n_all; s0 += TILE) {
+        const size_t s = s0 + lane;
+        load_tile(tile, k, r, s0, n_all, d);
+        if (t >= r.n_own || s >= n_all)
+            continue; /* on to the tile's barriers */
+        const double *z = top_sum + 2 * ((r.first + t) * a.n_head + e);
+        const double score = s <= r.n_past + t ? dot(q, tile + lane * (d + 1), d) * scale : 0;
+        probs[a.batch.probs_at[a.batch.tile[2 * (size_t)blockIdx.x]] + (e * r.n_own + t) * n_all + s] =
+            s <= r.n_past + t ? (real)(exp(score - z[0]) / z[1]) : 0;
+    }
+}
+
+enum pmet_status pmet_cuda_batch(struct pmet_cuda *cuda, const struct pmet_batch *batch, size_t n_head,
+                                 struct batch_view *out, size_t *n_tile, struct pmet_error *err)
+{
+    const size_t n_row = batch->n_row;
+    size_t n = 0, at = 0, *probs_at;
+    for (size_t b = 0; b < n_row; b++)
+        n += (batch->row_start[b + 1] - batch->row_start[b] + WARPS - 1) / WARPS;
+    PMET_TRY(pmet_calloc(&probs_at, n_row + 2 * n + 1, sizeof *probs_at, "tiles of attention", err));
+    size_t *tile = probs_at + n_row, j = 0;
+    for (size_t b = 0; b < n_row; b++) {
+        const size_t n_own = batch->row_start[b + 1] - batch->row_start[b];
+        probs_at[b] = at;
+        at += n_head * n_own * (batch->n_past[b] + n_own);
+        for (size_t t = 0; t < n_own; t += WARPS) {
+            tile[j++] = b;
+            tile[j++] = t;
+        }
+    }
+    struct pmet_cuda_part part[4] = {{batch->row_start, (n_row + 1) * sizeof(size_t), NULL},
+                                     {batch->n_past, n_row * sizeof(size_t), NULL},
+                                     {batch->past_start, n_row * sizeof(size_t), NULL},
+                                     {probs_at, (n_row + 2 * n) * sizeof(size_t), NULL}};
+    const enum pmet_status status = pmet_cuda_stage(cuda, part, 4, err);
+    free(probs_at);
+    out->row_start = (const size_t *)part[0].dev;
+    out->n_past = (const size_t *)part[1].dev;
+    out->past_start = (const size_t *)part[2].dev;
+    out->probs_at = (const size_t *)part[3].dev;
+    out->tile = out->probs_at + n_row;
+    *n_tile = n;
+    return status;
+}
+
+enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes, size_t n_head,
+                                          size_t d_head, struct pmet_error *err)
+{
+    if (n_bytes > cuda->shared_bytes)
+        return pmet_fail(
+            err, PMET_UNSUPPORTED,
+            "cuda: attention heads of %zu features need %zu bytes of shared memory; the device has %zu",
+            d_head, n_bytes, cuda->shared_bytes);
+    if (n_head > 65535)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: %zu attention heads; at most 65535", n_head);
+    return PMET_OK;
+}
+
+static enum pmet_status attention(const struct pmet_ops *op, real *out, struct pmet_heads q,
+                                  struct pmet_heads k, struct pmet_heads v, const real *past_k,
+                                  const real *past_v, const struct pmet_batch *batch, size_t n_head,
+                                  size_t d_head, real *probs, struct pmet_error *err)
+{
+    struct pmet_cuda *cuda = pmet_cuda_of(op);
+    const size_t n_bytes = attention_bytes(1, 1, d_head);
+    struct attention_args a = {q, k, v, past_k, past_v, {NULL, NULL, NULL, NULL, NULL}, n_head, d_head};
+    double *top_sum = NULL;
+    size_t n_tile;
+    if (batch->n_tok * n_head * d_head == 0)
+        return PMET_OK;
+    PMET_TRY(pmet_cuda_attention_fits(cuda, n_bytes, n_head, d_head, err));
+    PMET_TRY(pmet_cuda_batch(cuda, batch, n_head, &a.batch, &n_tile, err));
+    if (probs)
+        PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, 2 * batch->n_tok * n_head * sizeof *top_sum,
+                                   &top_sum, err));
+    PMET_CUDA_TRY(cudaFuncSetAttribute(attend, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)n_bytes),
+                  "attention", err);
+    const dim3 grid((unsigned)n_tile, (unsigned)n_head);
+    PMET_LAUNCH(attend, grid, BLOCK, n_bytes, cuda->stream, out, top_sum, a);
+    if (probs) {
+        PMET_CUDA_TRY(
+            cudaFuncSetAttribute(write_probs, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)n_bytes),
+            "attention", err);
+        PMET_LAUNCH(write_probs, grid, BLOCK, n_bytes, cuda->stream, probs, top_sum, a);
+    }
+    return pmet_cuda_launched("attention", err);
+}
+
+void pmet_cuda_attention(struct pmet_ops *op)
+{
+    op->attention = attention;
+}

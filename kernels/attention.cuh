@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ * What attention and its gradient share: the batch on the device, and tiles of vectors in shared memory.  SPEC §3.3
+ *
+ * A block takes WARPS queries (or keys) of one row and head, a warp each, and goes through the row's keys (queries)
+ * in tiles of 32 vectors, a lane each: so no more than a tile of the n x n weights exists at a time. A vector's sums
+ * begin at the row's first tile, and a warp leaves out what is not its own: neither the other warps nor the other
+ * rows change its bits. */
+#ifndef PMET_KERNELS_ATTENTION_CUH
+#define PMET_KERNELS_ATTENTION_CUH
+
+#include "kernels/reduce.cuh"
+
+static __device__ inline size_t pmet_min(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+enum { WARPS = 8, BLOCK = 32 * WARPS, TILE = 32 };
+
+/* Rows of vectors: vector j of a row at data + (first + j)*stride, or, for j < n_past, at past + (past_first + j)*
+ * past_stride; all of one head. */
+struct vectors {
+    const real *data, *past;
+    size_t stride, past_stride;
+};
+
+/* (dev) the batch, and its tiles: block x takes the vectors tile[2x+1] .. +WARPS-1 of row tile[2x]. */
+struct batch_view {
+    const size_t *row_start, *n_past, *past_start, *probs_at, *tile;
+};
+
+/* One block's row. */
+struct row_view {
+    size_t first, n_own, n_past, past_first, from; /* from: the block's first vector */
+};
+
+static __device__ inline struct row_view row_of(struct batch_view b)
+{
+    const size_t r = b.tile[2 * (size_t)blockIdx.x];
+    struct row_view v;
+    v.first = b.row_start[r];
+    v.n_own = b.row_start[r + 1] - v.first;
+    v.n_past = b.n_past[r];
+    v.past_first = b.past_start[r];
+    v.from = b.tile[2 * (size_t)blockIdx.x + 1];
+    return v;
+}
+
+/* The head's vectors: own ones in a projection, cached ones n_head*d_head apart. */
+static __device__ inline struct vectors vectors_of(struct pmet_heads x, const real *past, size_t e,
+                                                   size_t n_head, size_t d)
+{
+    struct vectors v;
+    v.data = x.data + e * x.head_stride;
+    v.stride = x.row_stride;
+    v.past = past ? past + e * d : NULL;
+    v.past_stride = n_head * d;
+    return v;
+}
+
+static __device__ inline const real *vector_at(struct vectors x, struct row_view r, size_t s)
+{
+    return s < r.n_past ? x.past + (r.past_first + s) * x.past_stride
+                        : x.data + (r.first + s - r.n_past) * x.stride;
+}
+
+/* tile[j] = vector s0 + j of the row, past first, for s0 + j < end. A lane reads its own vector of it: the stride of
+ * d + 1 keeps lanes in different banks. Between two barriers of the block. */
+static __device__ inline void load_tile(PMET_SHARED_PTR(real) tile, struct vectors x, struct row_view r,
+                                        size_t s0, size_t end, size_t d)
+{
+    __syncthreads();
+    for (size_t k = threadIdx.x; k < TILE * d; k += BLOCK) {
+        const size_t j = k / d, i = k % d;
+        if (s0 + j < end)
+            tile[j * (d + 1) + i] = vector_at(x, r, s0 + j)[i];
+    }
+    __syncthreads();
+}
+
+/* The warp's own vector to own [d]. */
+static __device__ inline void load_own(PMET_SHARED_PTR(real) own, const real *x, size_t d)
+{
+    for (size_t i = threadIdx.x % 32; i < d; i += 32)
+        own[i] = x[i];
+    __syncwarp();
+}
+
+/* a.b in double, over four interleaved partial sums. */
+static __device__ inline double dot(PMET_SHARED_PTR(real) a, PMET_SHARED_PTR(real) b, size_t d)
+{
+    double s[4] = {0, 0, 0, 0};
+    size_t i = 0;
+    for (; i + 4 <= d; i += 4)
+        for (size_t k = 0; k < 4; k++)
+            s[k] = fma((double)a[i + k], (double)b[i + k], s[k]);
+    for (; i < d; i++)
+        s[0] = fma((double)a[i], (double)b[i], s[0]);
+    return (s[0] + s[2]) + (s[1] + s[3]);
+}
+
+/* acc[i] = shrink acc[i] + sum_j weight[j] tile[j][i], from <= j < n: the lanes share the features. Lane j brings
+ * weight[j]; all [32] hands them round. The caller's next barrier parts it from the next call. */
+static __device__ inline void add_weighted(PMET_SHARED_PTR(double) acc, double shrink, double weight,
+                                           PMET_SHARED_PTR(double) all, PMET_SHARED_PTR(real) tile,
+                                           size_t from, size_t n, size_t d)
+{
+    const size_t lane = threadIdx.x % 32;
+    all[lane] = weight;
+    __syncwarp();
+    for (size_t i = lane; i < d; i += 32) {
+        double sum = shrink * acc[i];
+        for (size_t j = from; j < n; j++)
+            sum = fma((double)all[j], (double)tile[j * (d + 1) + i], sum);
+        acc[i] = sum;
+    }
+}
+
+static __device__ inline void clear(PMET_SHARED_PTR(double) acc, size_t d)
+{
+    for (size_t i = threadIdx.x % 32; i < d; i += 32)
+        acc[i] = 0;
+}
+
+/* Shared memory of a block: weights of a tile, n_acc sums and n_own vectors a warp, and a tile. */
+static inline size_t attention_bytes(size_t n_acc, size_t n_own, size_t d)
+{
+    return WARPS * (TILE + n_acc * d) * sizeof(double) + (WARPS * n_own * d + TILE * (d + 1)) * sizeof(real);
+}
+
+/* Puts the batch on the device, with its tiles of WARPS own vectors; *n_tile of them. */
+enum pmet_status pmet_cuda_batch(struct pmet_cuda *cuda, const struct pmet_batch *batch, size_t n_head,
+                                 struct batch_view *out, size_t *n_tile, struct pmet_error *err);
+/* Refuses heads whose tiles no block can hold; lets a kernel have as much shared memory as it asks for. */
+enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes, size_t n_head,
+                                          size_t d_head, struct pmet_error *err);
+
+#endif

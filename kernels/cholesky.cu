@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: MIT
+ * Cholesky factors and solves in double.      SPEC §8.2
+ *   E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
+ *   E71  L Y = B,   L^T X = Y
+ * A row-major lower triangle is the upper one of a column-major matrix: A = U^T U with U = L^T, which is how cuBLAS
+ * sees it. PANEL columns are factored by one block, the rows below solved, and the rest of the SLAB brought up to
+ * date; what is right of a slab is, once a slab, by one large product. */
+#include "kernels/cuda.h"
+
+enum { BLOCK = 256, PANEL = 64, SLAB = 512 };
+
+/* The first pivot that failed, n if none has, and its value. */
+struct verdict {
+    double value;
+    size_t pivot;
+};
+
+static __global__ void __launch_bounds__(32) begin_verdict(struct verdict *verdict, size_t n)
+{
+    if (threadIdx.x == 0) {
+        verdict->value = 0;
+        verdict->pivot = n;
+    }
+}
+
+/* Factors the block [n, n], n <= PANEL, whose corner is row and column `first` of the matrix; one block of threads.
+ * After a failed pivot nothing is done: the matrix is lost. */
+static __global__ void __launch_bounds__(BLOCK)
+    factor_panel(double *a, size_t lda, unsigned n, size_t first, struct verdict *verdict)
+{
+    PMET_SHARED(double, l, PANEL *(PANEL + 1)); /* the odd stride keeps a column's rows in different banks */
+    const size_t failed = verdict->pivot;
+    if (failed < first)
+        return; /* all of the block */
+    for (unsigned k = threadIdx.x; k < n * n; k += BLOCK)
+        if (k % n <= k / n)
+            l[k / n * (PANEL + 1) + k % n] = a[k / n * lda + k % n];
+    for (unsigned j = 0; j < n; j++) {
+        __syncthreads();
+        const double d = l[j * (PANEL + 1) + j];
+        if (!(d > 0) || isinf(d)) { /* seen by all threads alike */
+            if (threadIdx.x == 0) {
+                verdict->value = d;
+                verdict->pivot = first + j;
+            }
+            return;
+        }
+        const double root = sqrt(d);
+        __syncthreads();
+        for (unsigned i = j + threadIdx.x; i < n; i += BLOCK)
+            l[i * (PANEL + 1) + j] = i == j ? root : l[i * (PANEL + 1) + j] / root;
+        __syncthreads();
+        const unsigned rest = n - j - 1;
+        for (unsigned k = threadIdx.x; k < rest * rest; k += BLOCK) {
+            const unsigned row = j + 1 + k / rest, col = j + 1 + k % rest;
+            if (col <= row)
+                l[row * (PANEL + 1) + col] -= l[row * (PANEL + 1) + j] * l[col * (PANEL + 1) + j];
+        }
+    }
+    __syncthreads();
+    for (unsigned k = threadIdx.x; k < n * n; k += BLOCK)
+        if (k % n <= k / n)
+            a[k / n * lda + k % n] = l[k / n * (PANEL + 1) + k % n];
+}
+
+/* The panel of columns [j, j+nb), and then the columns up to `end`, the slab's. */
+static enum pmet_status panel(struct pmet_cuda *cuda, double *a, size_t n, size_t j, size_t nb, size_t end,
+                              struct verdict *verdict, struct pmet_error *err)
+{
+    const double one = 1, minus = -1;
+    const size_t below = j + nb, n_slab = end - below;
+    double *corner = a + j * n + j, *under = a + below * n + j; /* under: the panel's rows below the corner */
+    PMET_LAUNCH(factor_panel, 1, BLOCK, 0, cuda->stream, corner, n, (unsigned)nb, j, verdict);
+    PMET_TRY(pmet_cuda_launched("cholesky", err));
+    if (below < n)
+        PMET_BLAS_TRY(cublasDtrsm(cuda->blas, CUBLAS_SIDE_LEFT, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_T,
+                                  CUBLAS_DIAG_NON_UNIT, (int)nb, (int)(n - below), &one, corner, (int)n,
+                                  under, (int)n),
+                      "cholesky", err);
+    if (n_slab > 0)
+        PMET_BLAS_TRY(cublasDsyrk(cuda->blas, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_T, (int)n_slab, (int)nb,
+                                  &minus, under, (int)n, &one, a + below * n + below, (int)n),
+                      "cholesky", err);
+    if (n_slab > 0 && end < n)
+        PMET_BLAS_TRY(cublasDgemm(cuda->blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)n_slab, (int)(n - end), (int)nb,
+                                  &minus, under, (int)n, a + end * n + j, (int)n, &one, a + end * n + below,
+                                  (int)n),
+                      "cholesky", err);
+    return PMET_OK;
+}
+
+/* (dev) a in place. No waiting. */
+static enum pmet_status factor(struct pmet_cuda *cuda, double *a, size_t n, struct verdict *verdict,
+                               struct pmet_error *err)
+{
+    const double one = 1, minus = -1;
+    PMET_LAUNCH(begin_verdict, 1, 32, 0, cuda->stream, verdict, n);
+    for (size_t s = 0; s < n; s += SLAB) {
+        const size_t end = pmet_cuda_smaller(s + SLAB, n);
+        for (size_t j = s; j < end; j += PANEL)
+            PMET_TRY(panel(cuda, a, n, j, pmet_cuda_smaller(PANEL, end - j), end, verdict, err));
+        if (end < n)
+            PMET_BLAS_TRY(cublasDsyrk(cuda->blas, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_T, (int)(n - end),
+                                      (int)(end - s), &minus, a + end * n + s, (int)n, &one,
+                                      a + end * n + end, (int)n),
+                          "cholesky", err);
+    }
+    return PMET_OK;
+}
+
+/* A host matrix's copy on the device; allocates. */
+static enum pmet_status bring(struct pmet_cuda *cuda, double **dev, const double *host, size_t n_row,
+                              size_t n_col, struct pmet_error *err)
+{
+    size_t n_bytes;
+    if (n_row > INT32_MAX || n_col > INT32_MAX)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: a matrix [%zu, %zu]; at most 2^31 a side", n_row,
+                         n_col);
+    if (!pmet_mul_size(n_row, n_col, &n_bytes) || !pmet_mul_size(n_bytes, sizeof **dev, &n_bytes))
+        return pmet_fail_memory(err, "a matrix", SIZE_MAX);
+    PMET_TRY(pmet_cuda_malloc(n_bytes, dev, "a matrix", err));
+    if (n_bytes > 0)
+        PMET_CUDA_TRY(cudaMemcpyAsync(*dev, host, n_bytes, cudaMemcpyHostToDevice, cuda->stream), "a matrix",
+                      err);
+    return PMET_OK;
+}
+
+/* The strict upper triangle goes there and back untouched. */
+static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
+                                 struct pmet_error *err)
+{
+    struct pmet_cuda *cuda = pmet_cuda_of(op);
+    struct verdict *verdict, found = {0, n};
+    double *dev = NULL;
+    enum pmet_status status;
+    if (n == 0)
+        return PMET_OK;
+    PMET_GO(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, sizeof *verdict, &verdict, err));
+    PMET_GO(bring(cuda, &dev, a, n, n, err));
+    PMET_GO(factor(cuda, dev, n, verdict, err));
+    PMET_GO(pmet_cuda_fetch(cuda, &found, verdict, sizeof found, "cholesky", err));
+    if (found.pivot < n) {
+        *pivot = found.pivot;
+        *value = found.value;
+        status =
+            pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n, *value);
+    } else {
+        status = pmet_cuda_fetch(cuda, a, dev, n * n * sizeof *a, "cholesky", err);
+    }
+done:
+    (void)cudaFree(dev);
+    return status;
+}
+
+/* b^T, which is what cuBLAS sees, = b^T U^-1 U^-T. */
+static enum pmet_status solve(struct pmet_cuda *cuda, const double *l, double *b, size_t n, size_t n_rhs,
+                              struct pmet_error *err)
+{
+    static const cublasOperation_t pass[2] = {CUBLAS_OP_N, CUBLAS_OP_T};
+    const double one = 1;
+    for (int i = 0; i < 2; i++)
+        PMET_BLAS_TRY(cublasDtrsm(cuda->blas, CUBLAS_SIDE_RIGHT, CUBLAS_FILL_MODE_UPPER, pass[i],
+                                  CUBLAS_DIAG_NON_UNIT, (int)n_rhs, (int)n, &one, l, (int)n, b, (int)n_rhs),
+                      "cholesky_solve", err);
+    return PMET_OK;
+}
+
+static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
+                                       size_t n_rhs, struct pmet_error *err)
+{
+    struct pmet_cuda *cuda = pmet_cuda_of(op);
+    double *dev_l = NULL, *dev_b = NULL;
+    enum pmet_status status;
+    if (n == 0 || n_rhs == 0)
+        return PMET_OK;
+    PMET_GO(bring(cuda, &dev_l, l, n, n, err));
+    PMET_GO(bring(cuda, &dev_b, b, n, n_rhs, err));
+    PMET_GO(solve(cuda, dev_l, dev_b, n, n_rhs, err));
+    status = pmet_cuda_fetch(cuda, b, dev_b, n * n_rhs * sizeof *b, "cholesky_solve", err);
+done:
+    (void)cudaFree(dev_l);
+    (void)cudaFree(dev_b);
+    return status;
+}
+
+void pmet_cuda_cholesky(struct pmet_ops *op)
+{
+    op->cholesky = cholesky;
+    op->cholesky_solve = cholesky_solve;
+}

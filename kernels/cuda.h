@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * What the files of the CUDA table share. Each fills its own entries of ref/ops/ops.h; ref/ops/ is the definition.
+ *
+ * All work goes to one stream, in order. Launchers check their bounds, take any size and neither wait, allocate nor
+ * copy to the host; entries whose results are on the host wait, and so may whatever grows a scratch or wraps the
+ * stage. Sums run in double and in an order that the shape alone decides; no atomics: the same bits every time, and
+ * a row's never depend on the rows beside it. Products of floats and doubles are fused only where fma is written. */
+#ifndef PMET_KERNELS_CUDA_H
+#define PMET_KERNELS_CUDA_H
+
+#include <cublas_v2.h>
+#include <cuda_runtime.h>
+#include "ref/ops/ops.h"
+
+/* C++ over tests/cuda_on_cpu sees launches and shared arrays through these. In a kernel:
+ *   PMET_SHARED(double, part, 256);       a static array        PMET_DYNAMIC_SHARED(double, memory);  the launch's
+ *   PMET_SHARED_PTR(real) tile = PMET_SHARED_CAST(real, memory + n); */
+#ifdef __CUDACC__
+#define PMET_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                          \
+    kernel<<<grid, block, shared_bytes, stream>>>(__VA_ARGS__)
+#define PMET_SHARED(type, name, n) __shared__ type name[n]
+#define PMET_DYNAMIC_SHARED(type, name) extern __shared__ type name[]
+#define PMET_SHARED_PTR(type) type *
+#define PMET_SHARED_CAST(type, p) ((type *)(p))
+#else
+#define PMET_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                          \
+    ((void)(stream), cuda_on_cpu::launch(#kernel, (const void *)kernel, grid, block, shared_bytes,           \
+                                         [&]() { kernel(__VA_ARGS__); }))
+#define PMET_SHARED(type, name, n)                                                                           \
+    static const char name##_site = 0;                                                                       \
+    const cuda_on_cpu::shared<type> name = cuda_on_cpu::static_array<type>(&name##_site, n)
+#define PMET_DYNAMIC_SHARED(type, name)                                                                      \
+    const cuda_on_cpu::shared<type> name = cuda_on_cpu::dynamic_array<type>()
+#define PMET_SHARED_PTR(type) cuda_on_cpu::shared<type>
+#define PMET_SHARED_CAST(type, p) cuda_on_cpu::cast<type>(p)
+#endif
+
+/* Leaves the calling function with a failed call's line: "cuda: WHAT: out of memory". */
+#define PMET_CUDA_TRY(call, what, err)                                                                       \
+    do {                                                                                                     \
+        const cudaError_t pmet_cuda_error_ = (call);                                                         \
+        if (pmet_cuda_error_ != cudaSuccess)                                                                 \
+            return pmet_cuda_fail(err, pmet_cuda_error_, what, 0);                                           \
+    } while (0)
+#define PMET_BLAS_TRY(call, what, err)                                                                       \
+    do {                                                                                                     \
+        const cublasStatus_t pmet_blas_status_ = (call);                                                     \
+        if (pmet_blas_status_ != CUBLAS_STATUS_SUCCESS)                                                      \
+            return pmet_fail(err, PMET_IO, "cuda: %s: cuBLAS: %s", what,                                     \
+                             cublasGetStatusString(pmet_blas_status_));                                      \
+    } while (0)
+
+/* Device memory that an entry needs for itself, one of each use; grows, never shrinks. */
+enum pmet_cuda_scratch_use {
+    PMET_SCRATCH_WIDE,
+    PMET_SCRATCH_ROWS,
+    PMET_SCRATCH_SUM,
+    PMET_SCRATCH_RESULT,
+    PMET_N_SCRATCH
+};
+
+struct pmet_cuda {
+    char name[320];
+    cudaStream_t stream;
+    cublasHandle_t blas;
+    size_t shared_bytes; /* most that a block may ask for */
+    struct {
+        void *p;
+        size_t n_bytes;
+    } scratch[PMET_N_SCRATCH];
+    struct {
+        char *host, *dev; /* pinned, and its copy on the device */
+        size_t n_bytes, used;
+    } stage;
+};
+
+static inline struct pmet_cuda *pmet_cuda_of(const struct pmet_ops *op)
+{
+    return (struct pmet_cuda *)op->state;
+}
+
+/* The line of a failed call; wanted: bytes asked for, 0 if none. PMET_MEMORY or PMET_IO. */
+enum pmet_status pmet_cuda_fail(struct pmet_error *err, cudaError_t error, const char *what, size_t wanted);
+/* After a launch: what the launch itself refused. No synchronisation. */
+enum pmet_status pmet_cuda_launched(const char *what, struct pmet_error *err);
+/* Puts copies of host arrays on the device, where kernels launched next find them at part[i].dev, until the entry
+ * stages again: an entry stages once. Waits only when the stage is full. */
+struct pmet_cuda_part {
+    const void *host;
+    size_t n_bytes;
+    const void *dev;
+};
+enum pmet_status pmet_cuda_stage(struct pmet_cuda *cuda, struct pmet_cuda_part *part, size_t n_part,
+                                 struct pmet_error *err);
+/* *dev (void **) = at least n_bytes; contents undefined. */
+enum pmet_status pmet_cuda_scratch(struct pmet_cuda *cuda, enum pmet_cuda_scratch_use use, size_t n_bytes,
+                                   void *dev, struct pmet_error *err);
+/* Device to host; waits. */
+enum pmet_status pmet_cuda_fetch(struct pmet_cuda *cuda, void *host, const void *dev, size_t n_bytes,
+                                 const char *what, struct pmet_error *err);
+enum pmet_status pmet_cuda_malloc(size_t n_bytes, void *p, const char *what, struct pmet_error *err);
+
+/* Blocks of `block` threads for n items, at most 2^20: kernels stride on. */
+static inline unsigned pmet_cuda_grid(size_t n, size_t block)
+{
+    const size_t n_block = (n + block - 1) / block;
+    return (unsigned)(n_block < 1u << 20 ? n_block : 1u << 20);
+}
+
+static inline size_t pmet_cuda_smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+void pmet_cuda_memory(struct pmet_ops *op);
+void pmet_cuda_rows(struct pmet_ops *op);
+void pmet_cuda_layernorm(struct pmet_ops *op);
+void pmet_cuda_matmul(struct pmet_ops *op);
+void pmet_cuda_rope(struct pmet_ops *op);
+void pmet_cuda_attention(struct pmet_ops *op);
+void pmet_cuda_attention_dx(struct pmet_ops *op);
+void pmet_cuda_activation(struct pmet_ops *op);
+void pmet_cuda_loss(struct pmet_ops *op);
+void pmet_cuda_optimise(struct pmet_ops *op);
+void pmet_cuda_algebra(struct pmet_ops *op);
+void pmet_cuda_cholesky(struct pmet_ops *op);
+
+/* The table on the first device. n_table and n_real: sizes of struct pmet_ops and of real on the caller's side, which
+ * may come from another build. */
+extern "C" __attribute__((visibility("default"))) enum pmet_status
+pmet_ops_cuda(size_t n_table, size_t n_real, struct pmet_ops **out, struct pmet_error *err);
+
+#endif

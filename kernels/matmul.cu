@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT
+ * Products with stored weights, and sums of outer products, through cuBLAS.      SPEC §3.5, §7.2
+ *
+ * cuBLAS picks a kernel by shape and alignment, and each kernel sums in its own order. So that a row's bits never
+ * depend on the rows beside it, cuBLAS only sees panels of ROWS rows, the last one padded with zeros, packed where
+ * the alignment is always the same; what else decides its choice comes from the weight alone. Sums of more than
+ * `step` terms are cut: sixteen or more shorter sums, added in order, lose less than one long one. Weights of another
+ * type than real are widened, a tile of columns at a time, once for GROUP rows. */
+#include "kernels/widen.cuh"
+
+#ifndef PMET_CUDA_ROWS
+#define PMET_CUDA_ROWS 256
+#endif
+
+enum { BLOCK = 256, ROWS = PMET_CUDA_ROWS, GROUP = 16 * ROWS, GRAM_TILE = 2048 };
+static const size_t WIDE_BYTES = (size_t)256 << 20; /* of widened weights */
+
+/* c = alpha op(a) op(b) + beta c, column-major. */
+static cublasStatus_t gemm(cublasHandle_t blas, cublasOperation_t ta, cublasOperation_t tb, size_t m,
+                           size_t n, size_t k, const real *a, size_t lda, const real *b, size_t ldb,
+                           real beta, real *c, size_t ldc)
+{
+    const real one = 1;
+#ifdef PMET_REAL_DOUBLE
+    return cublasDgemm(blas, ta, tb, (int)m, (int)n, (int)k, &one, a, (int)lda, b, (int)ldb, &beta, c,
+                       (int)ldc);
+#else
+    return cublasSgemm(blas, ta, tb, (int)m, (int)n, (int)k, &one, a, (int)lda, b, (int)ldb, &beta, c,
+                       (int)ldc);
+#endif
+}
+
+/* As in ref/ops/panel.h. */
+static size_t terms_in_one_sum(size_t k)
+{
+    const size_t sixteenth = (k + 255) / 256 * 16;
+    return sixteenth < 16 ? 16 : sixteenth > 256 ? 256 : sixteenth;
+}
+
+/* pack [n_all, n_k] = n rows of a, and zeros below them. */
+static __global__ void __launch_bounds__(BLOCK)
+    pack_rows(real *pack, const real *a, size_t a_stride, size_t n, size_t n_all, size_t n_k)
+{
+    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n_all * n_k; i += (size_t)gridDim.x * BLOCK)
+        pack[i] = i / n_k < n ? a[i / n_k * a_stride + i % n_k] : 0;
+}
+
+/* wide [n_row, n_col] = the part of a weight with row stride n_in that begins at `at`. */
+static __global__ void __launch_bounds__(BLOCK) widen_part(real *wide, const void *w, enum pmet_dtype dtype,
+                                                           size_t n_in, size_t at, size_t n_row, size_t n_col)
+{
+    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n_row * n_col;
+         i += (size_t)gridDim.x * BLOCK)
+        wide[i] = widen(w, dtype, at + i / n_col * n_in + i % n_col);
+}
+
+/* The sums [n, n_col] to where they belong. */
+static __global__ void __launch_bounds__(BLOCK)
+    store_sums(real *c, size_t c_stride, const real *sum, const real *bias, bool add, size_t n, size_t n_col)
+{
+    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n * n_col; i += (size_t)gridDim.x * BLOCK) {
+        real *to = &c[i / n_col * c_stride + i % n_col];
+        *to = add ? *to + sum[i] : bias ? sum[i] + bias[i % n_col] : sum[i];
+    }
+}
+
+/* c's lower triangle += sum [n_i, n_j], a tile whose corner is at (i0, j0). */
+static __global__ void __launch_bounds__(BLOCK)
+    add_lower(real *c, size_t width, const real *sum, size_t i0, size_t j0, size_t n_i, size_t n_j)
+{
+    for (size_t k = (size_t)blockIdx.x * BLOCK + threadIdx.x; k < n_i * n_j; k += (size_t)gridDim.x * BLOCK) {
+        const size_t i = i0 + k / n_j, j = j0 + k % n_j;
+        if (j <= i)
+            c[i * width + j] += sum[k];
+    }
+}
+
+/* One product's operands. E24, forward: c(t, j) = sum_k a(t, k) W[j, k]. E30, backward: W[k, j]. */
+struct product {
+    real *c;
+    const real *a, *bias; /* bias: forward, or NULL */
+    struct pmet_weight w;
+    size_t c_stride, a_stride, n_tok, n_k, n_out;
+    bool forward, add;
+};
+
+/* sum [ROWS, n_j] = the panel's rows a [ROWS, n_k] times the tile: [n_j, n_k] forward, [n_k, n_j] backward. */
+static enum pmet_status multiply_panel(struct pmet_cuda *cuda, const struct product *p, real *sum,
+                                       const real *a, const real *tile, size_t tile_stride, size_t n_j,
+                                       struct pmet_error *err)
+{
+    const size_t step = terms_in_one_sum(p->n_k);
+    if (p->n_k == 0)
+        PMET_CUDA_TRY(cudaMemsetAsync(sum, 0, ROWS * n_j * sizeof *sum, cuda->stream), "matmul", err);
+    for (size_t k = 0; k < p->n_k; k += step)
+        PMET_BLAS_TRY(gemm(cuda->blas, p->forward ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, n_j, ROWS,
+                           pmet_cuda_smaller(step, p->n_k - k),
+                           p->forward ? tile + k : tile + k * tile_stride, tile_stride, a + k, p->n_k,
+                           k > 0 ? 1 : 0, sum, n_j),
+                      "matmul", err);
+    return PMET_OK;
+}
+
+/* Columns [j, j+n_j) of the rows that lie packed, rows t.. of the product. */
+static enum pmet_status multiply_tile(struct pmet_cuda *cuda, const struct product *p, const real *pack,
+                                      real *wide, size_t t, size_t n, size_t j, size_t n_j,
+                                      struct pmet_error *err)
+{
+    const size_t at = p->forward ? j * p->w.n_in : j, n_row = p->forward ? n_j : p->n_k,
+                 n_col = p->forward ? p->n_k : n_j;
+    const real *tile = (const real *)p->w.data + at;
+    real *sum;
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SUM, ROWS * n_j * sizeof *sum, &sum, err));
+    if (p->w.dtype != PMET_REAL && p->n_k > 0) {
+        PMET_LAUNCH(widen_part, pmet_cuda_grid(n_row * n_col, BLOCK), BLOCK, 0, cuda->stream, wide, p->w.data,
+                    p->w.dtype, p->w.n_in, at, n_row, n_col);
+        PMET_TRY(pmet_cuda_launched("matmul", err));
+        tile = wide;
+    }
+    for (size_t r = 0; r < n; r += ROWS) {
+        const size_t n_here = pmet_cuda_smaller(ROWS, n - r);
+        PMET_TRY(multiply_panel(cuda, p, sum, pack + r * p->n_k, tile, tile == wide ? n_col : p->w.n_in, n_j,
+                                err));
+        PMET_LAUNCH(store_sums, pmet_cuda_grid(n_here * n_j, BLOCK), BLOCK, 0, cuda->stream,
+                    p->c + (t + r) * p->c_stride + j, p->c_stride, sum, p->bias ? p->bias + j : NULL, p->add,
+                    n_here, n_j);
+        PMET_TRY(pmet_cuda_launched("matmul", err));
+    }
+    return PMET_OK;
+}
+
+static enum pmet_status multiply(const struct pmet_ops *op, const struct product *p, struct pmet_error *err)
+{
+    struct pmet_cuda *cuda = pmet_cuda_of(op);
+    const size_t n_all = (pmet_cuda_smaller(GROUP, p->n_tok) + ROWS - 1) / ROWS * ROWS;
+    const size_t fit = p->n_k > 0 ? WIDE_BYTES / sizeof(real) / p->n_k / 64 * 64 : p->n_out,
+                 tile = pmet_cuda_smaller(fit < 64 ? 64 : fit, p->n_out);
+    real *pack, *wide;
+    if (p->n_tok == 0 || p->n_out == 0)
+        return PMET_OK;
+    if (p->n_k > INT32_MAX || p->n_out > INT32_MAX)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: a weight [%zu, %zu]; at most 2^31 a side", p->w.n_out,
+                         p->w.n_in);
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_ROWS, n_all * p->n_k * sizeof *pack, &pack, err));
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_WIDE,
+                               p->w.dtype == PMET_REAL ? 0 : tile * p->n_k * sizeof *wide, &wide, err));
+    for (size_t t = 0; t < p->n_tok; t += GROUP) {
+        const size_t n = pmet_cuda_smaller(GROUP, p->n_tok - t), n_padded = (n + ROWS - 1) / ROWS * ROWS;
+        if (p->n_k > 0) {
+            PMET_LAUNCH(pack_rows, pmet_cuda_grid(n_padded * p->n_k, BLOCK), BLOCK, 0, cuda->stream, pack,
+                        p->a + t * p->a_stride, p->a_stride, n, n_padded, p->n_k);
+            PMET_TRY(pmet_cuda_launched("matmul", err));
+        }
+        for (size_t j = 0; j < p->n_out; j += tile)
+            PMET_TRY(multiply_tile(cuda, p, pack, wide, t, n, j, pmet_cuda_smaller(tile, p->n_out - j), err));
+    }
+    return PMET_OK;
+}
+
+/* E24 */
+static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stride, const real *x,
+                               struct pmet_weight w, const real *bias, size_t n_tok, struct pmet_error *err)
+{
+    const struct product p = {y, x, bias, w, y_stride, w.n_in, n_tok, w.n_in, w.n_out, true, false};
+    return multiply(op, &p, err);
+}
+
+/* E30 */
+static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
+                                  struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err)
+{
+    const struct product p = {g_x, g_y, NULL, w, w.n_in, g_stride, n_tok, w.n_out, w.n_in, false, add};
+    return multiply(op, &p, err);
+}
+
+/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a sum over all of the text, and every
+ * rounding against it costs. */
+static enum pmet_status gram_tile(struct pmet_cuda *cuda, real *c, const real *x, real *sum, size_t n,
+                                  size_t width, size_t i, size_t j, struct pmet_error *err)
+{
+    const size_t n_i = pmet_cuda_smaller(GRAM_TILE, width - i), n_j = pmet_cuda_smaller(GRAM_TILE, width - j),
+                 step = terms_in_one_sum(n);
+    for (size_t t = 0; t < n; t += step)
+        PMET_BLAS_TRY(gemm(cuda->blas, CUBLAS_OP_N, CUBLAS_OP_T, n_j, n_i, pmet_cuda_smaller(step, n - t),
+                           x + t * width + j, width, x + t * width + i, width, t > 0 ? 1 : 0, sum, n_j),
+                      "gram", err);
+    PMET_LAUNCH(add_lower, pmet_cuda_grid(n_i * n_j, BLOCK), BLOCK, 0, cuda->stream, c, width, sum, i, j, n_i,
+                n_j);
+    return pmet_cuda_launched("gram", err);
+}
+
+static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
+                             struct pmet_error *err)
+{
+    struct pmet_cuda *cuda = pmet_cuda_of(op);
+    const size_t side = pmet_cuda_smaller(GRAM_TILE, width);
+    real *sum;
+    if (n == 0 || width == 0)
+        return PMET_OK;
+    if (width > INT32_MAX)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: gram: width %zu; at most 2^31", width);
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SUM, side * side * sizeof *sum, &sum, err));
+    for (size_t i = 0; i < width; i += GRAM_TILE)
+        for (size_t j = 0; j <= i; j += GRAM_TILE)
+            PMET_TRY(gram_tile(cuda, c, x, sum, n, width, i, j, err));
+    return PMET_OK;
+}
+
+void pmet_cuda_matmul(struct pmet_ops *op)
+{
+    op->matmul = matmul;
+    op->matmul_dx = matmul_dx;
+    op->gram = gram;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ * Which table a program computes on: the plain C one, or the CUDA one of libpmet_cuda.so, which is opened when it is
+ * asked for, so that a machine without a GPU or its libraries runs the same program. */
+#include "ref/ops/ops.h"
+
+#ifdef PMET_CUDA
+#include <dlfcn.h>
+#include <string.h>
+
+typedef enum pmet_status open_fn(size_t n_table, size_t n_real, struct pmet_ops **out,
+                                 struct pmet_error *err);
+
+/* The library stays open: what it allocated outlives any one table. */
+static enum pmet_status open_cuda(struct pmet_ops **out, struct pmet_error *err)
+{
+    open_fn *open = NULL;
+    void *library = dlopen("libpmet_cuda.so", RTLD_NOW | RTLD_LOCAL);
+    void *symbol = library ? dlsym(library, "pmet_ops_cuda") : NULL;
+    if (!symbol)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: %s", dlerror());
+    memcpy(&open, &symbol, sizeof open);
+    return open(sizeof **out, sizeof(real), out, err);
+}
+#else
+static enum pmet_status open_cuda(struct pmet_ops **out, struct pmet_error *err)
+{
+    (void)out;
+    return pmet_fail(err, PMET_UNSUPPORTED, "cuda: this build has none (it needs nvcc; make CUDA=1)");
+}
+#endif
+
+enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
+                               struct pmet_error *err)
+{
+    struct pmet_error missing = {PMET_OK, ""};
+    if (device == PMET_DEVICE_CUDA)
+        return open_cuda(out, err);
+    if (device == PMET_DEVICE_AUTO && open_cuda(out, &missing) == PMET_OK)
+        return PMET_OK;
+    return pmet_ops_cpu(n_threads, out, err);
+}
+
+void pmet_ops_free(struct pmet_ops *op)
+{
+    if (op)
+        op->close(op);
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ * What tests/cuda_on_cpu/ finds: one broken kernel of broken.cu for each of its checks. And what the CUDA table says
+ * when the device has no memory left. */
+#include "tests/device.h"
+
+void run_broken(const char *which, char *message, size_t size);
+void cuda_on_cpu_memory(size_t n_bytes);
+void cuda_on_cpu_fail_malloc(long k);
+size_t cuda_on_cpu_alive(void);
+
+/* The launch's message begins with "kernel NAME, block (0,0,0)" and ends with `end`. */
+static void found(struct test *t, const char *which, const char *end)
+{
+    char message[512], begin[96];
+    run_broken(which, message, sizeof message);
+    snprintf(begin, sizeof begin, "kernel %s, block (0,0,0)", which);
+    const size_t n = strlen(message), n_end = strlen(end);
+    t->n_check++;
+    if (strncmp(message, begin, strlen(begin)) != 0 || n < n_end || strcmp(message + n - n_end, end) != 0)
+        test_fail(t, "found \"%s\"; expected \"%s ... %s\"", message, begin, end);
+}
+
+static void says(struct test *t, const char *which, const char *expected)
+{
+    char message[512];
+    run_broken(which, message, sizeof message);
+    CHECK_STR(message, expected);
+}
+
+TEST(right_kernels_pass)
+{
+    says(t, "right", "no error");
+    says(t, "with_syncwarp", "no error");
+}
+
+TEST(a_missing_barrier_is_a_race)
+{
+    found(t, "no_barrier",
+          "thread (32,0,0): race: shared byte 248 is read, and thread 31 was there since the last barrier");
+    found(t, "write_after_read",
+          "thread (32,0,0): race: shared byte 248 is read, and thread 31 was there since the last barrier");
+    found(t, "all_write",
+          "thread (1,0,0): race: shared byte 0 is written, and thread 0 was there since the last barrier");
+}
+
+TEST(a_missing_syncwarp_is_a_race)
+{
+    found(t, "no_syncwarp",
+          "thread (1,0,0): race: shared byte 0 is read, and thread 0 was there since the last barrier");
+}
+
+TEST(a_barrier_that_some_threads_miss)
+{
+    char message[512];
+    run_broken("barrier_in_a_branch", message, sizeof message);
+    CHECK(strstr(message, "is reached by 40 of 64 threads"));
+    run_broken("two_barriers", message, sizeof message);
+    CHECK(strstr(message, "thread 31 waits at the barrier of line") &&
+          strstr(message, "thread 32 at that of line"));
+}
+
+TEST(bounds_of_shared_arrays)
+{
+    found(t, "shared_bound", "thread (63,0,0): shared array of 64: index 64");
+}
+
+TEST(shared_memory_that_nobody_wrote)
+{
+    found(t, "shared_unset", "thread (63,0,0): shared byte 0 is read, and nobody wrote it");
+}
+
+/* Under ASan the write itself ends the program, with its own report. */
+TEST(bounds_of_device_memory)
+{
+#ifdef __SANITIZE_ADDRESS__
+    SKIP("AddressSanitizer ends the program at the write");
+#else
+    found(t, "global_bound", ": a byte beside the device allocation of 512 bytes was written");
+#endif
+    says(t, "a copy past the end", "cudaMemcpy: outside of a device allocation");
+}
+
+TEST(shuffles_keep_to_their_mask)
+{
+    char message[512];
+    run_broken("lane_outside_the_mask", message, sizeof message);
+    CHECK(strstr(message, "thread (8,0,0)") &&
+          strstr(message, "a shuffle from lane 16, outside of the mask 0000ffff"));
+    run_broken("lane_that_left", message, sizeof message);
+    CHECK(strstr(message, "the mask ffffffff names lane 7, which has left"));
+}
+
+TEST(launches_that_no_device_takes)
+{
+    says(t, "many threads",
+         "kernel right, block (0,0,0): no device takes a grid of 1 x 1 x 1 blocks of 1025 x 1 x 1 threads");
+    says(t, "many blocks",
+         "kernel right, block (0,0,0): no device takes a grid of 1 x 65536 x 1 blocks of 64 x 1 x 1 threads");
+    says(t, "no blocks",
+         "kernel right, block (0,0,0): no device takes a grid of 0 x 1 x 1 blocks of 64 x 1 x 1 threads");
+    says(t, "much shared",
+         "kernel right, block (0,0,0): 49160 bytes of dynamic shared memory; the kernel may have 49152");
+}
+
+TEST(a_device_that_is_too_small_says_what_is_needed)
+{
+    struct pmet_ops *op;
+    struct pmet_error err = {PMET_OK, ""};
+    void *p = NULL;
+    cuda_on_cpu_memory((size_t)1 << 20);
+    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), &op, &err), &err)) {
+        CHECK(op->alloc(op, (size_t)1 << 21, &p, &err) == PMET_MEMORY);
+        CHECK_STR(err.message,
+                  "cuda: out of memory: an activation needs 2097152 bytes; 1048576 of 1048576 are free");
+        pmet_ops_free(op);
+    }
+    cuda_on_cpu_memory((size_t)1 << 30);
+}
+
+/* A table of another build, whose struct has other entries or whose real has another size, is refused. */
+TEST(a_table_of_another_build_is_refused)
+{
+    struct pmet_ops *op;
+    for (int k = 0; k < 2; k++) {
+        struct pmet_error err = {PMET_OK, ""};
+        CHECK(pmet_ops_cuda_on_cpu(sizeof *op + (k ? 8 : 0), k ? sizeof(real) : 12 - sizeof(real), &op,
+                                   &err) == PMET_UNSUPPORTED);
+        CHECK_STR(err.message, "cuda: libpmet_cuda.so is of another build than the program");
+    }
+}
+
+/* Every allocation of a run through products, losses, attention and the solve fails once: the status is
+ * PMET_MEMORY, and nothing is left. */
+static enum pmet_status run_entries(struct pmet_ops *op, struct pmet_error *err)
+{
+    enum { N = 17 };
+    static const uint16_t file[N * N];
+    static const size_t start[2] = {0, N}, none[1] = {0};
+    const struct pmet_batch batch = {1, N, start, none, none};
+    double a[4] = {4, 1, 1, 3}, b[2] = {1, 2}, value, norm[N];
+    int32_t ids[N] = {0};
+    size_t pivot;
+    real *x = NULL;
+    struct pmet_weight w = {NULL, PMET_BF16, N, N};
+    enum pmet_status status;
+    PMET_GO(op->alloc(op, 5 * N * N * sizeof *x, &x, err));
+    PMET_GO(op->zero(op, x, 5 * N * N * sizeof *x, err));
+    PMET_GO(op->weight_map(op, file, sizeof file, &w.data, err));
+    PMET_GO(op->embed(op, x, w, ids, N, err));
+    PMET_GO(op->matmul(op, x + N * N, N, x, w, NULL, N, err));
+    PMET_GO(op->norm(op, norm, x, N, N, err));
+    const struct pmet_heads h = {x, N, N};
+    const struct pmet_heads g = {x + 2 * N * N, N, N}, g2 = {x + 3 * N * N, N, N}, g3 = {x + 4 * N * N, N, N};
+    PMET_GO(op->attention_dx(op, g, g2, g3, x + N * N, h, h, h, NULL, NULL, &batch, 1, N, err));
+    PMET_GO(op->gemm64(op, false, false, 1, 1, 2, 1, b, 2, b, 1, 0, norm, 1, err));
+    PMET_GO(op->cholesky(op, a, 2, &pivot, &value, err));
+    PMET_GO(op->cholesky_solve(op, a, b, 2, 1, err));
+done:
+    op->release(op, x);
+    if (w.data)
+        op->weight_unmap(op, w.data);
+    return status;
+}
+
+TEST(any_allocation_may_fail)
+{
+    const size_t before = cuda_on_cpu_alive();
+    for (long k = 0;; k++) {
+        struct pmet_ops *op = NULL;
+        struct pmet_error err = {PMET_OK, ""};
+        cuda_on_cpu_fail_malloc(k);
+        enum pmet_status status = pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), &op, &err);
+        if (status == PMET_OK)
+            status = run_entries(op, &err);
+        pmet_ops_free(op);
+        CHECK(cuda_on_cpu_alive() == before);
+        if (status == PMET_OK)
+            break;
+        CHECK(status == PMET_MEMORY && strncmp(err.message, "cuda: ", 6) == 0);
+        if (!CHECK(k < 100))
+            break;
+    }
+    cuda_on_cpu_fail_malloc(-1);
+}
+
+/* Rows of many tiles, each of which must shrink what came before: against one naive sum. */
+TEST(attention_over_rows_of_2048_tokens)
+{
+    enum { N = 2048 };
+    static const size_t start[2] = {0, N}, none[1] = {0};
+    const struct pmet_batch batch = {1, N, start, none, none};
+    struct lab lab = {.t = t, .rng = {7}};
+    if (!CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *lab.op, sizeof(real), &lab.op, &lab.err), &lab.err))
+        return;
+    double *q = lab_random(&lab, N, 2), *want = lab_zeros(&lab, N), *one = lab_zeros(&lab, N);
+    real *x = lab_inout(&lab, q, N), *out = lab_out(&lab, N);
+    const struct pmet_heads h = {x, 1, 1};
+    LAB_OK(&lab, lab.op->attention(lab.op, out, h, h, h, NULL, NULL, &batch, 1, 1, NULL, &lab.err));
+    for (size_t i = 0; i < N; i++) {
+        double sum = 0, top = q[i] * q[0];
+        for (size_t s = 1; s <= i; s++)
+            top = fmax(top, q[i] * q[s]);
+        for (size_t s = 0; s <= i; s++) {
+            sum += exp(q[i] * q[s] - top);
+            want[i] += exp(q[i] * q[s] - top) * q[s];
+        }
+        want[i] /= sum;
+        one[i] = 8;
+    }
+    lab_close_f64(&lab, "out", lab_get(&lab, out, N), want, one, N, ONE_ROUNDING + 1000);
+    lab_close(&lab);
+}
+
+TEST_MAIN(CASE(right_kernels_pass), CASE(a_missing_barrier_is_a_race), CASE(a_missing_syncwarp_is_a_race),
+          CASE(a_barrier_that_some_threads_miss), CASE(bounds_of_shared_arrays),
+          CASE(shared_memory_that_nobody_wrote), CASE(bounds_of_device_memory),
+          CASE(shuffles_keep_to_their_mask), CASE(launches_that_no_device_takes),
+          CASE(a_device_that_is_too_small_says_what_is_needed), CASE(a_table_of_another_build_is_refused),
+          CASE(any_allocation_may_fail), CASE(attention_over_rows_of_2048_tokens))
