@@ -36,7 +36,7 @@ struct pmet_error {
 /* Element types of tensors in files. */
 enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
 
-/* Where a session computes. Auto: a GPU where the build and the machine have one, else the CPU. */
+/* Where a session computes. Auto: the CPU, until the CUDA table has been held to the goldens on a GPU. */
 enum pmet_device { PMET_DEVICE_AUTO, PMET_DEVICE_CPU, PMET_DEVICE_CUDA };
 
 /* ---- a model ---- */

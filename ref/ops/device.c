@@ -32,12 +32,8 @@ static enum pmet_status open_cuda(struct pmet_ops **out, struct pmet_error *err)
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err)
 {
-    struct pmet_error missing = {PMET_OK, ""};
-    if (device == PMET_DEVICE_CUDA)
-        return open_cuda(out, err);
-    if (device == PMET_DEVICE_AUTO && open_cuda(out, &missing) == PMET_OK)
-        return PMET_OK;
-    return pmet_ops_cpu(n_threads, out, err);
+    /* auto stays on the CPU until the CUDA table has passed the goldens on a GPU */
+    return device == PMET_DEVICE_CUDA ? open_cuda(out, err) : pmet_ops_cpu(n_threads, out, err);
 }
 
 void pmet_ops_free(struct pmet_ops *op)

@@ -204,7 +204,7 @@ struct pmet_ops {
 
 /* The plain-C table, on n_threads threads (0: all the machine has). */
 enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err);
-/* The table of a device: CUDA, or the message says what is missing; auto: CUDA where there is one, else plain C. */
+/* The table of a device: CUDA, or the message says what is missing; auto is plain C for now. */
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err);
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
