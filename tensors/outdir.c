@@ -11,6 +11,7 @@
 struct pmet_outdir {
     const struct pmet_io *io;
     char *path, *temp;
+    bool force;
 };
 
 static void release(struct pmet_outdir *d)
@@ -20,8 +21,7 @@ static void release(struct pmet_outdir *d)
     free(d);
 }
 
-static enum pmet_status settle_path(struct pmet_outdir *d, const char *path, bool force,
-                                    struct pmet_error *err)
+static enum pmet_status settle_path(struct pmet_outdir *d, const char *path, struct pmet_error *err)
 {
     struct stat st;
     size_t n = strlen(path);
@@ -31,7 +31,7 @@ static enum pmet_status settle_path(struct pmet_outdir *d, const char *path, boo
     memcpy(d->path, path, n);
     if (lstat(d->path, &st) != 0)
         return PMET_OK;
-    if (!force)
+    if (!d->force)
         return pmet_fail(err, PMET_INPUT, "%s: exists; give --force to replace it", d->path);
     if (!S_ISDIR(st.st_mode))
         return pmet_fail(err, PMET_INPUT,
@@ -60,7 +60,8 @@ enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, b
     enum pmet_status status;
     PMET_GO(pmet_calloc(&d, 1, sizeof *d, path, err));
     d->io = io;
-    PMET_GO(settle_path(d, path, force, err));
+    d->force = force;
+    PMET_GO(settle_path(d, path, err));
     PMET_GO(create_temp(d, err));
     *out = d;
     d = NULL;
@@ -75,12 +76,16 @@ const char *pmet_outdir_path(const struct pmet_outdir *d)
     return d->temp;
 }
 
-/* Moves what is at `path` to a free name beside it; *aside stays NULL if there is nothing. */
+/* Moves what is at `path` to a free name beside it; *aside stays NULL if there is nothing. Hours may lie between begin
+ * and commit: without force, what somebody has put there meanwhile stays. */
 static enum pmet_status move_aside(struct pmet_outdir *d, char **aside, struct pmet_error *err)
 {
     struct stat st;
     if (lstat(d->path, &st) != 0)
         return PMET_OK;
+    if (!d->force)
+        return pmet_fail(err, PMET_INPUT, "%s: appeared while this was written; give --force to replace it",
+                         d->path);
     for (unsigned k = 0; k < PMET_MAX_TEMP; k++) {
         char *name;
         PMET_TRY(pmet_temp_name(d->path, "old", k, &name, err));

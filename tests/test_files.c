@@ -144,6 +144,20 @@ done:
     return status;
 }
 
+TEST(a_folder_that_appeared_meanwhile_is_not_replaced)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_outdir *dir;
+    const char *base = test_path("meanwhile"), *path = test_path("meanwhile/out");
+    mkdir(base, 0777);
+    CHECK_OK(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err), &err);
+    mkdir(path, 0777);
+    test_write_file(test_path("meanwhile/out/theirs"), "kept", 4);
+    CHECK(pmet_outdir_commit(dir, &err) == PMET_INPUT);
+    CHECK_STR(strrchr(err.message, '/'), "/out: appeared while this was written; give --force to replace it");
+    CHECK(holds(test_path("meanwhile/out/theirs"), "kept") && test_count_files(base) == 2);
+}
+
 static void fail_each_folder_call(struct test *t, bool replace)
 {
     for (size_t e = 0; e < 3; e++)
@@ -332,7 +346,8 @@ TEST_MAIN(CASE(a_file_whose_writing_fails_at_any_call_leaves_nothing_behind),
           CASE(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind),
           CASE(a_folder_that_is_replaced_is_untouched_when_any_call_fails),
           CASE(a_folder_is_replaced_only_by_force_and_nothing_else_is),
-          CASE(removing_a_folder_follows_no_link), CASE(whole_files_are_read_up_to_a_limit),
+          CASE(a_folder_that_appeared_meanwhile_is_not_replaced), CASE(removing_a_folder_follows_no_link),
+          CASE(whole_files_are_read_up_to_a_limit),
           CASE(messages_are_one_printable_line_and_the_first_one_stays),
           CASE(json_that_is_ambiguous_or_broken_is_refused_with_its_place),
           CASE(json_fields_must_be_of_their_type))
