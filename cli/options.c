@@ -161,7 +161,8 @@ int options_parse(struct cli *c, const struct command *self, const struct option
                   int argc, char **argv, struct texts *operands)
 {
     const struct option_row common[] = {
-        {"device", 0, OPTION_CHOICE, &c->device, "auto|cpu|cuda", "where to compute (auto, the default: the CPU)", false},
+        {"device", 0, OPTION_CHOICE, &c->device, "auto|cpu|cuda",
+         "where to compute (auto, the default: the CPU)", false},
         {"threads", 0, OPTION_COUNT, &c->threads, "N", "threads (default: as many as the machine has)",
          false},
         {"seed", 0, OPTION_COUNT, &c->seed, "N", "of all sampling (default 1)", false},

@@ -53,21 +53,6 @@ done:
     return status;
 }
 
-static enum pmet_status write_all(const struct pmet_io *io, int fd, const unsigned char *data, size_t n,
-                                  const char *path, struct pmet_error *err)
-{
-    while (n > 0) {
-        const ssize_t put = io->write(io->user, fd, data, n);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0)
-            return pmet_fail_errno(err, path, "write");
-        data += put;
-        n -= (size_t)put;
-    }
-    return PMET_OK;
-}
-
 /* By copy_file_range where the file systems allow it; from where that stopped, by reading and writing. */
 static enum pmet_status copy_data(const struct pmet_io *io, int in, int out, const char *from, const char *to,
                                   struct pmet_error *err)
@@ -93,7 +78,7 @@ static enum pmet_status copy_data(const struct pmet_io *io, int in, int out, con
             return pmet_fail_errno(err, from, "read");
         if (n == 0)
             return PMET_OK;
-        PMET_TRY(write_all(io, out, buffer, (size_t)n, to, err));
+        PMET_TRY(pmet_write_all(io, out, buffer, (size_t)n, to, err));
     }
 }
 

@@ -28,9 +28,11 @@ struct pmet_elements {
 static enum pmet_status fill(struct pmet_elements *e, struct pmet_error *err)
 {
     ssize_t got;
-    memmove(e->text, e->text + e->p, e->n - e->p);
-    e->n -= e->p;
-    e->p = 0;
+    if (e->p > 0) {
+        memmove(e->text, e->text + e->p, e->n - e->p);
+        e->n -= e->p;
+        e->p = 0;
+    }
     if (e->cap - e->n < CHUNK) {
         char *grown = e->cap <= SIZE_MAX / 4 ? realloc(e->text, 2 * e->cap + CHUNK) : NULL;
         if (!grown)

@@ -191,6 +191,45 @@ enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size
     return status;
 }
 
+enum pmet_status pmet_map_file(const struct pmet_io *io, const char *path, void **p, size_t *n_bytes,
+                               struct pmet_error *err)
+{
+    uint64_t n;
+    void *mapped = NULL;
+    const int fd = io->open(io->user, path, O_RDONLY, 0);
+    if (fd < 0)
+        return pmet_fail_errno(err, path, "open");
+    enum pmet_status status = PMET_OK;
+    if (io->size(io->user, fd, &n) != 0)
+        status = pmet_fail_errno(err, path, "size");
+    else if (n > 0 && (mapped = io->map(io->user, fd, (size_t)n)) == MAP_FAILED)
+        status = pmet_fail_errno(err, path, "map");
+    io->close(io->user, fd);
+    PMET_TRY(status);
+    *p = mapped;
+    *n_bytes = (size_t)n;
+    return PMET_OK;
+}
+
+enum pmet_status pmet_write_all(const struct pmet_io *io, int fd, const void *data, size_t n,
+                                const char *path, struct pmet_error *err)
+{
+    const unsigned char *at = data;
+    while (n > 0) {
+        const ssize_t put = io->write(io->user, fd, at, n);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0) {
+            if (put == 0)
+                errno = EIO;
+            return pmet_fail_errno(err, path, "write");
+        }
+        at += put;
+        n -= (size_t)put;
+    }
+    return PMET_OK;
+}
+
 enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct pmet_error *err)
 {
     const size_t n = strlen(a) + strlen(b) + 2;

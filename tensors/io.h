@@ -44,6 +44,14 @@ const struct pmet_io *pmet_io_system(void);
 enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size_t max_bytes, char **data,
                                 size_t *n_bytes, struct pmet_error *err);
 
+/* The whole file mapped read-only; *p NULL where it is empty. io's unmap ends it. */
+enum pmet_status pmet_map_file(const struct pmet_io *io, const char *path, void **p, size_t *n_bytes,
+                               struct pmet_error *err);
+
+/* All n bytes to fd, however many the system takes at a time. `path` serves the message. */
+enum pmet_status pmet_write_all(const struct pmet_io *io, int fd, const void *data, size_t n,
+                                const char *path, struct pmet_error *err);
+
 /* Of a mapped file these n bytes will be read, and few around them: the system fetches their pages now, instead of
  * the megabytes around each that it would fetch when it is touched. A hint: it cannot fail. */
 void pmet_will_read(const void *mapped, size_t n);
@@ -67,10 +75,10 @@ enum pmet_status pmet_out_commit(struct pmet_out *out, struct pmet_error *err);
 void pmet_out_discard(struct pmet_out *out);
 
 /* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If `path` exists,
- * begin refuses ("exists; give --force to replace it") unless `force`, in which case commit moves the old
- * folder aside, renames, and removes the old one (if only that last step fails, the new folder stays in place
- * and the error says so). Rules of commit and discard as above; discard removes the temporary folder with all
- * that is in it. A path inside or equal to a folder being read is the caller's to refuse. */
+ * begin refuses ("exists; give --force to replace it"), as commit does if it has appeared since, unless
+ * `force`: then commit moves the old folder aside, renames, and removes the old one (if only that last step
+ * fails, the new folder stays in place and the error says so). Rules of commit and discard as above; discard
+ * removes the temporary folder with all that is in it. A path inside or equal to a folder being read is the caller's to refuse. */
 struct pmet_outdir;
 enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
                                    struct pmet_outdir **dir, struct pmet_error *err);

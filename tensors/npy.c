@@ -156,16 +156,8 @@ static enum pmet_status count_elements(const char *path, const char *name, struc
                                        size_t n_data, struct pmet_error *err)
 {
     char what[128];
-    size_t extent = 1;
-    bool fits = true;
-    t->n_elem = 1;
-    for (size_t i = 0; i < t->n_dim; i++) {
-        fits = fits && (t->shape[i] == 0 || pmet_mul_size(extent, t->shape[i], &extent));
-        t->n_elem *= t->shape[i];
-    }
-    if (!fits || !pmet_mul_size(extent, pmet_dtype_size(t->dtype), &extent))
+    if (!pmet_tensor_measure(t))
         return refuse(path, name, PMET_FORMAT, "shape: the product overflows", err);
-    t->n_bytes = t->n_elem * pmet_dtype_size(t->dtype);
     snprintf(what, sizeof what, "found %zu bytes of data; its shape and type take %zu", n_data, t->n_bytes);
     return t->n_bytes == n_data ? PMET_OK : refuse(path, name, PMET_FORMAT, what, err);
 }

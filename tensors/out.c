@@ -81,29 +81,11 @@ done:
     return status;
 }
 
-static enum pmet_status write_through(struct pmet_out *o, const unsigned char *data, size_t n,
-                                      struct pmet_error *err)
-{
-    while (n > 0) {
-        const ssize_t put = o->io->write(o->io->user, o->fd, data, n);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            if (put == 0)
-                errno = EIO;
-            return pmet_fail_errno(err, o->path, "write");
-        }
-        data += put;
-        n -= (size_t)put;
-    }
-    return PMET_OK;
-}
-
 static enum pmet_status flush(struct pmet_out *o, struct pmet_error *err)
 {
     const size_t n = o->n;
     o->n = 0;
-    return write_through(o, o->buffer, n, err);
+    return pmet_write_all(o->io, o->fd, o->buffer, n, o->path, err);
 }
 
 enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_bytes, struct pmet_error *err)
@@ -113,7 +95,7 @@ enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_b
     if (n_bytes > BUFFER - o->n)
         PMET_TRY(flush(o, err));
     if (n_bytes >= BUFFER)
-        return write_through(o, data, n_bytes, err);
+        return pmet_write_all(o->io, o->fd, data, n_bytes, o->path, err);
     memcpy(o->buffer + o->n, data, n_bytes);
     o->n += n_bytes;
     return PMET_OK;

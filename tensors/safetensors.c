@@ -3,12 +3,10 @@
  * used. */
 #include "tensors/safetensors.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include "tensors/json.h"
 
 struct pmet_safetensors {
@@ -59,31 +57,6 @@ const struct pmet_tensor *pmet_tensor_search(const struct pmet_tensor *const *by
             lo = mid + 1;
     }
     return NULL;
-}
-
-static enum pmet_status map_file(struct pmet_safetensors *st, struct pmet_error *err)
-{
-    uint64_t n_file;
-    const int fd = st->io->open(st->io->user, st->path, O_RDONLY, 0);
-    if (fd < 0)
-        return pmet_fail_errno(err, st->path, "open");
-    enum pmet_status status = PMET_OK;
-    if (st->io->size(st->io->user, fd, &n_file) != 0)
-        status = pmet_fail_errno(err, st->path, "size");
-    else if (n_file < 8)
-        status =
-            pmet_fail(err, PMET_FORMAT, "%s: found %" PRIu64 " bytes; expected at least 8", st->path, n_file);
-    else {
-        void *p = st->io->map(st->io->user, fd, (size_t)n_file);
-        if (p == MAP_FAILED) {
-            status = pmet_fail_errno(err, st->path, "map");
-        } else {
-            st->map = p;
-            st->n_map = (size_t)n_file;
-        }
-    }
-    st->io->close(st->io->user, fd);
-    return status;
 }
 
 /* Where the header's text says -0 outside a string, or NULL: to the JSON library that is the integer 0, to
@@ -288,13 +261,17 @@ enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *pat
                                        struct pmet_safetensors **out, struct pmet_error *err)
 {
     struct pmet_safetensors *st = NULL;
+    void *map;
     size_t n_header = 0;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&st, 1, sizeof *st, path, err));
     st->io = io;
     PMET_GO(pmet_calloc(&st->path, strlen(path) + 1, 1, path, err));
     memcpy(st->path, path, strlen(path));
-    PMET_GO(map_file(st, err));
+    PMET_GO(pmet_map_file(io, path, &map, &st->n_map, err));
+    st->map = map;
+    if (st->n_map < 8)
+        PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: found %zu bytes; expected at least 8", path, st->n_map));
     PMET_GO(parse_header(st, &n_header, err));
     PMET_GO(read_tensors(st, 8 + n_header, err));
     *out = st;

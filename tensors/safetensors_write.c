@@ -38,7 +38,10 @@ static json_t *tensor_object(const struct pmet_tensor *t, size_t begin)
 {
     json_t *shape = json_array();
     for (size_t i = 0; i < t->n_dim; i++)
-        json_array_append_new(shape, json_integer((json_int_t)t->shape[i]));
+        if (json_array_append_new(shape, json_integer((json_int_t)t->shape[i])) != 0) {
+            json_decref(shape);
+            return NULL;
+        }
     return json_pack("{s:s, s:o, s:[I,I]}", "dtype", pmet_dtype_name(t->dtype), "shape", shape,
                      "data_offsets", (json_int_t)begin, (json_int_t)(begin + t->n_bytes));
 }

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tensors/zip.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* Fixed parts of the records, in bytes. */
 enum { LOCAL = 30, CENTRAL = 46, END = 22, END64 = 56, LOCATOR = 20, MAX_COMMENT = 65535 };
@@ -12,8 +10,7 @@ enum { LOCAL = 30, CENTRAL = 46, END = 22, END64 = 56, LOCATOR = 20, MAX_COMMENT
 struct pmet_zip {
     const struct pmet_io *io;
     char *path;
-    const unsigned char *map;
-    void *map_base;
+    unsigned char *map;
     size_t n_map;
     struct pmet_zip_member *member;
     size_t n_member, n_filled;
@@ -41,32 +38,6 @@ static uint64_t u64(const unsigned char *p)
 static bool is_record(const unsigned char *p, unsigned char a, unsigned char b)
 {
     return p[0] == 'P' && p[1] == 'K' && p[2] == a && p[3] == b;
-}
-
-static enum pmet_status map_file(struct pmet_zip *z, struct pmet_error *err)
-{
-    uint64_t n;
-    enum pmet_status status = PMET_OK;
-    const int fd = z->io->open(z->io->user, z->path, O_RDONLY, 0);
-    if (fd < 0)
-        return pmet_fail_errno(err, z->path, "open");
-    if (z->io->size(z->io->user, fd, &n) != 0) {
-        status = pmet_fail_errno(err, z->path, "size");
-    } else if (n < END) {
-        status =
-            pmet_fail(err, PMET_FORMAT, "%s: found %zu bytes; expected a zip archive", z->path, (size_t)n);
-    } else {
-        void *p = z->io->map(z->io->user, fd, (size_t)n);
-        if (p == MAP_FAILED) {
-            status = pmet_fail_errno(err, z->path, "map");
-        } else {
-            z->map_base = p;
-            z->map = p;
-            z->n_map = (size_t)n;
-        }
-    }
-    z->io->close(z->io->user, fd);
-    return status;
 }
 
 /* The end record is the last thing in the file but for a comment, whose length it gives. */
@@ -226,12 +197,16 @@ enum pmet_status pmet_zip_open(const struct pmet_io *io, const char *path, struc
                                struct pmet_error *err)
 {
     struct pmet_zip *z = NULL;
+    void *map;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&z, 1, sizeof *z, path, err));
     z->io = io;
     PMET_GO(pmet_calloc(&z->path, strlen(path) + 1, 1, path, err));
     memcpy(z->path, path, strlen(path));
-    PMET_GO(map_file(z, err));
+    PMET_GO(pmet_map_file(io, path, &map, &z->n_map, err));
+    z->map = map;
+    if (z->n_map < END)
+        PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: found %zu bytes; expected a zip archive", path, z->n_map));
     PMET_GO(read_directory(z, err));
     *out = z;
     z = NULL;
@@ -247,8 +222,8 @@ void pmet_zip_close(struct pmet_zip *z)
     for (size_t i = 0; i < z->n_filled; i++)
         free(z->member[i].name);
     free(z->member);
-    if (z->map_base)
-        z->io->unmap(z->io->user, z->map_base, z->n_map);
+    if (z->map)
+        z->io->unmap(z->io->user, z->map, z->n_map);
     free(z->path);
     free(z);
 }

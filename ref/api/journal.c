@@ -12,7 +12,7 @@
 #include "tensors/json.h"
 #include "tensors/sha256.h"
 
-enum { DIGEST = 64 };
+enum { DIGEST = 64, HEAD_FORM = JSON_COMPACT | JSON_SORT_KEYS };
 
 struct pmet_journal {
     const struct pmet_io *io;
@@ -48,21 +48,6 @@ static size_t fact_bytes(const struct pmet_targets *t)
 
 /* ---- writing ---- */
 
-static enum pmet_status write_all(struct pmet_journal *j, const unsigned char *data, size_t n,
-                                  struct pmet_error *err)
-{
-    while (n > 0) {
-        const ssize_t got = j->io->write(j->io->user, j->fd, data, n);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return pmet_fail_errno(err, j->path, "write");
-        data += got;
-        n -= (size_t)got;
-    }
-    return PMET_OK;
-}
-
 /* record[8 .. 8+n) is filled: length and digest are added around it. */
 static enum pmet_status append(struct pmet_journal *j, unsigned char *record, size_t n,
                                struct pmet_error *err)
@@ -75,7 +60,7 @@ static enum pmet_status append(struct pmet_journal *j, unsigned char *record, si
     pmet_sha256_add(&sha, record, 8 + n);
     pmet_sha256_hex(&sha, hex);
     memcpy(record + 8 + n, hex, DIGEST);
-    return write_all(j, record, 8 + n + DIGEST, err);
+    return pmet_write_all(j->io, j->fd, record, 8 + n + DIGEST, j->path, err);
 }
 
 enum pmet_status pmet_journal_sync(struct pmet_journal *j, struct pmet_error *err)
@@ -109,7 +94,7 @@ enum pmet_status pmet_journal_add(struct pmet_journal *j, const struct pmet_targ
 
 static enum pmet_status begin(struct pmet_journal *j, json_t *head, struct pmet_error *err)
 {
-    char *text = json_dumps(head, JSON_COMPACT | JSON_SORT_KEYS);
+    char *text = json_dumps(head, HEAD_FORM);
     unsigned char *record = NULL;
     enum pmet_status status = text ? PMET_OK : pmet_fail_memory(err, j->path, 0);
     const size_t n = text ? strlen(text) : 0;
@@ -196,6 +181,22 @@ static enum pmet_status take_fact(const struct pmet_journal *j, const unsigned c
     return PMET_OK;
 }
 
+/* A kill tears the last record, a power cut leaves zeros: such an end, no longer than a record of n bytes, is cut off.
+ * Whole facts behind a record that is damaged are not thrown away unasked. */
+static enum pmet_status check_end(const struct pmet_journal *j, const unsigned char *data, size_t at,
+                                  size_t n_bytes, size_t n, struct pmet_error *err)
+{
+    size_t i = at;
+    while (i < n_bytes && data[i] == 0)
+        i++;
+    if (n_bytes - at <= 8 + n + DIGEST || i == n_bytes)
+        return PMET_OK;
+    return pmet_fail(err, PMET_FORMAT,
+                     "%s: byte %zu: found a damaged record and %zu bytes after its beginning; expected whole "
+                     "records (truncate -s %zu keeps those before it)",
+                     j->path, at, n_bytes - at, at);
+}
+
 /* Takes the whole records; *n_good is where the first torn one begins. */
 static enum pmet_status take_all(const struct pmet_journal *j, const unsigned char *data, size_t n_bytes,
                                  json_t *head, struct pmet_targets *t, size_t *n_good, struct pmet_error *err)
@@ -203,12 +204,12 @@ static enum pmet_status take_all(const struct pmet_journal *j, const unsigned ch
     size_t at = whole_record(data, n_bytes);
     *n_good = at;
     if (at == 0)
-        return PMET_OK;
+        return check_end(j, data, 0, n_bytes, json_dumpb(head, NULL, 0, HEAD_FORM), err);
     PMET_TRY(compare_heads(j, (const char *)data + 8, at - 8 - DIGEST, head, err));
     for (size_t n; (n = whole_record(data + at, n_bytes - at)) > 0; at += n)
         PMET_TRY(take_fact(j, data + at + 8, n - 8 - DIGEST, t, err));
     *n_good = at;
-    return PMET_OK;
+    return check_end(j, data, at, n_bytes, fact_bytes(t), err);
 }
 
 static enum pmet_status read_back(struct pmet_journal *j, json_t *head, struct pmet_targets *t,

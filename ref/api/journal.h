@@ -16,7 +16,8 @@ struct pmet_journal;
 
 /* Opens dir/facts.journal, making folder and file if they are not there, and locks it: a second process is
  * refused. `head` says what the targets depend on; a journal begun with another is refused, naming the first key
- * that differs. Facts that it holds are put into targets; a torn end, as a kill leaves it, is cut off. */
+ * that differs. Facts that it holds are put into targets; a torn end, as a kill leaves it, is cut off. A
+ * record that is damaged, with others behind it, is refused with its byte. */
 enum pmet_status pmet_journal_open(const struct pmet_io *io, const char *dir, json_t *head,
                                    struct pmet_targets *targets, struct pmet_journal **out,
                                    struct pmet_error *err);

@@ -143,23 +143,6 @@ const char *pmet_lines_partial(const struct pmet_lines *j)
     return j->partial;
 }
 
-static enum pmet_status put(struct pmet_lines *j, const char *data, size_t n, struct pmet_error *err)
-{
-    while (n > 0) {
-        const ssize_t put = j->io->write(j->io->user, j->fd, data, n);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0) {
-            if (put == 0)
-                errno = EIO;
-            return pmet_fail_errno(err, j->partial, "write");
-        }
-        data += put;
-        n -= (size_t)put;
-    }
-    return PMET_OK;
-}
-
 enum pmet_status pmet_lines_append(struct pmet_lines *j, const char *line, struct pmet_error *err)
 {
     const size_t n = strlen(line);
@@ -171,7 +154,7 @@ enum pmet_status pmet_lines_append(struct pmet_lines *j, const char *line, struc
     whole[CHECK] = ' ';
     memcpy(whole + CHECK + 1, line, n);
     whole[CHECK + 1 + n] = '\n';
-    const enum pmet_status status = put(j, whole, CHECK + 1 + n + 1, err);
+    const enum pmet_status status = pmet_write_all(j->io, j->fd, whole, CHECK + 1 + n + 1, j->partial, err);
     free(whole);
     return status;
 }

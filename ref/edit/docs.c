@@ -2,10 +2,8 @@
  * Documents of text files, found by offset and read when asked for.      SPEC §7.1 */
 #include "ref/edit/docs.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include "tensors/json.h"
 #include "tensors/sha256.h"
 
@@ -30,26 +28,12 @@ struct pmet_docs {
 static enum pmet_status map_file(struct pmet_docs *d, struct file *f, const char *path,
                                  struct pmet_error *err)
 {
-    uint64_t n;
+    void *map;
     PMET_TRY(pmet_calloc(&f->path, strlen(path) + 1, 1, path, err));
     memcpy(f->path, path, strlen(path));
-    const int fd = d->io->open(d->io->user, path, O_RDONLY, 0);
-    if (fd < 0)
-        return pmet_fail_errno(err, path, "open");
-    enum pmet_status status = PMET_OK;
-    if (d->io->size(d->io->user, fd, &n) != 0) {
-        status = pmet_fail_errno(err, path, "size");
-    } else if (n > 0) {
-        void *p = d->io->map(d->io->user, fd, (size_t)n);
-        if (p == MAP_FAILED)
-            status = pmet_fail_errno(err, path, "map");
-        else {
-            f->map = p;
-            f->n = (size_t)n;
-        }
-    }
-    d->io->close(d->io->user, fd);
-    return status;
+    PMET_TRY(pmet_map_file(d->io, path, &map, &f->n, err));
+    f->map = map;
+    return PMET_OK;
 }
 
 static enum pmet_status add(struct pmet_docs *d, size_t file, size_t at, size_t n, size_t line,
