@@ -18,30 +18,41 @@ static uint32_t rotate(uint32_t x, int n)
     return x >> n | x << (32 - n);
 }
 
-static void compress(struct pmet_sha256 *s, const unsigned char *block)
+/* One round; w is k[i] and the schedule's word. The eight states stay where they are, their names move on. */
+static inline void advance(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f,
+                           uint32_t g, uint32_t *h, uint32_t w)
 {
-    uint32_t w[64], v[8];
+    const uint32_t t = *h + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + (g ^ (e & (f ^ g))) + w;
+    *d += t;
+    *h = t + (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & b) | (c & (a | b)));
+}
+
+static void compress(struct pmet_sha256 *state, const unsigned char *block)
+{
+    uint32_t w[64];
+    uint32_t a = state->h[0], b = state->h[1], c = state->h[2], d = state->h[3], e = state->h[4],
+             f = state->h[5], g = state->h[6], h = state->h[7];
     for (int i = 0; i < 16; i++)
         w[i] = (uint32_t)block[4 * i] << 24 | (uint32_t)block[4 * i + 1] << 16 |
                (uint32_t)block[4 * i + 2] << 8 | block[4 * i + 3];
     for (int i = 16; i < 64; i++) {
-        const uint32_t a = w[i - 15], b = w[i - 2];
-        w[i] = w[i - 16] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) + w[i - 7] +
-               (rotate(b, 17) ^ rotate(b, 19) ^ b >> 10);
+        const uint32_t x = w[i - 15], y = w[i - 2];
+        w[i] = w[i - 16] + (rotate(x, 7) ^ rotate(x, 18) ^ x >> 3) + w[i - 7] +
+               (rotate(y, 17) ^ rotate(y, 19) ^ y >> 10);
     }
-    memcpy(v, s->h, sizeof v);
-    for (int i = 0; i < 64; i++) {
-        const uint32_t e = v[4], a = v[0];
-        const uint32_t t1 =
-            v[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) + ((e & v[5]) ^ (~e & v[6])) + k[i] + w[i];
-        const uint32_t t2 =
-            (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) + ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-        memmove(v + 1, v, 7 * sizeof *v);
-        v[4] += t1;
-        v[0] = t1 + t2;
+    for (int i = 0; i < 64; i += 8) {
+        advance(a, b, c, &d, e, f, g, &h, k[i] + w[i]);
+        advance(h, a, b, &c, d, e, f, &g, k[i + 1] + w[i + 1]);
+        advance(g, h, a, &b, c, d, e, &f, k[i + 2] + w[i + 2]);
+        advance(f, g, h, &a, b, c, d, &e, k[i + 3] + w[i + 3]);
+        advance(e, f, g, &h, a, b, c, &d, k[i + 4] + w[i + 4]);
+        advance(d, e, f, &g, h, a, b, &c, k[i + 5] + w[i + 5]);
+        advance(c, d, e, &f, g, h, a, &b, k[i + 6] + w[i + 6]);
+        advance(b, c, d, &e, f, g, h, &a, k[i + 7] + w[i + 7]);
     }
+    const uint32_t v[8] = {a, b, c, d, e, f, g, h};
     for (int i = 0; i < 8; i++)
-        s->h[i] += v[i];
+        state->h[i] += v[i];
 }
 
 void pmet_sha256_begin(struct pmet_sha256 *s)

@@ -19,6 +19,7 @@ static const struct shape shapes[] = {
     {2, {1, 3}, {5, 0}, 2, 5},
     {4, {3, 1, 2, 5}, {0, 65, 2, 17}, 3, 8},
     {2, {65, 64}, {3, 1}, 2, 10},
+    {8, {1, 2, 1, 4, 1, 1, 3, 5}, {7, 0, 64, 63, 130, 16, 5, 1}, 5, 20}, /* many short rows behind a past */
 };
 #define N_SHAPE (sizeof shapes / sizeof *shapes)
 
@@ -284,7 +285,7 @@ static double projected(const void *user)
 /* Differences of a sum of size sqrt(n) (up to 10) at h 1e-3 err by 1e-11 * 10; gradients are of size 1. */
 TEST(attention_dx_is_the_gradient_to_own_q_k_v)
 {
-    for (size_t s = 0; s + 1 < N_SHAPE; s++) {
+    for (size_t s = 0; s + 2 < N_SHAPE; s++) { /* without the large ones */
         struct lab lab;
         if (!lab_open(&lab, t))
             return;
