@@ -1,28 +1,39 @@
 /* SPDX-License-Identifier: MIT
- * Cholesky factors and solves in double, by blocks of BLOCK columns.      SPEC §8.2
+ * Cholesky factors and solves in double.      SPEC §8.2
  *   E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
  *   E71  L Y = B,   L^T X = Y
- * A block of columns is factored on the diagonal, solved below it, and taken off what lies to its right. Tiles are
- * fixed and each is one thread's, so that the number of threads changes no bit. bench/bench_solve.c gives the rate
- * beside that of one large dgemm. */
+ * The factor goes by square tiles: one on the diagonal is factored, those below it are solved, their products are
+ * taken off the tiles to their right, each as soon as what it reads is there. Inside a tile each of the three is a
+ * recursion by halves, down to what is quicker by hand, so that nearly all of it is products. Tiles and halves
+ * depend on n alone and a tile takes its products in order, so that the number of threads changes no bit.
+ * bench/bench_solve.c gives the rate beside that of one large dgemm. */
 #include <math.h>
 #include <string.h>
 #include "ref/ops/algebra.h"
+#include "ref/ops/panel.h"
 
 enum {
-    BLOCK = 128, /* columns factored at a time */
-    STRIP = 16,  /* of them, solved by hand; the rest is products */
-    LANES = 16,  /* rows solved together */
-    ROWS = 512,  /* of a tile below; half of them in a small matrix, which has too few tiles otherwise */
+    TILE = 384, /* its half in a small matrix, which has too few tiles otherwise */
     SMALL = 2048,
-    CORNER = 32, /* columns of a diagonal tile's strip */
-    RHS = 32,    /* right-hand sides substituted together */
-    WIDEST = 256 /* of a part */
+    STRIP = 16,  /* columns factored and solved by hand */
+    LANES = 16,  /* rows solved together */
+    CORNER = 32, /* of a triangle, computed as a square */
+    BLOCK = 128, /* rows substituted at a time, and taken off GROUP rows */
+    GROUP = 64,
+    R = PMET_BLOCK_ROWS, /* of them in registers, for C right-hand sides */
+    C = 2 * R,
+    WIDEST = 16 /* times C columns: a part */
 };
 
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
+}
+
+/* Half of n columns, in whole strips. */
+static size_t half(size_t n)
+{
+    return (n / 2 + STRIP - 1) / STRIP * STRIP;
 }
 
 /* x [m, n], n <= STRIP, := x L^-T, L [n, n] with the same row stride. LANES rows go together, column by column, so
@@ -50,188 +61,276 @@ static void solve_strip(double *x, const double *l, size_t stride, size_t m, siz
     }
 }
 
-/* Rows x [m, n] := x L^-T for the block's factor L [n, n], all with one row stride. */
-static void solve_rows(double *x, const double *l, size_t stride, size_t m, size_t n)
+/* c [m, n] -= a [m, k] b [n, k]^T, all with one row stride. */
+static void take_off(double *c, const double *a, const double *b, size_t stride, size_t m, size_t n, size_t k)
 {
-    for (size_t j = 0; j < n; j += STRIP) {
-        const size_t w = smaller(STRIP, n - j);
-        if (j > 0)
-            pmet_gemm64_tile(false, true, m, w, j, -1, x, stride, l + j * stride, stride, 1, x + j, stride);
-        solve_strip(x + j, l + j * stride + j, stride, m, w);
+    pmet_gemm64_tile(false, true, m, n, k, -1, a, stride, b, stride, 1, c, stride);
+}
+
+/* Rows x [m, n] := x L^-T, L [n, n]. */
+static void solve_tile(double *x, const double *l, size_t stride, size_t m, size_t n)
+{
+    if (n <= STRIP) {
+        solve_strip(x, l, stride, m, n);
+        return;
     }
+    const size_t h = half(n);
+    solve_tile(x, l, stride, m, h);
+    take_off(x + h, x, l + h * stride, stride, m, n - h, h);
+    solve_tile(x + h, l + h * stride + h, stride, m, n - h);
+}
+
+/* The lower triangle of c [n, n] -= x x^T, x [n, k]. What a corner's product writes above the diagonal is put back:
+ * the strict upper triangle is the caller's. */
+static void update_triangle(double *c, const double *x, size_t stride, size_t n, size_t k)
+{
+    if (n > CORNER) {
+        const size_t h = half(n);
+        update_triangle(c, x, stride, h, k);
+        take_off(c + h * stride, x + h * stride, x, stride, n - h, h, k);
+        update_triangle(c + h * stride + h, x + h * stride, stride, n - h, k);
+        return;
+    }
+    double keep[CORNER * CORNER];
+    for (size_t i = 0; i < n; i++)
+        memcpy(keep + i * CORNER, c + i * stride, n * sizeof *keep);
+    take_off(c, x, x, stride, n, n, k);
+    for (size_t i = 0; i + 1 < n; i++)
+        memcpy(c + i * stride + i + 1, keep + i * CORNER + i + 1, (n - i - 1) * sizeof *keep);
 }
 
 /* A few columns on the diagonal, one by one. False with the pivot that failed. */
-static bool factor_strip(double *a, size_t lda, size_t n, size_t *pivot, double *value)
+static bool factor_strip(double *a, size_t stride, size_t n, size_t *pivot, double *value)
 {
     for (size_t j = 0; j < n; j++) {
-        double d = a[j * lda + j];
+        double d = a[j * stride + j];
         for (size_t k = 0; k < j; k++)
-            d -= a[j * lda + k] * a[j * lda + k];
+            d -= a[j * stride + k] * a[j * stride + k];
         if (!(d > 0) || isinf(d)) {
             *pivot = j;
             *value = d;
             return false;
         }
-        a[j * lda + j] = d = sqrt(d);
+        a[j * stride + j] = d = sqrt(d);
         for (size_t i = j + 1; i < n; i++) {
-            double s = a[i * lda + j];
+            double s = a[i * stride + j];
             for (size_t k = 0; k < j; k++)
-                s -= a[i * lda + k] * a[j * lda + k];
-            a[i * lda + j] = s / d;
+                s -= a[i * stride + k] * a[j * stride + k];
+            a[i * stride + j] = s / d;
         }
     }
     return true;
 }
 
-/* The lower triangle of c [n, n] -= x x^T, x [n, k], in strips of w <= CORNER columns, each from its first row on.
- * The corner above the diagonal that a strip's product writes is put back: the strict upper triangle is the
- * caller's. */
-static void update_triangle(double *c, const double *x, size_t stride, size_t n, size_t k, size_t w)
+static bool factor_tile(double *a, size_t stride, size_t n, size_t *pivot, double *value)
 {
-    double keep[CORNER * CORNER];
-    for (size_t s = 0; s < n; s += w) {
-        const size_t n_c = smaller(w, n - s);
-        double *corner = c + s * stride + s;
-        for (size_t i = 0; i < n_c; i++)
-            memcpy(keep + i * CORNER, corner + i * stride, n_c * sizeof *keep);
-        pmet_gemm64_tile(false, true, n - s, n_c, k, -1, x + s * stride, stride, x + s * stride, stride, 1,
-                         corner, stride);
-        for (size_t i = 0; i + 1 < n_c; i++)
-            memcpy(corner + i * stride + i + 1, keep + i * CORNER + i + 1, (n_c - i - 1) * sizeof *keep);
-    }
+    if (n <= STRIP)
+        return factor_strip(a, stride, n, pivot, value);
+    const size_t h = half(n);
+    double *below = a + h * stride, *rest = below + h;
+    if (!factor_tile(a, stride, h, pivot, value))
+        return false;
+    solve_tile(below, a, stride, n - h, h);
+    update_triangle(rest, below, stride, n - h, h);
+    if (factor_tile(rest, stride, n - h, pivot, value))
+        return true;
+    *pivot += h;
+    return false;
 }
 
-/* The diagonal block, by strips: factor, solve below, take off the rest. */
-static bool factor_block(double *a, size_t lda, size_t n, size_t *pivot, double *value)
+/* A matrix in tiles; failed: at a pivot, after which nothing more is done. */
+struct tiles {
+    double *a, *value;
+    size_t n, side, *pivot;
+    bool failed;
+};
+
+static double *tile_at(const struct tiles *t, size_t i, size_t j)
 {
-    for (size_t j = 0; j < n; j += STRIP) {
-        const size_t w = smaller(STRIP, n - j), below = j + w;
-        double *diagonal = a + j * lda + j;
-        if (!factor_strip(diagonal, lda, w, pivot, value)) {
-            *pivot += j;
-            return false;
-        }
-        solve_strip(a + below * lda + j, diagonal, lda, n - below, w);
-        update_triangle(a + below * lda + below, a + below * lda + j, lda, n - below, w, STRIP);
-    }
-    return true;
+    return t->a + i * t->side * t->n + j * t->side;
 }
 
-/* a[r.., c..] -= a[r.., j..j+nb) a[c.., j..j+nb)^T, a tile of the trailing lower triangle. */
-static void update_tile(double *a, size_t n, size_t r, size_t c, size_t j, size_t nb, size_t rows)
+static size_t tile_size(const struct tiles *t, size_t i)
 {
-    const size_t m = smaller(rows, n - r), nc = smaller(rows, n - c);
-    if (r == c)
-        update_triangle(a + r * n + r, a + r * n + j, n, m, nb, CORNER);
+    return smaller(t->side, t->n - i * t->side);
+}
+
+static bool tiles_failed(const struct tiles *t)
+{
+    bool failed;
+#pragma omp atomic read seq_cst
+    failed = t->failed;
+    return failed;
+}
+
+static void diagonal_step(struct tiles *t, double *jj, size_t j)
+{
+    if (tiles_failed(t) || factor_tile(jj, t->n, tile_size(t, j), t->pivot, t->value))
+        return;
+    *t->pivot += j * t->side;
+#pragma omp atomic write seq_cst
+    t->failed = true;
+}
+
+static void solve_step(const struct tiles *t, double *ij, const double *jj, size_t i, size_t j)
+{
+    if (!tiles_failed(t))
+        solve_tile(ij, jj, t->n, tile_size(t, i), tile_size(t, j));
+}
+
+static void update_step(const struct tiles *t, double *ik, const double *ij, const double *kj, size_t i,
+                        size_t k, size_t j)
+{
+    if (tiles_failed(t))
+        return;
+    if (i == k)
+        update_triangle(ik, ij, t->n, tile_size(t, i), tile_size(t, j));
     else
-        pmet_gemm64_tile(false, true, m, nc, nb, -1, a + r * n + j, n, a + c * n + j, n, 1, a + r * n + c, n);
+        take_off(ik, ij, kj, t->n, tile_size(t, i), tile_size(t, k), tile_size(t, j));
+}
+
+/* Every step as a task, with the tiles that it reads and writes; a tile's first element stands for it. */
+static void factor_by_tasks(struct tiles *t)
+{
+    const size_t n_tile = (t->n + t->side - 1) / t->side;
+    for (size_t j = 0; j < n_tile; j++) {
+        double *jj = tile_at(t, j, j);
+#pragma omp task depend(inout : jj[0])
+        diagonal_step(t, jj, j);
+        for (size_t i = j + 1; i < n_tile; i++) {
+            double *ij = tile_at(t, i, j);
+#pragma omp task depend(in : jj[0]) depend(inout : ij[0])
+            solve_step(t, ij, jj, i, j);
+        }
+        for (size_t i = j + 1; i < n_tile; i++)
+            for (size_t k = j + 1; k <= i; k++) {
+                double *ij = tile_at(t, i, j), *kj = tile_at(t, k, j), *ik = tile_at(t, i, k);
+#pragma omp task depend(in : ij[0], kj[0]) depend(inout : ik[0])
+                update_step(t, ik, ij, kj, i, k, j);
+            }
+    }
 }
 
 static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err)
 {
-    const int n_thread = (int)pmet_cpu_of(op)->n_thread;
-    const size_t rows = n < SMALL ? ROWS / 2 : ROWS;
-    for (size_t j = 0; j < n; j += BLOCK) {
-        const size_t nb = smaller(BLOCK, n - j), below = j + nb;
-        if (!factor_block(a + j * n + j, n, nb, pivot, value)) {
-            *pivot += j;
-            return pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n,
-                             *value);
-        }
-        const size_t n_tile = (n - below + rows - 1) / rows;
-#pragma omp parallel for num_threads(n_thread) schedule(dynamic) if (n_tile > 1)
-        for (size_t tile = 0; tile < n_tile; tile++) {
-            const size_t r = below + tile * rows;
-            solve_rows(a + r * n + j, a + j * n + j, n, smaller(rows, n - r), nb);
-        }
-#pragma omp parallel for num_threads(n_thread) schedule(dynamic) if (n_tile > 1)
-        for (size_t pair = 0; pair < n_tile * (n_tile + 1) / 2; pair++) {
-            size_t row = 0, rest = pair;
-            while (rest > row)
-                rest -= ++row;
-            update_tile(a, n, below + row * rows, below + rest * rows, j, nb, rows);
-        }
-    }
-    return PMET_OK;
+    struct tiles t = {a, value, n, n < SMALL ? TILE / 2 : TILE, pivot, false};
+#pragma omp parallel num_threads((int)pmet_cpu_of(op)->n_thread) if (n > t.side)
+#pragma omp master /* libgomp does not free what any other thread keeps of its tasks' dependences */
+    factor_by_tasks(&t);
+    return t.failed ? pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n,
+                                *value)
+                    : PMET_OK;
 }
 
-/* RHS columns of y [nb, width] := L^-1 y for the diagonal block's L. */
-static void substitute(const double *l, size_t stride, double *y, size_t width, size_t nb)
+/* C columns of y [n_row, C] -= a x: a(i, k) = a[i*a_row + k*a_term], x [n_k, C]. With R rows the sums stay in
+ * registers. Nothing is laid out beforehand: few right-hand sides would not repay it. */
+static PMET_UNCHECKED void take_off_rows(double *y, size_t n_row, const double *a, size_t a_row,
+                                         size_t a_term, const double *x, size_t n_k)
+{
+    double s[R][C] = {{0}};
+    for (size_t k = 0; k < n_k; k++)
+        for (size_t i = 0; i < n_row; i++)
+#pragma omp simd
+            for (size_t c = 0; c < C; c++)
+                s[i][c] = pmet_multiply_add64(a[i * a_row + k * a_term], x[k * C + c], s[i][c]);
+    for (size_t i = 0; i < n_row; i++)
+        for (size_t c = 0; c < C; c++)
+            y[i * C + c] -= s[i][c];
+}
+
+/* The same for any number of rows. */
+static void take_off_all(double *y, size_t n_row, const double *a, size_t a_row, size_t a_term,
+                         const double *x, size_t n_k)
+{
+    size_t i = 0;
+    for (; i + R <= n_row; i += R)
+        take_off_rows(y + i * C, R, a + i * a_row, a_row, a_term, x, n_k);
+    take_off_rows(y + i * C, n_row - i, a + i * a_row, a_row, a_term, x, n_k);
+}
+
+/* y [nb, C] := L^-1 y for the diagonal block's L, R rows at a time. */
+static void substitute(const double *l, size_t stride, double *y, size_t nb)
 {
     for (size_t i = 0; i < nb; i++) {
-        double s[RHS];
-        memcpy(s, y + i * width, sizeof s);
-        for (size_t k = 0; k < i; k++)
-            for (size_t r = 0; r < RHS; r++)
-                s[r] -= l[i * stride + k] * y[k * width + r];
-        for (size_t r = 0; r < RHS; r++)
-            y[i * width + r] = s[r] / l[i * stride + i];
+        const size_t done = i / R * R;
+        if (i == done)
+            take_off_all(y + i * C, smaller(R, nb - i), l + i * stride, stride, 1, y, i);
+        for (size_t k = done; k < i; k++)
+            for (size_t c = 0; c < C; c++)
+                y[i * C + c] -= l[i * stride + k] * y[k * C + c];
+        for (size_t c = 0; c < C; c++)
+            y[i * C + c] /= l[i * stride + i];
     }
 }
 
-/* y := L^-T y: each row, once found, is taken off those above, so that L is read along its rows here, too. */
-static void substitute_back(const double *l, size_t stride, double *y, size_t width, size_t nb)
+/* y := L^-T y, from the last R rows up. */
+static void substitute_back(const double *l, size_t stride, double *y, size_t nb)
 {
     for (size_t i = nb; i-- > 0;) {
-        double s[RHS];
-        for (size_t r = 0; r < RHS; r++)
-            y[i * width + r] = s[r] = y[i * width + r] / l[i * stride + i];
-        for (size_t k = 0; k < i; k++)
-            for (size_t r = 0; r < RHS; r++)
-                y[k * width + r] -= l[i * stride + k] * s[r];
+        const size_t first = i / R * R, end = smaller(first + R, nb);
+        if (i + 1 == end)
+            take_off_all(y + first * C, end - first, l + end * stride + first, 1, stride, y + end * C,
+                         nb - end);
+        for (size_t k = i + 1; k < end; k++)
+            for (size_t c = 0; c < C; c++)
+                y[i * C + c] -= l[k * stride + i] * y[k * C + c];
+        for (size_t c = 0; c < C; c++)
+            y[i * C + c] /= l[i * stride + i];
     }
 }
 
-/* E71 for a part y [n, width]: L Y = B from the first block down, then L^T X = Y from the last block up. */
-static void solve_part(const double *l, double *y, size_t n, size_t width)
+/* E71 for n_y times C columns, each y [n, C]: L Y = B from the first block down, then L^T X = Y from the last block
+ * up. A block is taken off a few rows of all of them while those rows of L are in cache. */
+static void solve_part(const double *l, double *y, size_t n, size_t n_y)
 {
     for (size_t j = 0; j < n; j += BLOCK) {
-        const size_t nb = smaller(BLOCK, n - j), below = j + nb;
-        for (size_t c = 0; c < width; c += RHS)
-            substitute(l + j * n + j, n, y + j * width + c, width, nb);
-        if (below < n)
-            pmet_gemm64_tile(false, false, n - below, width, nb, -1, l + below * n + j, n, y + j * width,
-                             width, 1, y + below * width, width);
+        const size_t nb = smaller(BLOCK, n - j);
+        for (size_t c = 0; c < n_y; c++)
+            substitute(l + j * n + j, n, y + (c * n + j) * C, nb);
+        for (size_t i = j + nb; i < n; i += GROUP)
+            for (size_t c = 0; c < n_y; c++)
+                take_off_all(y + (c * n + i) * C, smaller(GROUP, n - i), l + i * n + j, n, 1,
+                             y + (c * n + j) * C, nb);
     }
     for (size_t j = (n - 1) / BLOCK * BLOCK;; j -= BLOCK) {
-        const size_t nb = smaller(BLOCK, n - j), below = j + nb;
-        if (below < n)
-            pmet_gemm64_tile(true, false, nb, width, n - below, -1, l + below * n + j, n, y + below * width,
-                             width, 1, y + j * width, width);
-        for (size_t c = 0; c < width; c += RHS)
-            substitute_back(l + j * n + j, n, y + j * width + c, width, nb);
+        const size_t nb = smaller(BLOCK, n - j);
+        for (size_t c = 0; c < n_y; c++)
+            substitute_back(l + j * n + j, n, y + (c * n + j) * C, nb);
+        for (size_t i = 0; i < j; i += GROUP) {
+            double part[BLOCK][GROUP]; /* of L, since rows of a power of two would meet in the cache */
+            for (size_t k = 0; k < nb; k++)
+                memcpy(part[k], l + (j + k) * n + i, sizeof part[k]);
+            for (size_t c = 0; c < n_y; c++)
+                take_off_all(y + (c * n + i) * C, GROUP, part[0], 1, GROUP, y + (c * n + j) * C, nb);
+        }
         if (j == 0)
             break;
     }
 }
 
-/* Columns of a part: wide parts read L less often, sixteen of them keep the threads busy. */
-static size_t part_width(size_t n_rhs)
-{
-    return smaller((n_rhs / 16 / RHS + 1) * RHS, WIDEST);
-}
-
-/* Columns in parts, each laid out closely, the last one filled with zeros. */
+/* Columns in parts of n_y times C, the last one filled with zeros: wide parts read L less often, sixteen of them keep
+ * the threads busy. */
 static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err)
 {
     struct pmet_cpu *cpu = pmet_cpu_of(op);
-    const size_t width = part_width(n_rhs), n_part = (n_rhs + width - 1) / width;
+    const size_t n_y = smaller(n_rhs / 16 / C + 2, WIDEST), width = n_y * C,
+                 n_part = (n_rhs + width - 1) / width;
     if (n == 0 || n_rhs == 0)
         return PMET_OK;
     PMET_TRY(pmet_cpu_scratch(cpu, n * width * (sizeof(double) / sizeof(real)), 0, err));
 #pragma omp parallel for num_threads((int)cpu->n_thread) schedule(dynamic)
     for (size_t part = 0; part < n_part; part++) {
-        const size_t c = part * width, nc = smaller(width, n_rhs - c);
+        const size_t c0 = part * width;
         double *y = (double *)(void *)cpu->scratch[pmet_thread()];
-        memset(y, 0, n * width * sizeof *y);
         for (size_t i = 0; i < n; i++)
-            memcpy(y + i * width, b + i * n_rhs + c, nc * sizeof *b);
-        solve_part(l, y, n, width);
+            for (size_t c = 0; c < width; c++)
+                y[(c / C * n + i) * C + c % C] = c0 + c < n_rhs ? b[i * n_rhs + c0 + c] : 0;
+        solve_part(l, y, n, n_y);
         for (size_t i = 0; i < n; i++)
-            memcpy(b + i * n_rhs + c, y + i * width, nc * sizeof *b);
+            for (size_t c = 0; c < width && c0 + c < n_rhs; c++)
+                b[i * n_rhs + c0 + c] = y[(c / C * n + i) * C + c % C];
     }
     return PMET_OK;
 }
