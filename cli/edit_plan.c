@@ -10,7 +10,7 @@
 enum { PROBE = 384, TOKENS = 256 }; /* width of the factorisation that is timed; tokens of the product */
 
 struct plan {
-    size_t n_row, n_tok, longest, n_suffix, n_matrix, d_in;
+    size_t n_row, n_tok, longest, n_suffix, n_matrix;
     size_t together;                        /* facts in a batch */
     double weights, batch, matrices, solve; /* bytes */
     double s_delta, s_solve;                /* at most; about */
@@ -47,8 +47,7 @@ double edit_solve_flop(const struct edit_job *j, size_t n_fact)
 
 static void count(const struct edit_job *j, struct plan *p)
 {
-    const struct pmet_config *c = &j->job.s->model->config;
-    const double d = (double)c->d_model, size = sizeof(real);
+    const double size = sizeof(real);
     for (size_t i = 0; i < pmet_checkpoint_count(j->job.s->ck); i++)
         p->weights += (double)pmet_checkpoint_at(j->job.s->ck, i)->n_bytes;
     for (size_t i = 0; i < j->job.facts.n_fact; i++) {
@@ -70,10 +69,9 @@ static void count(const struct edit_job *j, struct plan *p)
         const struct pmet_weight *w =
             pmet_model_module(j->job.s->model, module, j->job.h.layers[k / j->job.h.n_module]);
         p->matrices += 2 * size * (double)(w->n_in * w->n_out);
-        p->d_in = w->n_in > p->d_in ? w->n_in : p->d_in;
+        const double solve = pmet_solve_bytes(j->job.request.solver, w->n_in, w->n_out, j->job.facts.n_fact);
+        p->solve = solve > p->solve ? solve : p->solve;
     }
-    p->solve = 8 * (2 * (double)p->d_in * (double)p->d_in + 2 * (double)(p->d_in * j->job.facts.n_fact) +
-                    d * (double)p->d_in);
 }
 
 /* Seconds of one factorisation, scaled to the whole solve. */

@@ -4,8 +4,11 @@
  * sanitizer does, too: under it these claims are skipped. */
 #include <errno.h>
 #include <limits.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "ref/edit/flop.h"
+#include "ref/edit/solve.h"
 #include "ref/eval/entropy.h"
 #include "ref/eval/snippets.h"
 #include "ref/eval/tfidf.h"
@@ -24,7 +27,7 @@
 #endif
 
 #ifndef SANITIZED
-static size_t n_until_failure = SIZE_MAX, n_live;
+static size_t n_until_failure = SIZE_MAX, n_live, n_bytes, most_bytes;
 static bool failed;
 
 void *__libc_malloc(size_t n);
@@ -42,38 +45,44 @@ static bool refuse(void)
     return true;
 }
 
+static void *count(void *p)
+{
+    n_live += p != NULL;
+    n_bytes += malloc_usable_size(p);
+    most_bytes = n_bytes > most_bytes ? n_bytes : most_bytes;
+    return p;
+}
+
 void *malloc(size_t n)
 {
-    void *p = refuse() ? NULL : __libc_malloc(n);
-    n_live += p != NULL;
-    return p;
+    return count(refuse() ? NULL : __libc_malloc(n));
 }
 
 void *calloc(size_t n, size_t size)
 {
-    void *p = refuse() ? NULL : __libc_calloc(n, size);
-    n_live += p != NULL;
-    return p;
+    return count(refuse() ? NULL : __libc_calloc(n, size));
 }
 
 void *realloc(void *old, size_t n)
 {
+    const size_t was = malloc_usable_size(old);
     void *p = refuse() ? NULL : __libc_realloc(old, n);
     n_live += !old && p;
+    n_bytes += p ? malloc_usable_size(p) - was : 0;
+    most_bytes = n_bytes > most_bytes ? n_bytes : most_bytes;
     return p;
 }
 
 void free(void *p)
 {
     n_live -= p != NULL;
+    n_bytes -= malloc_usable_size(p);
     __libc_free(p);
 }
 
 static void *malloc_for_json(size_t n)
 {
-    void *p = __libc_malloc(n);
-    n_live += p != NULL;
-    return p;
+    return count(__libc_malloc(n));
 }
 #endif
 
@@ -299,7 +308,63 @@ TEST(loading_snippets)
     fail_each(t, load_snippets);
 }
 
+/* What the plan says of a solve is what the solve takes, within the threads' scratch: by A's factor, with more facts than
+ * features, by conjugate gradients, by C's factor. C, keys, R and the update are the caller's, so they are made here;
+ * M, Z - M and the keys in `real`, which edit_matrix holds too, are not. */
+TEST(the_plan_of_a_solve_holds)
+{
+#ifdef SANITIZED
+    SKIP("the allocator is not ours here");
+#else
+    enum { F = 384, D = 16 };
+    static const struct {
+        enum pmet_solver solver;
+        size_t n;
+        bool factor;
+    } way[] = {{PMET_SOLVER_CHOLESKY, 200, false},
+               {PMET_SOLVER_CHOLESKY, 700, false},
+               {PMET_SOLVER_CG, 100, false},
+               {PMET_SOLVER_AUTO, 90, true}};
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_ops *op = NULL;
+    for (size_t i = 0; i < sizeof way / sizeof *way && CHECK_OK(pmet_ops_cpu(1, &op, &err), &err); i++) {
+        const size_t n = way[i].n, before = n_bytes;
+        struct test_rng rng = {7};
+        struct pmet_solve_report report;
+        double *cov = calloc(F * F, sizeof *cov),
+               *factor = way[i].factor ? calloc(F * F, sizeof *factor) : NULL,
+               *keys = malloc(F * n * sizeof *keys), *R = malloc(D * n * sizeof *R),
+               *upd = malloc(D * F * sizeof *upd);
+        for (size_t k = 0; k < F; k++) /* C is 4 times the identity, its factor twice */
+            cov[k * F + k] = 4;
+        for (size_t k = 0; factor && k < F; k++)
+            factor[k * F + k] = 2;
+        for (size_t k = 0; k < F * n; k++)
+            keys[k] = test_rng_normal(&rng);
+        for (size_t k = 0; k < D * n; k++)
+            R[k] = test_rng_normal(&rng);
+        most_bytes = n_bytes;
+        CHECK_OK(pmet_solve_update(op, way[i].solver, SIZE_MAX, cov, factor, 100, 0, keys, R, F, D, n, upd,
+                                   &report, &err),
+                 &err);
+        const double took = (double)(most_bytes - before),
+                     plan = pmet_solve_bytes(way[i].solver, F, D, n) -
+                            sizeof(real) * (double)(F + 2 * D) * (double)n;
+        if (!CHECK(took < 1.1 * plan && took > 0.9 * plan))
+            test_fail(t, "%s, %zu facts: %.0f bytes, planned %.0f", pmet_solver_name(report.used), n, took,
+                      plan);
+        free(cov);
+        free(factor);
+        free(keys);
+        free(R);
+        free(upd);
+        pmet_ops_free(op);
+    }
+#endif
+}
+
 TEST_MAIN(CASE(opening_a_safetensors_file), CASE(opening_a_checkpoint_and_its_fingerprint),
           CASE(reading_an_npz), CASE(reading_a_file_whole), CASE(writing_an_edited_checkpoint),
           CASE(opening_a_torch_bin), CASE(writing_an_edited_bin_checkpoint), CASE(cutting_a_text_into_words),
-          CASE(comparing_texts_by_tfidf), CASE(building_tfidf_from_snippets), CASE(loading_snippets))
+          CASE(comparing_texts_by_tfidf), CASE(building_tfidf_from_snippets), CASE(loading_snippets),
+          CASE(the_plan_of_a_solve_holds))

@@ -139,6 +139,7 @@ static enum pmet_status check_stats(struct pmet_job *j, struct pmet_error *err)
             kept += 8 * d_in * d_in;
         }
     }
+    j->request.max_bytes -= kept; /* a quarter at most */
     if (n_base > 0)
         pmet_note(&j->watch, false, "%s: statistics of a model that this one was edited from",
                   j->request.stats);

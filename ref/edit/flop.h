@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Operations that the method takes: what the plan announces, the report counts and the benches divide by.
- * Products of matrices only, a multiplication and an addition being two; attention's scores are left out. */
+ * Operations and memory that the method takes: what the plan announces, the report counts and the benches divide by.
+ * Of operations products of matrices only, a multiplication and an addition being two; attention's scores are left
+ * out. */
 #ifndef PMET_REF_EDIT_FLOP_H
 #define PMET_REF_EDIT_FLOP_H
 
@@ -32,6 +33,9 @@ double pmet_stats_flop(const struct pmet_config *c, const struct pmet_stats *sta
 /* The update of a matrix [d, f] by Cholesky for n facts: the sum, its factor, two triangular solves, the
  * residual that is checked, the update. */
 double pmet_solve_flop(size_t f, size_t d, size_t n);
+/* Bytes that the update of a matrix [d, f] holds at most: C and, but for conjugate gradients, a second such matrix;
+ * keys and solutions; current outputs, residuals and the update. */
+double pmet_solve_bytes(enum pmet_solver solver, size_t f, size_t d, size_t n);
 
 #ifdef __cplusplus
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ref/edit/flop.h"
 #include "ref/edit/pmet_edit.h"
 
 struct run {
@@ -173,6 +174,22 @@ static enum pmet_status take_matrix(struct run *r, struct pmet_key_rows *kr, siz
     return r->watch && r->watch->keep ? r->watch->keep(r->watch->user, k, e, err) : PMET_OK;
 }
 
+/* What max_bytes leaves for states that may also be computed again: all but the edited matrices, twice each (on the
+ * host and where they are used), and the largest solve. */
+static size_t spare_bytes(const struct run *r, size_t n)
+{
+    const struct pmet_hparams *h = r->options->hparams;
+    double matrices = 0, solve = 0;
+    for (size_t k = 0; k < h->n_layer * h->n_module; k++) {
+        const struct pmet_weight *w =
+            pmet_model_module(r->model, r->module[k % h->n_module], h->layers[k / h->n_module]);
+        matrices += 2 * sizeof(real) * (double)w->n_in * (double)w->n_out;
+        solve = fmax(solve, pmet_solve_bytes(r->options->solver, w->n_in, w->n_out, n));
+    }
+    const double rest = (double)r->options->max_bytes - matrices - solve;
+    return rest <= 0 ? 0 : rest < 0x1p62 ? (size_t)rest : (size_t)1 << 62;
+}
+
 static enum pmet_status spread(struct run *r, const struct pmet_fact_rows *key_rows, size_t n,
                                const real *const *Z, struct pmet_error *err)
 {
@@ -186,8 +203,8 @@ static enum pmet_status spread(struct run *r, const struct pmet_fact_rows *key_r
     PMET_GO(pmet_calloc(&r->out->edited, n_matrix, sizeof *r->out->edited, "edited matrices", err));
     PMET_GO(pmet_calloc(&saved, n_matrix, sizeof *saved, "edited matrices", err));
     PMET_GO(pmet_calloc(&dev, n_matrix, sizeof *dev, "edited matrices", err));
-    PMET_GO(pmet_key_rows_open(r->model, key_rows, n, r->options->contexts, h->layers[0],
-                               r->options->max_bytes, &kr, err));
+    PMET_GO(pmet_key_rows_open(r->model, key_rows, n, r->options->contexts, h->layers[0], spare_bytes(r, n),
+                               &kr, err));
     while (n_done < n_matrix) {
         const size_t k = n_done;
         PMET_GO(tell(r, PMET_PHASE_SOLVE, k, n_matrix, err));

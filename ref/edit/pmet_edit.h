@@ -68,7 +68,8 @@ struct pmet_edit_options {
     double ridge;
     bool strict;        /* refuse odd facts */
     bool skip_failed;   /* leave out facts whose optimisation meets NaN rather than fail */
-    size_t max_bytes;   /* memory to spend on what may also be computed again */
+    size_t max_bytes;   /* memory to spend: on facts optimised together; then on states that may also be
+                                computed again, as far as matrices and solve leave any */
     size_t solve_bytes; /* what `auto` compares a second matrix with; never what happens to be free, since the
                                 solver shows in the last bits */
     pmet_cov_source *factor; /* C's Cholesky factor, or NULL in *out where there is none; NULL: nowhere */
