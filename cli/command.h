@@ -22,7 +22,8 @@ struct cli {
     int device; /* enum pmet_device */
     int color;
     bool quiet, verbose;
-    char kept[512]; /* of an unfinished command, by which it can go on: "w keeps 3 of 10 facts: ..." */
+    char
+        kept[512]; /* what an unfinished command leaves: "w keeps 3 of 10 facts: ..." by which it can go on */
 };
 
 struct command {

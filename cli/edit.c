@@ -92,6 +92,7 @@ static enum pmet_status course(struct edit_job *j, struct pmet_error *err)
     PMET_TRY(pmet_job_write(&j->job, err));
     PMET_TRY(check_stop(err));
     PMET_TRY(pmet_job_commit(&j->job, err));
+    j->committed = true;
     if (j->trace)
         PMET_TRY(edit_trace_write(j, err));
     edit_report(j);
@@ -173,7 +174,9 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         j.job.watch = (struct pmet_watch){.user = &j, .progress = on_progress, .note = on_note};
         const bool done = course(&j, &err) == PMET_OK;
         progress_end(&j.progress);
-        if (!done && j.job.work)
+        if (!done && j.committed)
+            snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", r->out, j.trace);
+        else if (!done && j.job.work)
             pmet_work_tell(&j.job, c->kept, sizeof c->kept);
         status = done ? EXIT_DONE : say_failed(c, &err);
         if (!done && j.job.tmpl)

@@ -24,6 +24,7 @@ struct edit_job {
     size_t trace_facts, show;
     int solver, conflicts, zsre, dtype; /* choices, before they enter the request */
     bool dry_run, json;
+    bool committed; /* the edited folder stands; its trace may not */
     struct pmet_job job;
     struct progress progress;
     enum pmet_phase phase;

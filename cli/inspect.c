@@ -140,7 +140,9 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
                            j->path);
     else
         printf("%s: %zu second moments%s\n", j->path, n_moment + n_npz,
-               j->check && n_moment > 0 ? "; finite, symmetric, counted" : "");
+               !j->check   ? ""
+               : n_npz > 0 ? "; those of safetensors are finite, symmetric, counted"
+                           : "; finite, symmetric, counted");
 done:
     pmet_free_names(names, n);
     return status;

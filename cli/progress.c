@@ -20,11 +20,11 @@ static void rate_and_left(const struct progress *p, char *text, size_t size)
 {
     const double spent = pmet_seconds() - p->started;
     char left[32];
-    if (p->done == 0 || spent <= 0) {
+    if (p->done <= p->first || spent <= 0) {
         text[0] = '\0';
         return;
     }
-    const double rate = (double)p->done / spent;
+    const double rate = (double)(p->done - p->first) / spent;
     format_seconds(left, sizeof left, (double)(p->total - p->done) / rate);
     if (rate >= 1)
         snprintf(text, size, "  %.1f/s  %s left", rate, left);
@@ -48,6 +48,8 @@ static void draw(const struct progress *p)
 int progress_update(struct progress *p, size_t done, size_t total)
 {
     const double now = pmet_seconds();
+    if (p->total == 0)
+        p->first = done;
     p->done = done;
     p->total = total;
     if (p->running && p->bar && (now - p->shown >= bar_every_s || done == 0)) {

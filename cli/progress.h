@@ -10,7 +10,7 @@ struct progress {
     const char *what, *unit; /* "optimising", "facts" */
     bool bar;
     double started, shown;
-    size_t done, total, first; /* first: done when the first report came, for the rate */
+    size_t done, total, first; /* first: what a run before had done; no part of the rate */
     bool running;
     char note[48]; /* behind the bar */
 };

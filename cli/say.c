@@ -45,38 +45,38 @@ int say_usage(const struct cli *c, const char *fmt, ...)
     return EXIT_WRONG_USAGE;
 }
 
+static void PMET_PRINTF(4, 0)
+    say_line(const struct cli *c, const char *color, const char *kind, const char *fmt, va_list args)
+{
+    head(c, color, kind);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+}
+
 void say_warning(const struct cli *c, const char *fmt, ...)
 {
     va_list args;
-    head(c, "\033[33m", "warning: ");
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    say_line(c, "\033[33m", "warning: ", fmt, args);
     va_end(args);
-    fputc('\n', stderr);
 }
 
 void say_note(const struct cli *c, const char *fmt, ...)
 {
     va_list args;
-    if (c->quiet)
-        return;
-    head(c, NULL, "");
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    if (!c->quiet)
+        say_line(c, NULL, "", fmt, args);
     va_end(args);
-    fputc('\n', stderr);
 }
 
 void say_detail(const struct cli *c, const char *fmt, ...)
 {
     va_list args;
-    if (!c->verbose)
-        return;
-    head(c, NULL, "");
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    if (c->verbose)
+        say_line(c, NULL, "", fmt, args);
     va_end(args);
-    fputc('\n', stderr);
 }
 
 size_t peak_memory(void)

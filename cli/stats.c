@@ -21,7 +21,7 @@ struct job {
     const char *model, *out, *hparams, *layers, *trace, *work;
     struct texts texts;
     size_t n_samples, max_length, layer[PMET_MAX_EDIT_LAYERS];
-    bool attn, force, json;
+    bool attn, force, json, committed; /* the folder stands; its trace may not */
     struct pmet_session *s;
     struct pmet_docs *docs;
     struct pmet_outdir *dir;
@@ -127,6 +127,7 @@ static enum pmet_status write_all(struct job *j, struct pmet_error *err)
     struct pmet_outdir *dir = j->dir;
     j->dir = NULL;
     PMET_TRY(pmet_outdir_commit(dir, err));
+    j->committed = true;
     if (j->kept)
         pmet_stats_work_discard(j->kept);
     if (!j->trace)
@@ -143,6 +144,7 @@ static enum pmet_status check_paths(const struct job *j, struct pmet_error *err)
     PMET_TRY(pmet_check_apart(j->out, j->work, "--work", err));
     PMET_TRY(pmet_check_apart(j->work, j->model, "--model", err));
     PMET_TRY(pmet_check_apart(j->trace, j->model, "--model", err));
+    PMET_TRY(pmet_check_apart(j->trace, j->hparams, "--hparams", err));
     for (size_t i = 0; i < j->texts.n; i++) {
         PMET_TRY(pmet_check_apart(j->out, j->texts.item[i], "--text", err));
         PMET_TRY(pmet_check_apart(j->trace, j->texts.item[i], "--text", err));
@@ -239,6 +241,8 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
         const bool done = collect(&j, &err) == PMET_OK;
         if (done)
             report(&j);
+        else if (j.committed)
+            snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", j.out, j.trace);
         else if (j.kept)
             snprintf(c->kept, sizeof c->kept, "%s keeps %zu documents: the same command goes on from there",
                      j.work, pmet_stats_work_kept(j.kept));
