@@ -94,6 +94,16 @@ static enum pmet_status read_gptj(const json_t *json, const char *path, struct p
     return PMET_OK;
 }
 
+/* Later versions of transformers can stretch the positions. Left unread, that would give another model's numbers. */
+static enum pmet_status refuse_scaling(const json_t *json, const char *path, struct pmet_error *err)
+{
+    const json_t *v = json_object_get(json, "rope_scaling");
+    if (!v || json_is_null(v))
+        return PMET_OK;
+    return pmet_fail(err, PMET_UNSUPPORTED, "%s: rope_scaling: found %s; expected null", path,
+                     pmet_json_kind(v));
+}
+
 static enum pmet_status read_neox(const json_t *json, const char *path, struct pmet_config *c,
                                   struct pmet_error *err)
 {
@@ -105,6 +115,7 @@ static enum pmet_status read_neox(const json_t *json, const char *path, struct p
     PMET_TRY(read_count(json, path, "intermediate_size", "n_inner", &c->d_ff, err));
     PMET_TRY(read_number_or(json, path, "layer_norm_eps", 1e-5, &c->ln_eps, err));
     PMET_TRY(read_act(json, path, "hidden_act", "gelu", &c->act, err));
+    PMET_TRY(refuse_scaling(json, path, err));
     PMET_TRY(read_number_or(json, path, "rotary_pct", 0.25, &pct, err));
     PMET_TRY(read_number_or(json, path, "rotary_emb_base", 10000, &c->rope_base, err));
     if (pct > 1)
