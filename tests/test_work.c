@@ -105,6 +105,18 @@ TEST(another_lambda_uses_the_targets_and_solves_again)
     leave();
 }
 
+/* With less memory `auto` takes another solver, whose last bits are others: no matrix of the first one is reused. */
+TEST(another_solver_solves_all_matrices_again)
+{
+    enter(t, "solver");
+    CHECK(cli(NULL, WORK) == 0);
+    cli_shell("rm -r out");
+    CHECK(cli(NULL, WORK " --memory 50K") == 0);
+    CHECK(cli(NULL, EDIT " --memory 50K --force --out fresh") == 0);
+    CHECK(system("diff -r out fresh > /dev/null && grep -q '\"cg\"' out/pmet_edit.json") == 0);
+    leave();
+}
+
 TEST(a_folder_of_another_edit_is_refused)
 {
     static const struct {
@@ -371,7 +383,8 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
 }
 
 TEST_MAIN(CASE(finished_facts_and_matrices_are_not_done_twice),
-          CASE(another_lambda_uses_the_targets_and_solves_again), CASE(a_folder_of_another_edit_is_refused),
+          CASE(another_lambda_uses_the_targets_and_solves_again),
+          CASE(another_solver_solves_all_matrices_again), CASE(a_folder_of_another_edit_is_refused),
           CASE(two_processes_do_not_share_a_folder), CASE(a_journal_that_ends_anywhere_is_gone_on_with),
           CASE(a_damaged_journal_gives_no_wrong_target), CASE(a_journal_that_ends_in_zeros_is_gone_on_with),
           CASE(killed_at_any_call_it_goes_on), CASE(killed_again_and_again_it_arrives),

@@ -63,7 +63,8 @@ static json_t *head_of(const struct pmet_job *j)
 static enum pmet_status set_key(struct pmet_work *w, struct pmet_error *err)
 {
     const struct pmet_job *j = w->job;
-    const uint64_t number[] = {(uint64_t)j->request.solver, j->h.n_layer};
+    const bool asks_memory = j->request.solver == PMET_SOLVER_AUTO; /* which solver it is to be */
+    const uint64_t number[] = {(uint64_t)j->request.solver, j->h.n_layer, asks_memory ? j->solve_bytes : 0};
     const double weight[] = {j->h.mom2_update_weight, j->request.ridge};
     char *head = json_dumps(w->head, JSON_COMPACT | JSON_SORT_KEYS);
     struct pmet_sha256 sha;
