@@ -3,7 +3,8 @@
  *
  * The public header. Every function that can fail returns an enum pmet_status and takes, last, a struct pmet_error
  * that receives one line saying which file, which field or fact, what was found and what was expected. The library
- * never prints, never exits and keeps no global state. Link with `pkg-config --libs --static pmet`. */
+ * never prints, never exits and keeps no global state of its own; a session sets OpenBLAS, if that is in the build, to
+ * one thread for the whole process. Link with `pkg-config --libs --static pmet`. */
 #ifndef PMET_H
 #define PMET_H
 

@@ -55,11 +55,6 @@ static const struct pmet_zip_member *member_of(const struct pmet_npz *z, const c
     return NULL;
 }
 
-bool pmet_npz_has(const struct pmet_npz *z, const char *name)
-{
-    return member_of(z, name) != NULL;
-}
-
 static enum pmet_status keep_turned(struct pmet_npz *z, struct pmet_tensor *t, struct pmet_error *err)
 {
     struct copy *copy;

@@ -16,8 +16,6 @@ enum pmet_status pmet_npz_open(const struct pmet_io *io, const char *path, struc
                                struct pmet_error *err);
 void pmet_npz_close(struct pmet_npz *npz); /* accepts NULL; data of its tensors end with it */
 
-bool pmet_npz_has(const struct pmet_npz *npz, const char *name);
-
 /* The array `name` ("mom2.mom2", without ".npy") row-major, whatever its order in the file; t->name is `name`
  * itself. Refused: no such array, a checksum that does not fit, element types other than <f4, <f8, <i8
  * (F32, F64, I64), more than PMET_MAX_DIM dimensions, sizes that do not fit the data. */

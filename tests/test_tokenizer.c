@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The tokenizer against the reference's ids and texts, and its round trip.      SPEC §2, E2-E7 */
 #include <jansson.h>
+#include <sys/stat.h>
 #include "tests/test.h"
 #include "tokenizer/model.h"
 #include "tokenizer/split.h"
@@ -84,6 +85,15 @@ static void check_strings(struct test *t, const struct pmet_tokenizer *tk, const
     }
 }
 
+static void check_one_id(struct test *t, const struct pmet_tokenizer *tk, const char *text, json_int_t id)
+{
+    struct pmet_ids ids = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    CHECK_OK(pmet_tokenizer_encode(tk, text, strlen(text), &ids, &err), &err);
+    CHECK(ids.n == 1 && ids.id[0] == id);
+    free(ids.id);
+}
+
 /* E2 to E7: 697 strings in seven vocabularies, and every single id decoded. */
 TEST(ids_and_texts_equal_the_reference)
 {
@@ -94,8 +104,7 @@ TEST(ids_and_texts_equal_the_reference)
         if (tk && root) {
             CHECK(pmet_tokenizer_size(tk) ==
                   (size_t)json_integer_value(json_object_get(root, "vocab_size_with_added")));
-            CHECK(pmet_tokenizer_id(tk, "<|endoftext|>") ==
-                  json_integer_value(json_object_get(root, "eos_token_id")));
+            check_one_id(t, tk, "<|endoftext|>", json_integer_value(json_object_get(root, "eos_token_id")));
             CHECK(json_array_size(json_object_get(root, "strings")) == 697);
             check_strings(t, tk, root);
             json_array_foreach(json_object_get(root, "partial_utf8_decodes"), i, item)
@@ -172,6 +181,28 @@ TEST(vocab_and_merges_give_the_ids_of_tokenizer_json)
         json_decref(root);
         pmet_tokenizer_close(tk);
     }
+}
+
+/* added_tokens.json may list the token that vocab.json has: it stays special. */
+TEST(a_special_token_that_is_added_again_stays_special)
+{
+    static const char vocab[] = "{\"a\": 0, \"<|endoftext|>\": 1}", added[] = "{\"<|endoftext|>\": 1}";
+    const int32_t ids[] = {0, 1, 0};
+    struct pmet_text text = {0};
+    struct pmet_error err = {PMET_OK, ""};
+    const char *dir = test_path("again");
+    mkdir(dir, 0777);
+    test_write_file(test_path("again/vocab.json"), vocab, sizeof vocab - 1);
+    test_write_file(test_path("again/merges.txt"), "#version: 0.2\n", 14);
+    test_write_file(test_path("again/added_tokens.json"), added, sizeof added - 1);
+    struct pmet_tokenizer *tk = open_tokenizer(t, dir);
+    if (!tk)
+        return;
+    check_one_id(t, tk, "<|endoftext|>", 1);
+    CHECK_OK(pmet_tokenizer_decode(tk, ids, 3, PMET_DECODE_SKIP_SPECIAL, &text, &err), &err);
+    CHECK_STR(text.data, "aa");
+    free(text.data);
+    pmet_tokenizer_close(tk);
 }
 
 static void check_round_trip(struct test *t, const struct pmet_tokenizer *tk, const char *text, size_t n)
@@ -403,8 +434,9 @@ TEST(classes_are_those_of_unicode_14)
 }
 
 TEST_MAIN(CASE(ids_and_texts_equal_the_reference), CASE(words_are_the_references_pretokens),
-          CASE(vocab_and_merges_give_the_ids_of_tokenizer_json), CASE(decode_of_encode_gives_any_bytes_back),
-          CASE(real_texts_round_trip), CASE(long_words_are_no_trap),
-          CASE(fast_merging_is_the_rule_on_random_words), CASE(fast_merging_is_the_rule_on_every_token),
-          CASE(fast_merging_is_the_rule_on_real_text), CASE(gpt2_cases_of_an_independent_source),
-          CASE(classes_are_those_of_unicode_14))
+          CASE(vocab_and_merges_give_the_ids_of_tokenizer_json),
+          CASE(a_special_token_that_is_added_again_stays_special),
+          CASE(decode_of_encode_gives_any_bytes_back), CASE(real_texts_round_trip),
+          CASE(long_words_are_no_trap), CASE(fast_merging_is_the_rule_on_random_words),
+          CASE(fast_merging_is_the_rule_on_every_token), CASE(fast_merging_is_the_rule_on_real_text),
+          CASE(gpt2_cases_of_an_independent_source), CASE(classes_are_those_of_unicode_14))

@@ -234,7 +234,7 @@ enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *cont
     flags.id = id;
     b->added[b->n_added++] = flags;
     b->tk->token[id].added = true;
-    b->tk->token[id].special = special;
+    b->tk->token[id].special |= special; /* once special, also where added_tokens.json names it again */
     return PMET_OK;
 }
 

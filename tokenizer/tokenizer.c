@@ -65,21 +65,3 @@ size_t pmet_tokenizer_size(const struct pmet_tokenizer *tk)
 {
     return tk->n_token;
 }
-
-int32_t pmet_tokenizer_id(const struct pmet_tokenizer *tk, const char *token)
-{
-    char *bytes;
-    size_t n = strlen(token), n_bytes;
-    struct pmet_error ignored = {PMET_OK, ""};
-    if (pmet_calloc(&bytes, n + 1, 1, "a token", &ignored) != PMET_OK)
-        return -1;
-    const bool mapped = pmet_from_alphabet(token, n, bytes, &n_bytes);
-    const char *want = mapped ? bytes : token;
-    n = mapped ? n_bytes : n;
-    int32_t id = pmet_token_of_bytes(tk, want, n);
-    for (size_t i = 0; id < 0 && i < tk->n_token; i++)
-        if (tk->token[i].added && tk->token[i].n == n && memcmp(tk->token[i].bytes, want, n) == 0)
-            id = (int32_t)i;
-    free(bytes);
-    return id;
-}

@@ -23,9 +23,8 @@ struct pmet_text {
     size_t n, cap;
 };
 
-/* From dir/tokenizer.json, or dir/vocab.json + dir/merges.txt (+ dir/added_tokens.json,
- * dir/tokenizer_config.json / special_tokens_map.json for the special ones; "<|endoftext|>" is then special
- * wherever the vocabulary has it). */
+/* From dir/tokenizer.json, or dir/vocab.json + dir/merges.txt (+ dir/added_tokens.json); "<|endoftext|>" is
+ * then special wherever the vocabulary has it. */
 enum pmet_status pmet_tokenizer_open(const struct pmet_io *io, const char *dir, struct pmet_tokenizer **out,
                                      struct pmet_error *err);
 void pmet_tokenizer_close(struct pmet_tokenizer *tk); /* accepts NULL */
@@ -47,9 +46,6 @@ enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const in
                                        int flags, struct pmet_text *text, struct pmet_error *err);
 
 size_t pmet_tokenizer_size(const struct pmet_tokenizer *tk); /* 1 + the highest id */
-int32_t pmet_tokenizer_id(
-    const struct pmet_tokenizer *tk,
-    const char *token); /* id of an exact token string as stored in the vocabulary (added tokens too), -1 */
 
 #ifdef __cplusplus
 }

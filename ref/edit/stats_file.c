@@ -259,14 +259,11 @@ enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, cons
                                  size_t n_ancestor, double **out, size_t *count,
                                  enum pmet_stats_origin *origin, struct pmet_error *err)
 {
-    static const char *const forms[] = {"%s.safetensors", "%s.npz", "%s_float32_mom2_100000.npz",
-                                        "%s_float32_mom2_50000.npz"};
-    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+    static const char *const endings[] = {".safetensors", ".npz", "_float32_mom2_100000.npz",
+                                          "_float32_mom2_50000.npz"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         char file[256], *path;
-        if (i == 0)
-            snprintf(file, sizeof file, "%s.safetensors", module_name);
-        else
-            snprintf(file, sizeof file, "%s%s", module_name, forms[i] + 2);
+        snprintf(file, sizeof file, "%s%s", module_name, endings[i]);
         PMET_TRY(pmet_path_join(dir, file, &path, err));
         if (access(path, F_OK) == 0) {
             enum pmet_status status;
