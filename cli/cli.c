@@ -62,6 +62,7 @@ static const struct command commands[] = {
      "  pmet diff ours.safetensors golden.fp64.safetensors --yardstick golden.fp32.safetensors", run_diff},
 };
 
+static const int awaited[] = {SIGHUP, SIGINT, SIGTERM};
 static volatile sig_atomic_t stopped_by;
 
 static void on_signal(int sig)
@@ -76,7 +77,9 @@ int stop_signal(void)
 
 enum pmet_status check_stop(struct pmet_error *err)
 {
-    return stopped_by ? pmet_fail(err, PMET_INTERRUPTED, "stopped by a signal") : PMET_OK;
+    if (stopped_by)
+        return pmet_fail(err, PMET_INTERRUPTED, "stopped by a signal");
+    return ferror(stdout) ? pmet_fail(err, PMET_IO, "standard output takes no more") : PMET_OK;
 }
 
 static const struct pmet_io *unguarded;
@@ -139,24 +142,45 @@ static int dispatch(struct cli *c, int argc, char **argv)
     return cmd->run(c, cmd, argc - 1, argv + 1);
 }
 
+static void await_signals(struct sigaction was[COUNT_OF(awaited)])
+{
+    struct sigaction act = {.sa_handler = on_signal,
+                            .sa_flags = (int)SA_RESETHAND}; /* a second one ends the program at once */
+    sigemptyset(&act.sa_mask);
+    for (size_t i = 0; i < COUNT_OF(awaited); i++) {
+        sigaction(awaited[i], NULL, &was[i]);
+        if (was[i].sa_handler != SIG_IGN) /* nohup, or a job in the background */
+            sigaction(awaited[i], &act, NULL);
+    }
+}
+
+/* What was printed has arrived. A reader who left (`| head`) has what he wants: no message, the status of SIGPIPE. */
+static int close_output(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    if (errno == EPIPE)
+        return status <= EXIT_FAILED ? 128 + SIGPIPE : status;
+    fprintf(stderr, "pmet: standard output: %s\n", strerror(errno ? errno : EIO));
+    return status == EXIT_DONE ? EXIT_FAILED : status;
+}
+
 int pmet_cli(int argc, char **argv, const struct pmet_io *io)
 {
     struct pmet_io guarded = *io;
     struct cli c = {.io = &guarded, .seed = 1};
-    struct sigaction act = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND}, was_int, was_term;
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction was[COUNT_OF(awaited)], was_pipe;
     stopped_by = 0;
     unguarded = io;
     guarded.write = guarded_write;
     guarded.copy_range = guarded_copy_range;
-    sigemptyset(&act.sa_mask);
-    sigaction(SIGINT, &act, &was_int); /* a second one ends the program at once */
-    sigaction(SIGTERM, &act, &was_term);
-    int status = dispatch(&c, argc, argv);
-    sigaction(SIGINT, &was_int, NULL);
-    sigaction(SIGTERM, &was_term, NULL);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "pmet: standard output: %s\n", strerror(errno));
-        return status == EXIT_DONE ? EXIT_FAILED : status;
-    }
+    await_signals(was);
+    sigaction(SIGPIPE, &ignore, &was_pipe); /* hours of work do not end with the reader of their log */
+    const int status = close_output(dispatch(&c, argc, argv));
+    for (size_t i = 0; i < COUNT_OF(awaited); i++)
+        sigaction(awaited[i], &was[i], NULL);
+    sigaction(SIGPIPE, &was_pipe, NULL);
     return status;
 }

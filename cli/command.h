@@ -44,7 +44,7 @@ int run_inspect(struct cli *c, const struct command *self, int argc, char **argv
 int run_diff(struct cli *c, const struct command *self, int argc, char **argv);
 
 /* The command's one line of failure on standard error: "pmet edit: MESSAGE". Returns the exit status: 128+n
- * if a signal is why, else 1. */
+ * if a signal is why, else 1. Silent once standard output has failed: the command's end says so. */
 int say_failed(const struct cli *c, const struct pmet_error *err);
 /* "pmet edit: MESSAGE (pmet edit --help)"; returns EXIT_WRONG_USAGE. */
 int say_usage(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
@@ -55,7 +55,7 @@ void say_detail(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
 
 /* The signal that asked to stop, or 0. */
 int stop_signal(void);
-/* As a status: PMET_INTERRUPTED once a signal has come. */
+/* As a status: PMET_INTERRUPTED once a signal has come, PMET_IO once standard output has failed. */
 enum pmet_status check_stop(struct pmet_error *err);
 
 size_t peak_memory(void); /* bytes of this process so far */
@@ -63,6 +63,8 @@ size_t peak_memory(void); /* bytes of this process so far */
 char *format_bytes(char *text, size_t size, double n_bytes);
 /* "1:02:03", "2:03" or "4.1 s". */
 char *format_seconds(char *text, size_t size, double s);
+/* Text of a file on standard output, with control bytes as '?': a subject must not break its line. */
+void print_plain(const char *text);
 /* One JSON value and a newline on standard output; takes over the reference. */
 void print_json(json_t *value);
 

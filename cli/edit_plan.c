@@ -147,8 +147,11 @@ static enum pmet_status show_fact(const struct edit_job *j, size_t i, struct pme
 {
     const struct pmet_fact *f = &j->job.facts.fact[i];
     const struct pmet_fact_rows *r = &j->job.rows[i];
-    printf("\nfact %zu (case %lld, line %zu): \"%s\", subject \"%s\"%s\n", i, (long long)f->case_id, f->line,
-           f->prompt, f->subject, r->odd_lookup || r->odd_target ? "  (odd)" : "");
+    printf("\nfact %zu (case %lld, line %zu): \"", i, (long long)f->case_id, f->line);
+    print_plain(f->prompt);
+    printf("\", subject \"");
+    print_plain(f->subject);
+    printf("\"%s\n", r->odd_lookup || r->odd_target ? "  (odd)" : "");
     for (size_t b = 0; b < r->n_row; b++) {
         const struct pmet_row *row = &r->row[b];
         printf(b + 1 == r->n_row ? "  KL     " : "  row %-2zu ", b);

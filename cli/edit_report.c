@@ -46,11 +46,13 @@ static void print_fact(const struct edit_job *j, size_t i)
 {
     const struct pmet_fact *f = &j->job.facts.fact[i];
     const struct pmet_fact_report *r = &j->job.targets.fact[i];
-    printf("%6lld  %-7s %6zu  %8.4f -> %6.4f  %-6s  %s: %s%s%s\n", (long long)f->case_id,
+    printf("%6lld  %-7s %6zu  %8.4f -> %6.4f  %-6s  ", (long long)f->case_id,
            r->applied ? pmet_stop_name(r->result.stop) : "failed", r->result.n_forward, j->job.before[i].prob,
-           j->job.after[i].prob, j->job.after[i].greedy ? "yes" : "no", f->subject,
-           f->target + (f->target[0] == ' '), r->odd_lookup || r->odd_target ? "  (odd)" : "",
-           r->applied ? "" : "  (left out)");
+           j->job.after[i].prob, j->job.after[i].greedy ? "yes" : "no");
+    print_plain(f->subject);
+    printf(": ");
+    print_plain(f->target + (f->target[0] == ' '));
+    printf("%s%s\n", r->odd_lookup || r->odd_target ? "  (odd)" : "", r->applied ? "" : "  (left out)");
 }
 
 static void print_matrices(const struct edit_job *j)

@@ -26,6 +26,8 @@ static void head(const struct cli *c, const char *color, const char *kind)
 int say_failed(const struct cli *c, const struct pmet_error *err)
 {
     const int sig = stop_signal();
+    if (!sig && ferror(stdout))
+        return EXIT_FAILED;
     head(c, "\033[31m", "");
     if (sig)
         fprintf(stderr, "stopped by signal %d; %s\n", sig, c->kept[0] ? c->kept : "nothing was left behind");
@@ -105,6 +107,12 @@ char *format_seconds(char *text, size_t size, double s)
     else
         snprintf(text, size, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
     return text;
+}
+
+void print_plain(const char *text)
+{
+    for (; *text; text++)
+        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
 }
 
 void print_json(json_t *value)

@@ -10,7 +10,7 @@
 
 /* Control bytes become '?': names come from files, and a message is one line whatever they hold. A UTF-8
  * sequence that the buffer's end has cut is dropped. */
-static void make_printable(char *s)
+void pmet_make_printable(char *s)
 {
     size_t n = strlen(s);
     for (size_t i = 0; i < n; i++)
@@ -35,7 +35,7 @@ enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, cons
     va_start(args, fmt);
     vsnprintf(err->message, sizeof err->message, fmt, args);
     va_end(args);
-    make_printable(err->message);
+    pmet_make_printable(err->message);
     err->status = status;
     return status;
 }

@@ -23,6 +23,9 @@ extern "C" {
 enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, const char *fmt, ...)
     PMET_PRINTF(3, 4);
 
+/* What pmet_fail does to its message, to any text. */
+void pmet_make_printable(char *text);
+
 /* As pmet_fail with PMET_IO: "PATH: WHAT: strerror(errno)", `what` being a verb such as "open" or "write". */
 enum pmet_status pmet_fail_errno(struct pmet_error *err, const char *path, const char *what);
 

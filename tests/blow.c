@@ -69,6 +69,7 @@ const struct pmet_io *blow_at(int sig, size_t k)
     n_before = k;
     signal_at = sig;
     raised = false;
+    signal(sig, SIG_DFL); /* a background job of a shell inherits SIGINT ignored */
     io = *pmet_io_system();
     io.open = blow_open;
     io.write = blow_write;

@@ -162,6 +162,7 @@ TEST(a_call_that_fails_fails_the_command_in_one_line)
 
 TEST(a_signal_stops_the_command_and_nothing_is_left)
 {
+    static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
     for (size_t i = 0; i < N_COMMAND; i++) {
         const struct command *c = &commands[i];
         char name[32], line[80];
@@ -172,7 +173,7 @@ TEST(a_signal_stops_the_command_and_nothing_is_left)
         prepare(t, c, name);
         const size_t before = test_count_files(".");
         for (size_t k = 0;; k += is_long() ? 2 : strstr(c->line, "--trace") ? 37 : 7) {
-            const int sig = k % 2 ? SIGINT : SIGTERM, status = cli(blow_at(sig, k), "%s", c->line);
+            const int sig = signals[k % 3], status = cli(blow_at(sig, k), "%s", c->line);
             if (!blow_raised()) {
                 CHECK(status == 0);
                 break;

@@ -16,6 +16,7 @@ void pmet_note(const struct pmet_watch *watch, bool warning, const char *fmt, ..
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
+    pmet_make_printable(line);
     watch->note(watch->user, warning, line);
 }
 
