@@ -84,7 +84,7 @@ static enum pmet_status read_merges(struct pmet_vocab_builder *b, const json_t *
 static enum pmet_status read_model(struct pmet_vocab_builder *b, const json_t *model, struct pmet_error *err)
 {
     const json_t *type = json_object_get(model, "type"), *v;
-    bool byte_fallback;
+    bool byte_fallback, fuse_unk;
     if (!json_is_object(model))
         return refuse(b, "model", model, "an object", err);
     if (!absent(type) && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0))
@@ -104,6 +104,9 @@ static enum pmet_status read_model(struct pmet_vocab_builder *b, const json_t *m
     PMET_TRY(flag(b, model, "model", "byte_fallback", false, &byte_fallback, err));
     if (byte_fallback)
         return refuse(b, "model.byte_fallback", json_object_get(model, "byte_fallback"), "false", err);
+    PMET_TRY(flag(b, model, "model", "fuse_unk", false, &fuse_unk, err));
+    if (fuse_unk)
+        return refuse(b, "model.fuse_unk", json_object_get(model, "fuse_unk"), "false", err);
     PMET_TRY(flag(b, model, "model", "ignore_merges", false, &b->tk->ignore_merges, err));
     v = json_object_get(model, "vocab");
     if (!json_is_object(v))

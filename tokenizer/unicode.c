@@ -196,8 +196,6 @@ static enum pmet_status reorder(struct points *p, struct pmet_error *err)
 static int32_t composed(const struct points *p, int32_t a, int32_t b)
 {
     utf8proc_int32_t pair[3] = {a, b, 0};
-    if (p->old_tables && (IN(newer_than_9, a) || IN(newer_than_9, b)))
-        return -1;
     const utf8proc_ssize_t n =
         utf8proc_normalize_utf32(pair, 2, (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
     if (n != 1 || (p->old_tables && IN(newer_than_9, pair[0])))
