@@ -144,6 +144,60 @@ done:
     return status;
 }
 
+/* A table that knows what has been synced. */
+static struct {
+    char *path[64]; /* of each descriptor */
+    char *synced[16];
+    size_t n_synced;
+    bool unsynced; /* something was renamed without */
+} order;
+
+static int order_open(void *user, const char *path, int flags, unsigned mode)
+{
+    const int fd = pmet_io_system()->open(user, path, flags, mode);
+    if (fd >= 0 && fd < 64) {
+        free(order.path[fd]);
+        order.path[fd] = strdup(path);
+    }
+    return fd;
+}
+
+static int order_fsync(void *user, int fd)
+{
+    if (order.n_synced < 16)
+        order.synced[order.n_synced++] = strdup(order.path[fd]);
+    return pmet_io_system()->fsync(user, fd);
+}
+
+static int order_rename(void *user, const char *from, const char *to)
+{
+    bool found = false;
+    for (size_t i = 0; i < order.n_synced; i++)
+        found = found || strcmp(order.synced[i], from) == 0;
+    order.unsynced = order.unsynced || !found;
+    return pmet_io_system()->rename(user, from, to);
+}
+
+/* A power cut after a rename must find what the name stands for: what is renamed was synced before, the folder that
+ * holds the name after it. */
+TEST(what_is_renamed_was_synced_before_and_its_folder_after)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_io io = *pmet_io_system();
+    io.open = order_open;
+    io.fsync = order_fsync;
+    io.rename = order_rename;
+    mkdir(test_path("order"), 0777);
+    CHECK_OK(write_folder(&io, test_path("order/out"), false, &err), &err);
+    CHECK(!order.unsynced &&
+          order.n_synced == 4); /* the file, its folder, the folder itself, the one around it */
+    CHECK(order.n_synced == 4 && strcmp(order.synced[3], test_path("order")) == 0);
+    for (size_t i = 0; i < 64; i++)
+        free(order.path[i]);
+    for (size_t i = 0; i < order.n_synced; i++)
+        free(order.synced[i]);
+}
+
 TEST(a_folder_that_appeared_meanwhile_is_not_replaced)
 {
     struct pmet_error err = {PMET_OK, ""};
@@ -346,8 +400,9 @@ TEST_MAIN(CASE(a_file_whose_writing_fails_at_any_call_leaves_nothing_behind),
           CASE(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind),
           CASE(a_folder_that_is_replaced_is_untouched_when_any_call_fails),
           CASE(a_folder_is_replaced_only_by_force_and_nothing_else_is),
-          CASE(a_folder_that_appeared_meanwhile_is_not_replaced), CASE(removing_a_folder_follows_no_link),
-          CASE(whole_files_are_read_up_to_a_limit),
+          CASE(a_folder_that_appeared_meanwhile_is_not_replaced),
+          CASE(what_is_renamed_was_synced_before_and_its_folder_after),
+          CASE(removing_a_folder_follows_no_link), CASE(whole_files_are_read_up_to_a_limit),
           CASE(messages_are_one_printable_line_and_the_first_one_stays),
           CASE(json_that_is_ambiguous_or_broken_is_refused_with_its_place),
           CASE(json_fields_must_be_of_their_type))

@@ -136,6 +136,19 @@ TEST(white_space_and_empty_headers_are_taken)
     TRY(cases, PMET_OK);
 }
 
+/* Of tensors that begin at one byte the empty ones come first, whatever the header's order. */
+TEST(empty_tensors_stand_before_between_and_behind_others)
+{
+    static const struct sample cases[] = {
+        {"{" ENTRY("b", "I32", "[2]", "[0,8]") "," ENTRY("a", "I32", "[0]", "[0,0]") "}", 8, NULL, 0},
+        {"{" ENTRY("c", "I32", "[2]", "[8,16]") "," ENTRY("b", "I32", "[2,0]",
+                                                          "[8,8]") "," ENTRY("a", "I32", "[2]", "[0,8]") "}",
+         16, NULL, 0},
+        {"{" ENTRY("a", "I32", "[2]", "[0,8]") "," ENTRY("b", "I32", "[0]", "[8,8]") "}", 8, NULL, 0},
+    };
+    TRY(cases, PMET_OK);
+}
+
 TEST(data_that_the_tensors_do_not_cover_exactly_are_refused)
 {
     static const struct sample cases[] = {
@@ -447,6 +460,7 @@ TEST(a_hundred_thousand_tensors_at_one_place_are_refused)
 TEST_MAIN(CASE(a_header_length_that_does_not_fit_the_file_is_refused),
           CASE(a_header_that_is_not_one_json_object_is_refused),
           CASE(deep_nesting_is_refused_before_the_stack_ends), CASE(white_space_and_empty_headers_are_taken),
+          CASE(empty_tensors_stand_before_between_and_behind_others),
           CASE(data_that_the_tensors_do_not_cover_exactly_are_refused),
           CASE(sizes_that_overflow_are_refused_wherever_a_zero_stands),
           CASE(numbers_that_are_no_counts_are_refused), CASE(odd_but_legal_tensors_are_taken),

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT
+ * What config.json may leave out or say otherwise, and checkpoints whose tensors are not as the goldens' are: a tied
+ * head, buffers, data at odd addresses.      SPEC §3.7, §3.8 */
+#include <sys/stat.h>
+#include "ref/model/model.h"
+#include "tests/test.h"
+
+static bool read_config(struct test *t, const char *text, struct pmet_config *c)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    json_t *json = json_loads(text, 0, NULL);
+    const bool ok = CHECK(json) && CHECK_OK(pmet_config_read(json, "config.json", c, &err), &err);
+    json_decref(json);
+    return ok;
+}
+
+#define GPTJ                                                                                                 \
+    "{\"model_type\": \"gptj\", \"n_layer\": 2, \"n_embd\": 512, \"n_head\": 4, \"n_positions\": 7, "        \
+    "\"vocab_size\": 9"
+#define NEOX                                                                                                 \
+    "{\"model_type\": \"gpt_neox\", \"num_hidden_layers\": 2, \"hidden_size\": 512, "                        \
+    "\"num_attention_heads\": 4, \"max_position_embeddings\": 7, \"intermediate_size\": 30, "                \
+    "\"vocab_size\": 9"
+
+TEST(what_a_config_leaves_out_has_the_published_default)
+{
+    struct pmet_config c;
+    if (read_config(t, GPTJ "}", &c))
+        CHECK(c.family == PMET_GPTJ && c.d_ff == 2048 && c.rotary_dim == 64 && c.d_head == 128 &&
+              c.rope == PMET_ROPE_INTERLEAVED && c.rope_base == 10000 && c.act == PMET_GELU_NEW &&
+              c.ln_eps == 1e-5 && c.parallel && !c.tied_head);
+    if (read_config(t, NEOX "}", &c))
+        CHECK(c.family == PMET_NEOX && c.d_ff == 30 && c.rotary_dim == 32 && c.rope == PMET_ROPE_HALF &&
+              c.rope_base == 10000 && c.act == PMET_GELU && c.ln_eps == 1e-5 && c.parallel && !c.tied_head);
+}
+
+TEST(null_means_the_width_of_the_head_and_four_of_the_model)
+{
+    struct pmet_config c;
+    if (read_config(t, GPTJ ", \"rotary_dim\": null, \"n_inner\": null}", &c))
+        CHECK(c.rotary_dim == 128 && c.d_ff == 2048);
+    if (read_config(t, GPTJ ", \"rotary_dim\": 6, \"n_inner\": 100}", &c))
+        CHECK(c.rotary_dim == 6 && c.d_ff == 100);
+}
+
+TEST(the_other_spellings_of_sizes_are_read)
+{
+    struct pmet_config c;
+    if (read_config(t,
+                    "{\"model_type\": \"gptj\", \"num_hidden_layers\": 3, \"hidden_size\": 256, "
+                    "\"num_attention_heads\": 2, \"max_position_embeddings\": 5, \"vocab_size\": 9}",
+                    &c))
+        CHECK(c.n_layer == 3 && c.d_model == 256 && c.n_head == 2 && c.n_ctx == 5);
+    if (read_config(t,
+                    "{\"model_type\": \"gpt_neox\", \"n_layer\": 3, \"n_embd\": 256, \"n_head\": 2, "
+                    "\"n_positions\": 5, \"n_inner\": 11, \"vocab_size\": 9, \"rotary_pct\": 1.0, "
+                    "\"rotary_emb_base\": 500, \"layer_norm_eps\": 1e-6, \"use_parallel_residual\": false}",
+                    &c))
+        CHECK(c.n_layer == 3 && c.d_model == 256 && c.n_head == 2 && c.n_ctx == 5 && c.d_ff == 11 &&
+              c.rotary_dim == 128 && c.rope_base == 500 && c.ln_eps == 1e-6 && !c.parallel);
+}
+
+TEST(every_activation_has_its_names)
+{
+    static const struct {
+        const char *name;
+        enum pmet_act act;
+    } known[] = {{"gelu_new", PMET_GELU_NEW},          {"gelu", PMET_GELU}, {"gelu_fast", PMET_GELU_FAST},
+                 {"gelu_pytorch_tanh", PMET_GELU_NEW}, {"relu", PMET_RELU}, {"silu", PMET_SILU}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        struct pmet_config c;
+        char text[512];
+        snprintf(text, sizeof text, GPTJ ", \"activation_function\": \"%s\"}", known[i].name);
+        if (read_config(t, text, &c))
+            CHECK(c.act == known[i].act);
+        snprintf(text, sizeof text, NEOX ", \"hidden_act\": \"%s\"}", known[i].name);
+        if (read_config(t, text, &c))
+            CHECK(c.act == known[i].act);
+    }
+}
+
+/* ---- checkpoints ---- */
+
+/* A copy of golden/neox-A in T/NAME: without its head, with an infinite buffer, its data one byte further on. */
+static bool make_odd(struct test *t, const char *name, bool tied)
+{
+    static const char golden[] = "golden/neox-A/model/model.safetensors",
+                      buffer[] = "gpt_neox.layers.0.attention.masked_bias";
+    static const uint16_t minus_infinity = 0xfc00; /* f16 */
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_safetensors *st = NULL;
+    char *config = NULL, *data = NULL, path[512];
+    size_t n = 0, n_config, n_data;
+    const struct pmet_io *io = pmet_io_system();
+    mkdir(test_path("%s", name), 0777);
+    if (!CHECK_OK(pmet_safetensors_open(io, golden, &st, &err), &err) ||
+        !CHECK_OK(pmet_read_file(io, "golden/neox-A/model/config.json", 1 << 20, &config, &n_config, &err),
+                  &err))
+        return false;
+    struct pmet_tensor *all = calloc(pmet_safetensors_count(st) + 1, sizeof *all);
+    for (size_t i = 0; i < pmet_safetensors_count(st); i++)
+        if (strcmp(pmet_safetensors_at(st, i)->name, "embed_out.weight") != 0 &&
+            strcmp(pmet_safetensors_at(st, i)->name, buffer) != 0)
+            all[n++] = *pmet_safetensors_at(st, i);
+    all[n++] = (struct pmet_tensor){
+        .name = buffer, .dtype = PMET_F16, .n_elem = 1, .n_bytes = 2, .data = &minus_infinity};
+    snprintf(path, sizeof path, "%s", test_path("%s/model.safetensors", name));
+    bool ok = CHECK_OK(pmet_safetensors_write(io, path, all, n, NULL, 0, &err), &err) &&
+              CHECK_OK(pmet_read_file(io, path, 1 << 30, &data, &n_data, &err), &err);
+    if (ok) { /* a blank more in the header moves all data to odd addresses */
+        uint64_t n_header;
+        char *odd = malloc(n_data + 1);
+        memcpy(&n_header, data, 8);
+        const size_t head = 8 + (size_t)n_header++;
+        memcpy(odd, &n_header, 8);
+        memcpy(odd + 8, data + 8, head - 8);
+        odd[head] = ' ';
+        memcpy(odd + head + 1, data + head, n_data - head);
+        test_write_file(path, odd, n_data + 1);
+        free(odd);
+        char *at = strstr(config, "\"tie_word_embeddings\": false");
+        ok = CHECK(at);
+        if (ok && tied)
+            memcpy(at, "\"tie_word_embeddings\": true ", strlen("\"tie_word_embeddings\": true "));
+        test_write_file(test_path("%s/config.json", name), config, n_config);
+    }
+    free(all);
+    free(config);
+    free(data);
+    pmet_safetensors_close(st);
+    return ok;
+}
+
+/* Matrices at an address that their type does not allow are copied; a tied head is the embedding; what is computed and
+ * never read may hold anything. */
+TEST(odd_checkpoints_bind_as_they_should)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_ops *op = NULL;
+    struct pmet_checkpoint *ck = NULL;
+    struct pmet_model *m = NULL;
+    if (!make_odd(t, "odd", true) || !CHECK_OK(pmet_ops_cpu(1, &op, &err), &err))
+        return;
+    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), test_path("odd"), &ck, &err), &err) &&
+        CHECK_OK(pmet_model_open(ck, op, &m, &err), &err)) {
+        const struct pmet_tensor *embed = pmet_checkpoint_find(ck, "gpt_neox.embed_in.weight");
+        CHECK((uintptr_t)embed->data % 2 == 1 && (uintptr_t)m->embed.data % 4 == 0);
+        CHECK(m->head.n_out == embed->shape[0] && memcmp(m->head.data, embed->data, embed->n_bytes) == 0);
+        for (size_t l = 0; l < m->config.n_layer; l++)
+            CHECK((uintptr_t)m->layer[l].qkv.data % 4 == 0 && (uintptr_t)m->layer[l].fc_out.data % 4 == 0);
+        CHECK_OK(pmet_model_check_finite(m, &err), &err);
+    }
+    pmet_model_close(m);
+    pmet_checkpoint_close(ck);
+    pmet_ops_free(op);
+}
+
+TEST(a_head_that_is_missing_is_refused_unless_it_is_tied)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_ops *op = NULL;
+    struct pmet_checkpoint *ck = NULL;
+    struct pmet_model *m = NULL;
+    if (!make_odd(t, "headless", false) || !CHECK_OK(pmet_ops_cpu(1, &op, &err), &err))
+        return;
+    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), test_path("headless"), &ck, &err), &err)) {
+        CHECK(pmet_model_open(ck, op, &m, &err) == PMET_INPUT);
+        CHECK_STR(strrchr(err.message, '/'),
+                  "/headless: tensor \"embed_out.weight\" is missing; expected it by config.json");
+    }
+    pmet_checkpoint_close(ck);
+    pmet_ops_free(op);
+}
+
+TEST_MAIN(CASE(what_a_config_leaves_out_has_the_published_default),
+          CASE(null_means_the_width_of_the_head_and_four_of_the_model),
+          CASE(the_other_spellings_of_sizes_are_read), CASE(every_activation_has_its_names),
+          CASE(odd_checkpoints_bind_as_they_should),
+          CASE(a_head_that_is_missing_is_refused_unless_it_is_tied))
