@@ -208,7 +208,7 @@ TEST(prompts_that_the_model_cannot_take_are_refused_by_place)
     CHECK_OK(pmet_records_open(pmet_io_system(), path, 0, &records, &err), &err);
     CHECK_OK(pmet_records_next(records, &record, &more, &err), &err);
     CHECK(pmet_ask(&q, &record, true, &verdict, &err) == PMET_INPUT);
-    CHECK_STR(err.message, "long.json: record 0 (line 1): found a prompt of 201 tokens; the model takes 192");
+    CHECK_STR(err.message, "long.json: record 0 (line 1): found a prompt of 200 tokens; the model takes 192");
     pmet_verdict_free(&verdict);
     pmet_eval_record_free(&record);
     pmet_records_close(records);

@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIRST_BATCH = 8, MOST_BATCH = 256 }; /* records evaluated together */
-static const double short_s = 2, long_s = 30;
+enum { MOST_BATCH = 256 }; /* records evaluated together */
+/* Multiplications of the first batch: some seconds on a few cores. */
+static const double first_work = 2e11, short_s = 2, long_s = 30;
 #define CACHE_BYTES ((size_t)2 << 30)
 
 static int stop(void *user)
@@ -84,31 +85,45 @@ static enum pmet_status run_batch(struct pmet_eval_job *j, struct batch *b, stru
     return stop(j) ? pmet_fail(err, PMET_INTERRUPTED, "interrupted") : PMET_OK;
 }
 
-/* Results do not depend on how many records go together: as many as take some seconds, since what is finished is kept. */
-static size_t next_size(size_t size, double took_s)
+/* About how many multiplications a record takes: a token has some four bytes, a text a hundred tokens. */
+static double work_of(const struct pmet_eval_job *j, const struct pmet_eval_record *r)
 {
-    if (took_s < short_s)
-        return 2 * size < MOST_BATCH ? 2 * size : MOST_BATCH;
-    return took_s > long_s && size > 1 ? size / 2 : size;
+    const struct pmet_config *c = &j->s->model->config;
+    const struct pmet_prompts *const list[2] = {&r->paraphrase, &r->neighborhood};
+    size_t n_byte = strlen(r->rewrite);
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < list[k]->n; i++)
+            n_byte += strlen(list[k]->text[i]);
+    const size_t n_text = r->fact.record < j->request.n_generate ? r->generation.n : 0;
+    return ((double)n_byte / 4 + 100 * (double)n_text) *
+           ((double)c->n_layer * (double)c->d_model * (4 * (double)c->d_model + 2 * (double)c->d_ff) +
+            (double)c->n_vocab * (double)c->d_model);
+}
+
+/* Results do not depend on how many records go together: as many as take some seconds, since what is finished is kept. */
+static double next_work(double work, double took_s)
+{
+    return took_s < short_s ? 2 * work : took_s > long_s ? work / 2 : work;
 }
 
 static enum pmet_status run_records(struct pmet_eval_job *j, struct pmet_records *records, struct batch *b,
                                     struct pmet_error *err)
 {
-    size_t size = FIRST_BATCH, n_seen = 0;
+    size_t n_seen = 0;
+    double most = first_work;
     for (bool more = true; more;) {
         const double started = pmet_seconds();
-        while (more && b->n < size) {
+        for (double work = 0; more && b->n < MOST_BATCH && work < most;) {
             PMET_TRY(pmet_records_next(records, &b->record[b->n], &more, err));
             if (more && n_seen++ < j->n_resumed)
                 pmet_eval_record_free(&b->record[b->n]);
             else if (more)
-                b->n++;
+                work += work_of(j, &b->record[b->n++]);
         }
         if (b->n > 0)
             PMET_TRY(run_batch(j, b, err));
         batch_clear(b);
-        size = next_size(size, pmet_seconds() - started);
+        most = next_work(most, pmet_seconds() - started);
     }
     if (j->n_done != j->n_record || strcmp(pmet_records_sha256(records), j->facts_sha256) != 0)
         return pmet_fail(err, PMET_INPUT, "%s: is not the file that it was when the evaluation began",

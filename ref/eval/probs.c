@@ -112,6 +112,7 @@ static enum pmet_status ask_target(struct asking *a, const char *prompt, const c
     PMET_TRY(encode(a, a->text.data, &a->row, err));
     if (a->prompt.n + a->target.n - 1 > a->row.n)
         return refuse(a, a->text.data, "the target's tokens reach past the end of the row; reword it", err);
+    a->row.n = a->prompt.n + a->target.n - 1; /* nothing is read behind the last place */
     PMET_TRY(add_row(a, &a->row, err));
     for (size_t j = 0; j < a->target.n; j++)
         PMET_TRY(add_place(a, a->prompt.n + j - 1, a->target.id[j], err));
@@ -129,8 +130,8 @@ static enum pmet_status ask_greedy(struct asking *a, const char *prompt, const c
     PMET_TRY(encode(a, prompt, &a->row, err));
     const size_t n = a->row.n;
     PMET_TRY(pmet_ids_reserve(&a->row, a->target.n, err));
-    memcpy(a->row.id + n, a->target.id, a->target.n * sizeof *a->target.id);
-    a->row.n += a->target.n;
+    memcpy(a->row.id + n, a->target.id, (a->target.n - 1) * sizeof *a->target.id);
+    a->row.n += a->target.n - 1; /* nothing is read behind the last token */
     PMET_TRY(add_row(a, &a->row, err));
     for (size_t j = 0; j < a->target.n; j++)
         PMET_TRY(add_place(a, n + j - 1, a->target.id[j], err));
