@@ -154,6 +154,58 @@ TEST(an_interrupted_or_incomplete_request_leaves_nothing)
     pmet_session_close(s);
 }
 
+static const struct pmet_metric *metric(const struct pmet_evaluation *e, const char *name)
+{
+    for (size_t i = 0; i < e->n_metric; i++)
+        if (strcmp(e->metric[i].name, name) == 0)
+            return &e->metric[i];
+    return NULL;
+}
+
+static size_t count_lines(const char *path)
+{
+    char *text = NULL;
+    size_t n = 0, n_line = 0;
+    struct pmet_error err = {PMET_OK, ""};
+    if (pmet_read_file(pmet_io_system(), path, SIZE_MAX, &text, &n, &err) == PMET_OK)
+        for (size_t i = 0; i < n; i++)
+            n_line += text[i] == '\n';
+    free(text);
+    return n_line;
+}
+
+/* A model beside itself has one score twice. test_golden_eval holds the numbers to the published ones. */
+TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
+{
+    static const char *const tail[] = {"rewrite_success", "paraphrase_success", "neighborhood_success",
+                                       "neighborhood_diff", "score"};
+    struct pmet_session *s = open_model(t), *before = open_model(t);
+    const char *out = test_path("results.jsonl");
+    struct pmet_evaluate_request request = {.facts = facts, .out = out, .limit = 3, .top_k = 5};
+    struct pmet_evaluation e;
+    struct pmet_error err = {PMET_OK, ""}, again = err, stopped = err;
+    CHECK_OK(pmet_evaluate(s, before, &request, NULL, &e, &err), &err);
+    CHECK(e.n_record == 3 && count_lines(out) == 4); /* a header, then a record each */
+    for (size_t i = 0; i < sizeof tail / sizeof *tail; i++) {
+        char post[64], pre[64];
+        snprintf(post, sizeof post, "post_%s", tail[i]);
+        snprintf(pre, sizeof pre, "pre_%s", tail[i]);
+        const struct pmet_metric *a = metric(&e, post), *b = metric(&e, pre);
+        CHECK(a && b && a->n == 3 && b->n == 3 && a->mean == b->mean);
+    }
+    CHECK(!metric(&e, "post_ngram_entropy")); /* no texts were asked for */
+    CHECK(pmet_evaluate(s, NULL, &request, NULL, &e, &again) == PMET_INPUT);
+    CHECK(strstr(again.message, "results.jsonl: exists; give --force to replace it"));
+    size_t n_call = 0;
+    const struct pmet_watch stop = {.user = &n_call, .progress = stop_at_once};
+    request.out = test_path("stopped.jsonl");
+    CHECK(pmet_evaluate(s, NULL, &request, &stop, &e, &stopped) == PMET_INTERRUPTED && n_call == 1);
+    CHECK(count_lines(test_path("stopped.jsonl")) == 0);
+    pmet_session_close(s);
+    pmet_session_close(before);
+}
+
 TEST_MAIN(CASE(a_session_says_what_it_holds), CASE(logits_of_a_text_are_the_goldens),
           CASE(text_goes_to_ids_and_back), CASE(a_seed_fixes_what_is_drawn),
-          CASE(ids_out_of_range_are_refused), CASE(an_interrupted_or_incomplete_request_leaves_nothing))
+          CASE(ids_out_of_range_are_refused), CASE(an_interrupted_or_incomplete_request_leaves_nothing),
+          CASE(an_evaluation_counts_its_records_and_keeps_their_lines))
