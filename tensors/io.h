@@ -78,7 +78,8 @@ void pmet_out_discard(struct pmet_out *out);
  * begin refuses ("exists; give --force to replace it"), as commit does if it has appeared since, unless
  * `force`: then commit moves the old folder aside, renames, and removes the old one (if only that last step
  * fails, the new folder stays in place and the error says so). Rules of commit and discard as above; discard
- * removes the temporary folder with all that is in it. A path inside or equal to a folder being read is the caller's to refuse. */
+ * removes the temporary folder with all that is in it. A path inside or equal to a folder being read is the
+ * caller's to refuse. */
 struct pmet_outdir;
 enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
                                    struct pmet_outdir **dir, struct pmet_error *err);
