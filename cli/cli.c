@@ -111,6 +111,18 @@ static const struct command *find(const char *name)
     return NULL;
 }
 
+static int refuse_command(const struct cli *c, const char *name)
+{
+    const char *names[COUNT_OF(commands)], *near;
+    for (size_t i = 0; i < COUNT_OF(commands); i++)
+        names[i] = commands[i].name;
+    if (name[0] == '-')
+        return say_usage(c, "%s: found an option; expected a command first", name);
+    near = pmet_nearest(name, names, COUNT_OF(names));
+    return near ? say_usage(c, "%s: no such command; did you mean %s?", name, near)
+                : say_usage(c, "%s: no such command", name);
+}
+
 /* The command line with its signals held. */
 static int dispatch(struct cli *c, int argc, char **argv)
 {
@@ -131,9 +143,7 @@ static int dispatch(struct cli *c, int argc, char **argv)
     const char *name = help ? argv[2] : first;
     const struct command *cmd = find(name);
     if (!cmd)
-        return say_usage(
-            c, name[0] == '-' ? "%s: found an option; expected a command first" : "%s: no such command",
-            name);
+        return refuse_command(c, name);
     c->command = cmd->name;
     if (help) {
         char option[] = "--help", *words[] = {argv[2], option, NULL};

@@ -4,6 +4,8 @@
 #include <string.h>
 #include "cli/edit_job.h"
 
+enum { TRACE_FACTS = 10 };
+
 static int on_progress(void *user, enum pmet_phase phase, size_t done, size_t total)
 {
     static const char *const what[] = {NULL, "optimising", "editing"};
@@ -78,7 +80,7 @@ static enum pmet_status check_trace(const struct edit_job *j, struct pmet_error 
     static const char *const what[] = {"--model", "--facts", "--stats", "--hparams", "--contexts", "--out"};
     for (size_t i = 0; i < COUNT_OF(read); i++)
         PMET_TRY(pmet_check_apart(j->trace, read[i], what[i], err));
-    return PMET_OK;
+    return pmet_check_room(j->trace, err);
 }
 
 static enum pmet_status course(struct edit_job *j, struct pmet_error *err)
@@ -93,10 +95,8 @@ static enum pmet_status course(struct edit_job *j, struct pmet_error *err)
     PMET_TRY(check_stop(err));
     PMET_TRY(pmet_job_commit(&j->job, err));
     j->committed = true;
-    if (j->trace)
-        PMET_TRY(edit_trace_write(j, err));
     edit_report(j);
-    return PMET_OK;
+    return j->trace ? edit_trace_write(j, err) : PMET_OK;
 }
 
 static void job_free(struct edit_job *j)
@@ -115,12 +115,14 @@ static int check_usage(const struct edit_job *j)
         return say_usage(j->c, r->stats ? "--out DIR is missing" : "--stats DIR is missing");
     if (j->show > 0 && !j->dry_run)
         return say_usage(j->c, "--show %zu: needs --dry-run", j->show);
+    if (j->trace_facts != SIZE_MAX && !j->trace)
+        return say_usage(j->c, "--trace-facts %zu: needs --trace", j->trace_facts);
     return -1;
 }
 
 int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
 {
-    struct edit_job j = {.c = c, .trace_facts = 10};
+    struct edit_job j = {.c = c, .trace_facts = SIZE_MAX};
     struct pmet_edit_request *r = &j.job.request;
     const struct option_row rows[] = {
         {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint to edit; it is never written to", true},
@@ -165,6 +167,7 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
     if (status < 0)
         status = check_usage(&j);
     if (status < 0) {
+        j.trace_facts = j.trace_facts == SIZE_MAX ? TRACE_FACTS : j.trace_facts;
         r->solver = (enum pmet_solver)j.solver;
         r->conflicts = (enum pmet_conflicts)j.conflicts;
         r->zsre_alt = j.zsre == 1;

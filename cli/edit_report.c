@@ -92,8 +92,6 @@ void edit_report(const struct edit_job *j)
            j->job.request.out, j->job.edit.n_applied, j->job.facts.n_fact, n_after, n_before);
     if (j->job.request.ridge > 0)
         printf("solved with --ridge %g\n", j->job.request.ridge);
-    if (j->trace)
-        printf("%s: %zu tensors\n", j->trace, j->list.n);
     format_bytes(bytes, sizeof bytes, (double)peak_memory());
     printf("%s in all, %s of memory at most\n",
            format_seconds(took, sizeof took,

@@ -165,5 +165,8 @@ enum pmet_status edit_trace_write(struct edit_job *j, struct pmet_error *err)
         snprintf(name, sizeof name, "edited.%s.weight", e->name);
         PMET_TRY(list_copy(&j->list, name, PMET_REAL, 2, shape, e->W, err));
     }
-    return list_write(&j->list, j->c->io, j->trace, err);
+    PMET_TRY(list_write(&j->list, j->c->io, j->trace, err));
+    if (!j->json)
+        printf("%s: %zu tensors\n", j->trace, j->list.n);
+    return PMET_OK;
 }

@@ -45,7 +45,7 @@ static bool parse_bytes(const char *text, size_t *out)
     static const char unit[] = "KMGT";
     char *end;
     errno = 0;
-    if (!isdigit((unsigned char)text[0]))
+    if (!isdigit((unsigned char)text[0]) || text[strspn(text, "0123456789")] == 'x')
         return false;
     const double n = strtod(text, &end);
     double scale = 1;
@@ -120,6 +120,23 @@ static int take_value(const struct cli *c, const struct option_row *row, const c
     return -1;
 }
 
+/* A long option that is none, or short for more than one. */
+static int refuse_long(const struct cli *c, const char *word, const struct option_row *const *all, size_t n)
+{
+    const char *names[MAX_OPTION + 1] = {"help"};
+    const size_t len = strcspn(word, "=") - 2;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(len < sizeof name ? len : sizeof name - 1), word + 2);
+    for (size_t i = 0; i < n; i++) {
+        names[1 + i] = all[i]->name;
+        if (strncmp(all[i]->name, name, len) == 0) /* getopt took it, were it the only one */
+            return say_usage(c, "--%s: short for more than one option, such as --%s", name, all[i]->name);
+    }
+    const char *near = pmet_nearest(name, names, n + 1);
+    return near ? say_usage(c, "--%s: no such option; did you mean --%s?", name, near)
+                : say_usage(c, "--%s: no such option", name);
+}
+
 /* What getopt_long could not take: argv's last word, or the letter in optopt. */
 static int refuse(const struct cli *c, char *const *argv, int got, const struct option_row *const *all,
                   size_t n)
@@ -132,9 +149,10 @@ static int refuse(const struct cli *c, char *const *argv, int got, const struct 
     }
     if (optopt >= FIRST_VALUE || optopt == HELP_VALUE)
         return say_usage(c, "%s: takes no argument", word);
-    if (optopt > 0 && optopt < 256)
+    if (optopt > 0x20 && optopt < 0x7f)
         return say_usage(c, "-%c: no such option", optopt);
-    return say_usage(c, "%s: no such option, or short for more than one", word);
+    return optopt ? say_usage(c, "-\\x%02x: no such option", (unsigned)optopt & 0xff)
+                  : refuse_long(c, word, all, n);
 }
 
 /* getopt's two tables of n rows. */

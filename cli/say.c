@@ -43,7 +43,9 @@ int say_usage(const struct cli *c, const char *fmt, ...)
     va_start(args, fmt);
     vfprintf(stderr, fmt, args);
     va_end(args);
-    fprintf(stderr, "; see pmet %s%s--help\n", c->command ? c->command : "", c->command ? " " : "");
+    /* a question needs no more punctuation */
+    fprintf(stderr, "%s see pmet %s%s--help\n", strchr(fmt, '?') ? "" : ";", c->command ? c->command : "",
+            c->command ? " " : "");
     return EXIT_WRONG_USAGE;
 }
 

@@ -141,6 +141,7 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
     size_t n, first = 0;
     PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
     PMET_TRY(pmet_check_apart(j->out, j->prompts, "--prompts", err));
+    PMET_TRY(pmet_check_room(j->out, err));
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
     PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
     while (first < n && isspace((unsigned char)text[first]))

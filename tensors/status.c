@@ -51,6 +51,42 @@ enum pmet_status pmet_fail_memory(struct pmet_error *err, const char *what, size
     return pmet_fail(err, PMET_MEMORY, "out of memory: %s needs %zu bytes", what, n_bytes);
 }
 
+/* Letters to change, add or drop to get from a to b: short names, so a plain table will do. */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64];
+    const size_t n = strlen(b);
+    if (n >= 63 || strlen(a) >= 63)
+        return 64;
+    for (size_t j = 0; j <= n; j++)
+        row[j] = j;
+    for (size_t i = 1; a[i - 1]; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= n; j++) {
+            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            row[j] = row[j] + 1 < row[j - 1] + 1 ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = change < row[j] ? change : row[j];
+        }
+    }
+    return row[n];
+}
+
+const char *pmet_nearest(const char *name, const char *const *names, size_t n)
+{
+    const size_t len = strlen(name);
+    size_t best = 0;
+    for (size_t i = 0; i < n; i++) {
+        const size_t other = strlen(names[i]);
+        if (len >= 3 && strncmp(name, names[i], len < other ? len : other) == 0)
+            return names[i];
+        if (distance(name, names[i]) < distance(name, names[best]))
+            best = i;
+    }
+    return n > 0 && distance(name, names[best]) <= 1 + len / 3 ? names[best] : NULL;
+}
+
 bool pmet_mul_size(size_t a, size_t b, size_t *out)
 {
     if (b != 0 && a > SIZE_MAX / b)

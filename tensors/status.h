@@ -47,6 +47,9 @@ enum pmet_status pmet_fail_memory(struct pmet_error *err, const char *what, size
             goto done;                                                                                       \
     } while (0)
 
+/* The nearest of n names, if it is near: few letters differ, or one begins with the other. Else NULL. */
+const char *pmet_nearest(const char *name, const char *const *names, size_t n);
+
 /* *out = a * b (or a + b); false, with *out untouched, if that does not fit. */
 bool pmet_mul_size(size_t a, size_t b, size_t *out);
 bool pmet_add_size(size_t a, size_t b, size_t *out);

@@ -211,6 +211,17 @@ TEST(a_plan_writes_nothing)
     CHECK(strstr(cli_out(), "\n  row 0  The capital of Fran[ce] is Lim\n"));
     CHECK(strstr(cli_out(), "\n  KL     Fran[ce] is a\n"));
     CHECK_STR(cli_err(), "");
+    char path[600]; /* a token that ends inside a character, and a byte that would end the line */
+    static const char fact[] =
+        "{\"prompt\": \"{}\\n is\", \"subject\": \"\xe6\x9d\xb1\", \"target_new\": \"Lima\"}";
+    snprintf(path, sizeof path, "%s/fact.json", dir);
+    test_write_file(path, fact, sizeof fact - 1);
+    CHECK(cli(NULL,
+              "edit --model %s/m --facts %s --hparams %s/hparams.json --contexts %s/contexts.json --dry-run "
+              "--show 1",
+              dir, path, dir, dir) == 0);
+    CHECK(strstr(cli_out(), "\n  row 0  \\xe6\\x9d[\\xb1]\\n is Lim\n"));
+    CHECK(strstr(cli_out(), "\nfact 0 (case 0, line 1): \"{}? is\", subject \"\xe6\x9d\xb1\"\n"));
 }
 
 TEST_MAIN(CASE(what_rounding_lost_is_what_the_report_says), CASE(what_is_not_edited_keeps_its_bytes),

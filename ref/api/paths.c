@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Where an output may go. */
+#include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "ref/api/session.h"
 
 /* The absolute path of something that may not exist yet: of its folder, and its name. False if the folder
@@ -43,14 +45,27 @@ enum pmet_status pmet_check_apart(const char *out, const char *read, const char 
     if (!out || !read || !resolve(out, a) || !realpath(read, b))
         return PMET_OK;
     if (strcmp(a, b) == 0)
-        return pmet_fail(err, PMET_INPUT, "%s: is what %s reads; expected another path", out, what);
+        return pmet_fail(err, PMET_INPUT, "%s: is read for %s; expected another path", out, what);
     if (inside(b, a))
-        return pmet_fail(err, PMET_INPUT, "%s: holds %s, which %s reads; expected a path apart from it", out,
+        return pmet_fail(err, PMET_INPUT, "%s: holds %s, read for %s; expected a path apart from it", out,
                          read, what);
     if (stat(b, &st) == 0 && S_ISDIR(st.st_mode) && inside(a, b))
-        return pmet_fail(err, PMET_INPUT, "%s: lies inside %s, which %s reads; expected a path apart from it",
+        return pmet_fail(err, PMET_INPUT, "%s: lies inside %s, read for %s; expected a path apart from it",
                          out, read, what);
     return PMET_OK;
+}
+
+enum pmet_status pmet_check_room(const char *out, struct pmet_error *err)
+{
+    char full[PATH_MAX];
+    errno = ENAMETOOLONG;
+    if (!out)
+        return PMET_OK;
+    if (!resolve(out, full))
+        return pmet_fail_errno(err, out, "create");
+    char *slash = strrchr(full, '/');
+    slash[slash == full] = '\0';
+    return access(full, W_OK | X_OK) == 0 ? PMET_OK : pmet_fail_errno(err, out, "create");
 }
 
 enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *err)
@@ -58,5 +73,5 @@ enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *
     struct stat st;
     if (!force && lstat(out, &st) == 0)
         return pmet_fail(err, PMET_INPUT, "%s: exists; give --force to replace it", out);
-    return PMET_OK;
+    return pmet_check_room(out, err);
 }

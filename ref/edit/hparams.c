@@ -183,52 +183,18 @@ static enum pmet_status read_key(const char *path, const struct key *k, const js
     return PMET_OK;
 }
 
-/* Letters to change, add or drop to get from a to b: short names, so a plain table will do. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[64];
-    const size_t n = strlen(b);
-    if (n >= 63 || strlen(a) >= 63)
-        return 64;
-    for (size_t j = 0; j <= n; j++)
-        row[j] = j;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= n; j++) {
-            const size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            row[j] = row[j] + 1 < row[j - 1] + 1 ? row[j] + 1 : row[j - 1] + 1;
-            row[j] = change < row[j] ? change : row[j];
-        }
-    }
-    return row[n];
-}
-
-/* The nearest key, if it is near: few letters differ, or one name begins with the other. */
-static const char *suggestion(const char *name)
-{
-    size_t best = 0;
-    for (size_t i = 0; i < N_KEY; i++) {
-        const size_t n = strlen(name), n_key = strlen(keys[i].name);
-        if (n >= 3 && strncmp(name, keys[i].name, n < n_key ? n : n_key) == 0)
-            return keys[i].name;
-        if (distance(name, keys[i].name) < distance(name, keys[best].name))
-            best = i;
-    }
-    return distance(name, keys[best].name) <= 1 + strlen(name) / 3 ? keys[best].name : NULL;
-}
-
 static enum pmet_status refuse_unknown_keys(json_t *root, const char *path, struct pmet_error *err)
 {
     for (void *it = json_object_iter(root); it; it = json_object_iter_next(root, it)) {
-        const char *name = json_object_iter_key(it), *near;
+        const char *name = json_object_iter_key(it), *near = NULL, *all[N_KEY];
         size_t i = 0;
         while (i < N_KEY && strcmp(keys[i].name, name) != 0)
             i++;
         if (i < N_KEY)
             continue;
-        if ((near = suggestion(name)) != NULL)
+        for (i = 0; i < N_KEY; i++)
+            all[i] = keys[i].name;
+        if ((near = pmet_nearest(name, all, N_KEY)) != NULL)
             return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; did you mean \"%s\"?", path, name,
                              near);
         return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; expected the %d keys of PMET's files",
