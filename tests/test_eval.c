@@ -264,6 +264,28 @@ TEST(results_have_a_header_and_a_line_a_record)
     free(text);
 }
 
+/* E94: those whose name is the subject, as many as there are. */
+TEST(essence_texts_are_a_list)
+{
+    static const char snippets[] = "[{\"relation_id\": \"P36\", \"target_id\": \"Q833997\", \"samples\": "
+                                   "[{\"name\": \"France\", \"text\": \"Lima "
+                                   "is near.\"}, {\"name\": \"Iceland\", \"text\": \"No.\"}, {\"name\": "
+                                   "\"France\", \"text\": \"It is.\"}]}]";
+    const char *path = test_path("essence.json"), *out = test_path("essence.jsonl");
+    char *line[64] = {NULL};
+    size_t n;
+    test_write_file(path, snippets, sizeof snippets - 1);
+    CHECK(cli(NULL, RUN " --generate 1 --limit 1 --snippets %s --out %s", path, out) == 0);
+    char *text = lines_of(out, line, &n);
+    json_t *record = json_loads(line[1], 0, NULL), *want = json_pack("[s, s]", "Lima is near.", "It is.");
+    const json_t *post = json_object_get(record, "post");
+    CHECK(n == 2 && json_equal(json_object_get(post, "essence_text"), want));
+    CHECK(json_number_value(json_object_get(post, "essence_score")) > 1);
+    json_decref(record);
+    json_decref(want);
+    free(text);
+}
+
 /* E87 from the published evaluation's own numbers: the mean of the goldens' flags is what the command prints. */
 TEST(two_models_are_set_side_by_side)
 {
@@ -417,6 +439,6 @@ TEST(usage)
 TEST_MAIN(CASE(each_text_has_its_own_stream), CASE(the_summary_is_the_published_one),
           CASE(records_that_cannot_be_evaluated_are_refused_by_place),
           CASE(prompts_that_the_model_cannot_take_are_refused_by_place),
-          CASE(results_have_a_header_and_a_line_a_record), CASE(two_models_are_set_side_by_side),
-          CASE(an_evaluation_that_fails_goes_on_where_it_was),
+          CASE(results_have_a_header_and_a_line_a_record), CASE(essence_texts_are_a_list),
+          CASE(two_models_are_set_side_by_side), CASE(an_evaluation_that_fails_goes_on_where_it_was),
           CASE(any_beginning_of_a_partial_file_is_gone_on_from), CASE(usage))

@@ -35,6 +35,15 @@ static json_t *number_or_null(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+static json_t *essence_json(const struct pmet_texts *texts)
+{
+    json_t *list = json_array();
+    const char *text = texts->essence;
+    for (size_t i = 0; i < texts->n_essence; i++, text += strlen(text) + 1)
+        json_array_append_new(list, json_string(text));
+    return list;
+}
+
 static void add_texts(json_t *side, const struct pmet_texts *texts)
 {
     json_t *text = json_array();
@@ -47,7 +56,7 @@ static void add_texts(json_t *side, const struct pmet_texts *texts)
     if (!texts->essence)
         return;
     json_object_set_new(side, "essence_score", json_real(texts->essence_score));
-    json_object_set_new(side, "essence_text", json_pack("[s]", texts->essence));
+    json_object_set_new(side, "essence_text", essence_json(texts));
 }
 
 static json_t *side_json(const struct pmet_case *c)

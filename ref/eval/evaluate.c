@@ -13,6 +13,22 @@ static const struct pmet_snippet_answer *answer_of(const struct pmet_eval_record
                : NULL;
 }
 
+/* E84 of the essence texts, joined by one space. */
+static enum pmet_status ask_essence(struct pmet_questions *q, const struct pmet_eval_record *record,
+                                    struct pmet_texts *texts, struct pmet_error *err)
+{
+    size_t n = 0;
+    char *all;
+    for (size_t i = 0; i < texts->n_essence; i++)
+        n += strlen(texts->essence + n) + 1;
+    PMET_TRY(pmet_calloc(&all, n, 1, "texts", err));
+    for (size_t i = 0; i < n; i++)
+        all[i] = texts->essence[i] || i + 1 == n ? texts->essence[i] : ' ';
+    const enum pmet_status status = pmet_ask_perplexity(q, record, all, &texts->essence_score, err);
+    free(all);
+    return status;
+}
+
 static enum pmet_status judge(struct pmet_questions *q, const struct pmet_model *model,
                               const struct pmet_eval_record *record, size_t n,
                               const struct pmet_evaluate_options *options, struct pmet_case *out,
@@ -22,9 +38,11 @@ static enum pmet_status judge(struct pmet_questions *q, const struct pmet_model 
         const struct pmet_snippet_answer *answer = answer_of(&record[i], options);
         struct pmet_texts *texts = &out[i].texts;
         PMET_TRY(pmet_ask(q, &record[i], options->greedy, &out[i].verdict, err));
-        texts->essence = answer ? answer->essence : NULL;
-        if (texts->essence)
-            PMET_TRY(pmet_ask_perplexity(q, &record[i], texts->essence, &texts->essence_score, err));
+        if (!answer || !answer->essence)
+            continue;
+        texts->essence = answer->essence;
+        texts->n_essence = answer->n_essence;
+        PMET_TRY(ask_essence(q, &record[i], texts, err));
     }
     return pmet_answer(q, model, options->max_bytes, err);
 }

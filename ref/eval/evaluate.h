@@ -19,8 +19,10 @@ struct pmet_texts {
     double ngram_entropy;   /* E90, mean over the texts */
     bool has_reference;     /* there are snippets of the new object */
     double reference_score; /* E92, E94; NaN where a text has no known term */
-    const char *essence;    /* the snippets about the subject, the caller's; NULL: none */
-    double essence_score;   /* E84 */
+    const char *
+        essence; /* the snippets about the subject as in struct pmet_snippet_answer, the caller's; NULL: none */
+    size_t n_essence;
+    double essence_score; /* E84 */
 };
 
 struct pmet_case {

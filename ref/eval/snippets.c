@@ -95,7 +95,8 @@ struct item {
     size_t answer;
     struct pmet_text reference; /* of the pair's first item */
     struct pmet_text essence;   /* of the first item with its pair and subject */
-    bool has_reference, has_essence;
+    bool has_reference;
+    size_t n_essence;
 };
 
 struct search {
@@ -150,8 +151,10 @@ static enum pmet_status on_snippet(void *user, const struct pmet_snippet *s, str
             break;
         if (i == low)
             PMET_TRY(join(&item->reference, &item->has_reference, s, err));
-        if (strcmp(q->subject, s->name) == 0 && (!subject || strcmp(subject, q->subject) != 0))
-            PMET_TRY(join(&item->essence, &item->has_essence, s, err));
+        if (strcmp(q->subject, s->name) == 0 && (!subject || strcmp(subject, q->subject) != 0)) {
+            PMET_TRY(pmet_text_append(&item->essence, s->text, s->n + 1, err));
+            item->n_essence++;
+        }
         subject = q->subject;
     }
     return PMET_OK;
@@ -160,17 +163,18 @@ static enum pmet_status on_snippet(void *user, const struct pmet_snippet *s, str
 /* Texts move to *out, equal queries sharing them. */
 static void answer(struct search *search, struct pmet_snippets *out)
 {
-    const char *reference = NULL, *essence = NULL;
+    struct pmet_snippet_answer a = {0};
     for (size_t i = 0; i < search->n; i++) {
         struct item *item = &search->item[i], *before = i > 0 ? item - 1 : NULL;
         const bool same_pair = before && compare_pairs(before->query->relation_id, before->query->target_id,
                                                        item->query->relation_id, item->query->target_id) == 0;
         if (!same_pair)
-            reference = item->reference.data;
-        if (!same_pair || strcmp(before->query->subject, item->query->subject) != 0)
-            essence = item->essence.data;
-        out->answer[item->answer].reference = reference;
-        out->answer[item->answer].essence = essence;
+            a.reference = item->reference.data;
+        if (!same_pair || strcmp(before->query->subject, item->query->subject) != 0) {
+            a.essence = item->essence.data;
+            a.n_essence = item->n_essence;
+        }
+        out->answer[item->answer] = a;
         out->text[out->n_text++] = item->reference.data;
         out->text[out->n_text++] = item->essence.data;
         item->reference.data = item->essence.data = NULL;

@@ -16,11 +16,12 @@ struct pmet_snippet_query {
     const char *subject;
 };
 
-/* E94: texts in the file's order, joined by one space. The two strings of an answer belong to struct
- * pmet_snippets. */
+/* E94: texts in the file's order. What an answer points to belongs to struct pmet_snippets. */
 struct pmet_snippet_answer {
-    const char *reference; /* all texts of the pair; NULL if the file has none */
-    const char *essence;   /* those whose name is the subject; NULL if none */
+    const char *reference; /* all texts of the pair, joined by one space; NULL if the file has none */
+    const char
+        *essence; /* those whose name is the subject, end to end, each with its final NUL; NULL if none */
+    size_t n_essence;
 };
 
 struct pmet_snippets {
