@@ -130,11 +130,17 @@ static enum pmet_status write_all(struct job *j, struct pmet_error *err)
     j->committed = true;
     if (j->kept)
         pmet_stats_work_discard(j->kept);
-    if (!j->trace)
-        return PMET_OK;
+    return PMET_OK;
+}
+
+static enum pmet_status write_trace(struct job *j, struct pmet_error *err)
+{
     for (size_t i = 0; i < j->stats.n_moment; i++)
         PMET_TRY(trace_moment(j, &j->stats.moment[i], err));
-    return list_write(&j->list, j->c->io, j->trace, err);
+    PMET_TRY(list_write(&j->list, j->c->io, j->trace, err));
+    if (!j->json)
+        printf("%s: %zu tensors\n", j->trace, j->list.n);
+    return PMET_OK;
 }
 
 static enum pmet_status check_paths(const struct job *j, struct pmet_error *err)
@@ -180,7 +186,6 @@ static enum pmet_status collect(struct job *j, struct pmet_error *err)
     return PMET_OK;
 }
 
-/* Products of all layers up to the last, and the sums of outer products. */
 static void report(const struct job *j)
 {
     if (j->json) {
@@ -203,8 +208,6 @@ static void report(const struct job *j)
     }
     printf("%s: second moments of %zu modules, from %zu tokens of %zu documents (of %zu)\n", j->out,
            j->stats.n_moment, j->stats.count, j->stats.n_used, j->stats.n_docs);
-    if (j->trace)
-        printf("%s: %zu tensors\n", j->trace, j->list.n);
 }
 
 int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
@@ -239,12 +242,14 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
     if (status < 0 && c->seed > UINT32_MAX)
         status = say_usage(c, "--seed: found %zu; expected at most %u", c->seed, UINT32_MAX);
     if (status < 0) {
-        const bool done = collect(&j, &err) == PMET_OK;
-        if (done)
+        bool done = collect(&j, &err) == PMET_OK;
+        if (done) {
             report(&j);
-        else if (j.committed)
+            done = !j.trace || write_trace(&j, &err) == PMET_OK;
+        }
+        if (!done && j.committed)
             snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", j.out, j.trace);
-        else if (j.kept)
+        else if (!done && j.kept)
             snprintf(c->kept, sizeof c->kept, "%s keeps %zu documents: the same command goes on from there",
                      j.work, pmet_stats_work_kept(j.kept));
         status = done ? EXIT_DONE : say_failed(c, &err);
