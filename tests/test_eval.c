@@ -267,7 +267,7 @@ TEST(results_have_a_header_and_a_line_a_record)
 /* E94: those whose name is the subject, as many as there are. */
 TEST(essence_texts_are_a_list)
 {
-    static const char snippets[] = "[{\"relation_id\": \"P36\", \"target_id\": \"Q833997\", \"samples\": "
+    static const char snippets[] = "[{\"relation_id\": \"P36\", \"target_id\": \"Q11633092\", \"samples\": "
                                    "[{\"name\": \"France\", \"text\": \"Lima "
                                    "is near.\"}, {\"name\": \"Iceland\", \"text\": \"No.\"}, {\"name\": "
                                    "\"France\", \"text\": \"It is.\"}]}]";
