@@ -238,6 +238,35 @@ static enum pmet_status refused(struct system *s, enum pmet_solver solver, doubl
 }
 
 /* C = diag(1, 1, -1, 1, 1), lambda 1 and one key that does not reach the third feature: pivot 2 is -1. */
+/* C = H D H, H a reflection, D from 1 down to 1e-12: no scaling of features mends it, and its steps run out. */
+TEST(conjugate_gradients_give_up_in_the_end)
+{
+    enum { F = 40 };
+    static double cov[F * F], keys[F], resid[1] = {1}, upd[F], v[F], size[F];
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_solve_report report;
+    struct pmet_ops *op = NULL;
+    double norm = 0;
+    for (size_t i = 0; i < F; i++) {
+        norm += pow(v[i] = sin((double)i + 1), 2);
+        size[i] = pow(10, -12.0 * (double)i / (F - 1));
+        keys[i] = cos((double)i);
+    }
+    for (size_t i = 0; i < F; i++)
+        for (size_t j = 0; j <= i; j++)
+            for (size_t k = 0; k < F; k++)
+                cov[j * F + i] = cov[i * F + j] +=
+                    ((i == k) - 2 * v[i] * v[k] / norm) * size[k] * ((j == k) - 2 * v[j] * v[k] / norm);
+    if (!CHECK_OK(pmet_ops_cpu(1, &op, &err), &err))
+        return;
+    CHECK(pmet_solve_update(op, PMET_SOLVER_CG, SIZE_MAX, cov, NULL, 1e12, 0, keys, resid, F, 1, 1, upd,
+                            &report, &err) == PMET_NUMERIC);
+    CHECK(report.iterations == 20 * F + 200);
+    CHECK(strncmp(err.message, "conjugate gradients: the residual is ", 37) == 0 &&
+          strstr(err.message, " after 1000 steps, expected 1e-13; use --solver cholesky, or --ridge"));
+    pmet_ops_free(op);
+}
+
 TEST(a_sum_that_is_not_positive_definite_is_refused_by_name)
 {
     struct system s;
@@ -277,7 +306,7 @@ TEST(a_sum_that_is_not_positive_definite_is_refused_by_name)
 }
 
 TEST_MAIN(CASE(cholesky_satisfies_the_definition), CASE(conjugate_gradients_equal_cholesky),
-          CASE(the_factor_of_c_alone_gives_the_same_update), CASE(nothing_wanted_is_nothing_changed),
-          CASE(auto_takes_the_factor_for_few_facts),
+          CASE(conjugate_gradients_give_up_in_the_end), CASE(the_factor_of_c_alone_gives_the_same_update),
+          CASE(nothing_wanted_is_nothing_changed), CASE(auto_takes_the_factor_for_few_facts),
           CASE(auto_takes_conjugate_gradients_where_a_second_matrix_does_not_fit),
           CASE(a_sum_that_is_not_positive_definite_is_refused_by_name))
