@@ -179,6 +179,31 @@ TEST(a_zero_edit_leaves_every_matrix_bit_equal)
     }
 }
 
+/* -0 + 0 is +0: an element whose update is 0 is not added to. */
+TEST(a_negative_zero_stays_where_nothing_is_wanted)
+{
+    struct half q;
+    struct pmet_edit edit;
+    struct pmet_error err = {PMET_OK, ""};
+    const char *dir = test_path("negative");
+    if (!half_open(t, &q, 1, false) || !CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err))
+        return;
+    edit.edited[0].W[7] = (real)-0.0;
+    CHECK(mkdir(dir, 0777) == 0 && write_copy(t, &q, &edit, dir));
+    pmet_edit_free(&edit);
+    pmet_model_close(q.g.model);
+    pmet_checkpoint_close(q.g.ck);
+    q.g.model = NULL;
+    q.g.ck = NULL;
+    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &q.g.ck, &err), &err) &&
+        CHECK_OK(pmet_model_open(q.g.ck, q.g.op, &q.g.model, &err), &err) && outputs(t, &q, q.M) &&
+        CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err)) {
+        CHECK(edit.edited[0].W[7] == 0 && signbit(edit.edited[0].W[7]));
+        pmet_edit_free(&edit);
+    }
+    half_close(&q);
+}
+
 /* The same comparison sees an edit that does want something: exactly its matrices differ. */
 TEST(an_edit_changes_its_matrices_and_no_other_tensor)
 {
@@ -285,5 +310,6 @@ TEST(the_model_is_left_as_it_was)
 
 TEST_MAIN(CASE(a_fact_alone_is_optimised_as_among_others), CASE(memory_changes_no_bit_of_an_edit),
           CASE(a_zero_edit_leaves_every_matrix_bit_equal),
+          CASE(a_negative_zero_stays_where_nothing_is_wanted),
           CASE(an_edit_changes_its_matrices_and_no_other_tensor),
           CASE(without_text_the_edited_layer_says_what_was_wanted), CASE(the_model_is_left_as_it_was))

@@ -456,6 +456,9 @@ TEST(outer_blanks_of_a_subject_do_not_move_the_index)
         {"France", false},
         {" France ", false},
         {"\t\n\v\f\r France\x1c\x1d\x1e\x1f", false},
+        {"\x1f\x1e\x1d\x1c"
+         "France",
+         false},
         {"\xc2\xa0\xe3\x80\x80" /* U+00A0 U+3000 */ "France\xc2\x85\xe2\x80\xa8" /* U+0085 U+2028 */, false},
         {"France\xe2\x80\x8b" /* U+200B */, true},
         {"France\x1b", true}};
