@@ -245,7 +245,97 @@ TEST(a_factor_is_kept_beside_its_moments)
     golden_close(&g);
 }
 
+/* ---- files ---- */
+
+struct file {
+    double mom2[4];
+    int64_t count;
+    const char *module, *fingerprint;
+    enum pmet_status status;
+    enum pmet_stats_origin origin;
+    const char *message; /* after the path */
+};
+
+/* What a file of moments may not hold, and whose it may be. */
+TEST(moments_that_are_none_or_anothers_are_refused)
+{
+    static const struct file files[] = {
+        {{2, 1, 1, 2}, 5, "mod", "own", PMET_OK, PMET_STATS_VERIFIED, ""},
+        {{2, 1, 1 + 1e-6, 2}, 5, "mod", "own", PMET_OK, PMET_STATS_VERIFIED, ""}, /* of float sums */
+        {{2, 1, 1, 2}, 5, "mod", "base", PMET_OK, PMET_STATS_OF_BASE, ""},
+        {{2, 1, 1, 2}, 5, "mod", "first", PMET_OK, PMET_STATS_OF_BASE, ""},
+        {{2, 1, 1.1, 2},
+         5,
+         "mod",
+         "own",
+         PMET_INPUT,
+         PMET_STATS_VERIFIED,
+         "mom2: elements [1,0] and [0,1] differ; expected a symmetric matrix"},
+        {{2, 1, 1, (double)NAN},
+         5,
+         "mod",
+         "own",
+         PMET_NUMERIC,
+         PMET_STATS_VERIFIED,
+         "mom2: element [1,1] is not finite"},
+        {{2, 1, 1, 2},
+         0,
+         "mod",
+         "own",
+         PMET_INPUT,
+         PMET_STATS_VERIFIED,
+         "count: found 0; expected more than 0"},
+        {{2, 1, 1, 2},
+         5,
+         "dom",
+         "own",
+         PMET_INPUT,
+         PMET_STATS_VERIFIED,
+         "holds the moments of \"dom\"; expected \"mod\""},
+        {{2, 1, 1, 2},
+         5,
+         "mod",
+         "other",
+         PMET_INPUT,
+         PMET_STATS_VERIFIED,
+         "statistics of another model (fingerprint other; this model has own)"}};
+    static const char *const ancestors[] = {"base", "first"};
+    const struct pmet_io *io = pmet_io_system();
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const struct file *f = &files[i];
+        const struct pmet_tensor tensors[] = {{.name = "mom2",
+                                               .dtype = PMET_F64,
+                                               .n_dim = 2,
+                                               .shape = {2, 2},
+                                               .n_elem = 4,
+                                               .n_bytes = 32,
+                                               .data = f->mom2},
+                                              {.name = "count",
+                                               .dtype = PMET_I64,
+                                               .n_dim = 1,
+                                               .shape = {1},
+                                               .n_elem = 1,
+                                               .n_bytes = 8,
+                                               .data = &f->count}};
+        const struct pmet_pair meta[] = {{"module", f->module}, {"fingerprint", f->fingerprint}};
+        struct pmet_error err = {PMET_OK, ""};
+        double *c = NULL;
+        size_t count = 0;
+        enum pmet_stats_origin origin = PMET_STATS_UNVERIFIED;
+        const char *path = test_path("mod.safetensors");
+        CHECK_OK(pmet_safetensors_write(io, path, tensors, 2, meta, 2, &err), &err);
+        const enum pmet_status status =
+            pmet_stats_load(io, test_tmpdir(), "mod", 2, "own", ancestors, 2, &c, &count, &origin, &err);
+        CHECK(status == f->status);
+        if (status == PMET_OK)
+            CHECK(origin == f->origin && count == 5 && c[0] == 2 && c[3] == 2);
+        else
+            CHECK_STR(strstr(err.message, ": ") ? strstr(err.message, ": ") + 2 : "", f->message);
+        free(c);
+    }
+}
+
 TEST_MAIN(CASE(one_pass_for_all_layers_is_a_pass_for_each),
           CASE(moments_are_the_mean_over_documents_run_alone), CASE(a_document_counts_to_its_max_length_only),
           CASE(a_pass_can_be_stopped), CASE(moments_that_are_not_finite_are_refused),
-          CASE(a_factor_is_kept_beside_its_moments))
+          CASE(a_factor_is_kept_beside_its_moments), CASE(moments_that_are_none_or_anothers_are_refused))
