@@ -41,6 +41,20 @@ static json_t *number(double x)
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+static const char *without_side(const char *name)
+{
+    const char *bar = strchr(name, '_');
+    return bar ? bar + 1 : name;
+}
+
+static const struct pmet_metric *find(const struct pmet_evaluation *e, const char *name)
+{
+    for (size_t i = 0; i < e->n_metric; i++)
+        if (strcmp(without_side(e->metric[i].name), name) == 0)
+            return &e->metric[i];
+    return NULL;
+}
+
 static json_t *metrics_json(const struct pmet_summary *s, const char *side)
 {
     struct pmet_evaluation e = {0};
@@ -52,6 +66,22 @@ static json_t *metrics_json(const struct pmet_summary *s, const char *side)
     return metrics;
 }
 
+/* After minus before, of the means that both have. */
+static json_t *change_json(const struct pmet_eval_job *j)
+{
+    struct pmet_evaluation after = {0}, before = {0};
+    json_t *change = json_object();
+    pmet_summary_report(&j->summary[0], "post", &after);
+    pmet_summary_report(&j->summary[1], "pre", &before);
+    for (size_t i = 0; i < after.n_metric; i++) {
+        const char *name = without_side(after.metric[i].name);
+        const struct pmet_metric *was = find(&before, name);
+        if (was)
+            json_object_set_new(change, name, number(after.metric[i].mean - was->mean));
+    }
+    return change;
+}
+
 static void report_json(const struct eval *e)
 {
     const struct pmet_eval_job *j = &e->job;
@@ -61,10 +91,10 @@ static void report_json(const struct eval *e)
         json_object_update(metrics, pre);
         json_decref(pre);
     }
-    print_json(json_pack("{s:O, s:I, s:s?, s:o, s:f, s:I}", "header", j->header, "records",
-                         (json_int_t)j->n_record, "out", j->request.out, "metrics", metrics, "seconds",
-                         pmet_seconds() - e->progress.started, "peak_memory_bytes",
-                         (json_int_t)peak_memory()));
+    print_json(json_pack("{s:O, s:I, s:s?, s:o, s:o*, s:f, s:I}", "header", j->header, "records",
+                         (json_int_t)j->n_record, "out", j->request.out, "metrics", metrics, "change",
+                         j->before ? change_json(j) : NULL, "seconds", pmet_seconds() - e->progress.started,
+                         "peak_memory_bytes", (json_int_t)peak_memory()));
 }
 
 /* A metric's row: its name as people say it, and the published one. */
@@ -79,20 +109,6 @@ static const char *plain_name(const char *name)
         if (strcmp(names[i][0], name) == 0)
             return names[i][1];
     return "";
-}
-
-static const char *without_side(const char *name)
-{
-    const char *bar = strchr(name, '_');
-    return bar ? bar + 1 : name;
-}
-
-static const struct pmet_metric *find(const struct pmet_evaluation *e, const char *name)
-{
-    for (size_t i = 0; i < e->n_metric; i++)
-        if (strcmp(without_side(e->metric[i].name), name) == 0)
-            return &e->metric[i];
-    return NULL;
 }
 
 static void print_cell(const struct pmet_metric *m)

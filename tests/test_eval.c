@@ -295,6 +295,8 @@ TEST(two_models_are_set_side_by_side)
                  *post = json_object_get(metrics, "post_neighborhood_acc"),
                  *pre = json_object_get(metrics, "pre_neighborhood_acc");
     CHECK(json_is_object(metrics) && json_array_size(post) == 2 && json_equal(post, pre));
+    const json_t *change = json_object_get(json_object_get(result, "change"), "neighborhood_acc");
+    CHECK(json_is_real(change) && json_real_value(change) == 0);
     json_t *golden = json_load_file("golden/gptj-C/eval.base.fp32.json", 0, NULL);
     const json_t *cases = json_object_get(golden, "counterfact");
     double mean = 0;
