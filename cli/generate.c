@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "cli/session.h"
 #include "ref/eval/generate.h"
+#include "tokenizer/unicode.h"
 
 struct job {
     const char *model;
@@ -38,9 +39,18 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     struct pmet_text text = {0}, clean = {0};
     struct pmet_rng rng;
     enum pmet_status status;
-    PMET_GO(pmet_tokenizer_encode(s->tk, prompt, strlen(prompt), &ids, err));
+    const size_t n_bytes = strlen(prompt), n_text = pmet_utf8_span(prompt, n_bytes);
+    if (n_text < n_bytes) {
+        status =
+            pmet_fail(err, PMET_INPUT, "--prompt: found byte 0x%02x after \"%.*s\"; expected text in UTF-8",
+                      (unsigned char)prompt[n_text], (int)(n_text < 60 ? n_text : 60), prompt);
+        goto done;
+    }
+    PMET_GO(pmet_tokenizer_encode(s->tk, prompt, n_bytes, &ids, err));
     const size_t n_prompt = ids.n;
-    const struct pmet_generate_options options = {.n_total = n_prompt + j->n_new, .top_k = j->top_k};
+    struct pmet_generate_options options = {.top_k = j->top_k};
+    if (!pmet_add_size(n_prompt, j->n_new, &options.n_total))
+        options.n_total = SIZE_MAX; /* refused, as any other that is too many */
     pmet_rng_seed(&rng, c->seed);
     PMET_GO(pmet_generate(s->model, &ids, 1, &options, &rng, watch, NULL, err));
     PMET_GO(check_stop(err));

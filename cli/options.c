@@ -91,6 +91,8 @@ static int take_value(const struct cli *c, const struct option_row *row, const c
         *(bool *)row->out = true;
         return -1;
     case OPTION_TEXT:
+        if (!*text)
+            return say_usage(c, "--%s: found nothing; expected %s", row->name, row->arg);
         *(const char **)row->out = text;
         return -1;
     case OPTION_TEXTS:

@@ -78,8 +78,9 @@ static enum pmet_status settle(struct job *j, struct pmet_error *err)
         }
     }
     if (j->layer[o->n_layer - 1] >= config->n_layer)
-        return pmet_fail(err, PMET_INPUT, "%s: layers: found %zu; the model's last is %zu",
-                         j->layers ? "--layers" : j->hparams, j->layer[o->n_layer - 1], config->n_layer - 1);
+        return pmet_fail(err, PMET_INPUT, "%s%s: found %zu; the model's last is %zu",
+                         j->layers ? "--layers" : j->hparams, j->layers ? "" : ": layers",
+                         j->layer[o->n_layer - 1], config->n_layer - 1);
     for (size_t q = 0; q < h.n_module; q++)
         j->attn |= pmet_hparams_module(&h, j->s->model, q) == PMET_MODULE_ATTN;
     o->attn = j->attn;

@@ -201,7 +201,9 @@ enum pmet_status pmet_map_file(const struct pmet_io *io, const char *path, void 
         return pmet_fail_errno(err, path, "open");
     enum pmet_status status = PMET_OK;
     if (io->size(io->user, fd, &n) != 0)
-        status = pmet_fail_errno(err, path, "size");
+        status = errno == EINVAL
+                     ? pmet_fail(err, PMET_INPUT, "%s: found a pipe or a device; expected a file", path)
+                     : pmet_fail_errno(err, path, "size");
     else if (n > 0 && (mapped = io->map(io->user, fd, (size_t)n)) == MAP_FAILED)
         status = pmet_fail_errno(err, path, "map");
     io->close(io->user, fd);

@@ -143,7 +143,7 @@ TEST(an_interrupted_or_incomplete_request_leaves_nothing)
     request.out = "golden/gptj-A/model/edited";
     CHECK(pmet_edit_folder(s, &request, NULL, NULL, &inside) == PMET_INPUT);
     CHECK_STR(inside.message,
-              "golden/gptj-A/model/edited: lies inside golden/gptj-A/model, read for the model; "
+              "golden/gptj-A/model/edited: lies inside golden/gptj-A/model, used for the model; "
               "expected a path apart from it");
     request.out = out;
     stopped = (struct pmet_error){PMET_OK, ""};

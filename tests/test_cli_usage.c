@@ -50,6 +50,7 @@ TEST(wrong_usage_is_one_line_and_exit_2)
         {"edit --model m --facts f --stats s --out o --trace-facts 3",
          "pmet edit: --trace-facts 3: needs --trace; see pmet edit --help\n"},
         {"edit -x", "pmet edit: -x: no such option; see pmet edit --help\n"},
+        {"edit --model ''", "pmet edit: --model: found nothing; expected DIR; see pmet edit --help\n"},
         {"edit --limit three",
          "pmet edit: --limit: found \"three\"; expected a whole number; see pmet edit --help\n"},
         {"edit --limit -1",

@@ -422,7 +422,7 @@ TEST(usage)
         {"eval --model m --facts f --decode beam",
          "--decode: found \"beam\"; expected published|greedy; see pmet eval --help", 2},
         {RUN " --out golden/gptj-C/counterfact.json",
-         "golden/gptj-C/counterfact.json: is read for the facts; expected another path", 1},
+         "golden/gptj-C/counterfact.json: is used for the facts; expected another path", 1},
         {"eval -q --model golden/gptj-C/model --facts -",
          "facts: found standard input; expected a file, which is read twice", 1},
         {"eval -q --model golden/gptj-C/model --facts golden/gptj-C/none.json",

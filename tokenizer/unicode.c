@@ -97,6 +97,17 @@ size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point)
     return len;
 }
 
+size_t pmet_utf8_span(const char *text, size_t n)
+{
+    int32_t c;
+    for (size_t i = 0, len; i < n; i += len) {
+        len = pmet_utf8_next(text + i, n - i, &c);
+        if (c <= 0)
+            return i;
+    }
+    return n;
+}
+
 enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err)
 {
     if (out->cap - out->n <= n) {

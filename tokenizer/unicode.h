@@ -24,6 +24,9 @@ bool pmet_is_word(int32_t code_point);
  */
 size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point);
 
+/* Bytes of text[0..n) before the first that is NUL or not of valid UTF-8; n if all of it is text. */
+size_t pmet_utf8_span(const char *text, size_t n);
+
 /* Appends text normalised: NFC with the reference's old tables (SPEC §2.1, E6), or NFKD. Invalid bytes pass
  * through. */
 enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);

@@ -42,15 +42,15 @@ enum pmet_status pmet_check_apart(const char *out, const char *read, const char 
 {
     char a[PATH_MAX], b[PATH_MAX];
     struct stat st;
-    if (!out || !read || !resolve(out, a) || !realpath(read, b))
+    if (!out || !read || !resolve(out, a) || !resolve(read, b))
         return PMET_OK;
     if (strcmp(a, b) == 0)
-        return pmet_fail(err, PMET_INPUT, "%s: is read for %s; expected another path", out, what);
+        return pmet_fail(err, PMET_INPUT, "%s: is used for %s; expected another path", out, what);
     if (inside(b, a))
-        return pmet_fail(err, PMET_INPUT, "%s: holds %s, read for %s; expected a path apart from it", out,
+        return pmet_fail(err, PMET_INPUT, "%s: holds %s, used for %s; expected a path apart from it", out,
                          read, what);
     if (stat(b, &st) == 0 && S_ISDIR(st.st_mode) && inside(a, b))
-        return pmet_fail(err, PMET_INPUT, "%s: lies inside %s, read for %s; expected a path apart from it",
+        return pmet_fail(err, PMET_INPUT, "%s: lies inside %s, used for %s; expected a path apart from it",
                          out, read, what);
     return PMET_OK;
 }

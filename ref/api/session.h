@@ -30,8 +30,8 @@ enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir,
 enum pmet_status pmet_session_hparams(const struct pmet_session *s, const char *path,
                                       struct pmet_hparams *out, char **tmpl, struct pmet_error *err);
 
-/* Refuses an output that is, holds or lies inside something that is read; `what` names that ("the model").
- * Either may be NULL. A path that does not exist passes. */
+/* Refuses an output that is, holds or lies inside something else; `what` names that ("the model"). Either may be
+ * NULL, or not exist yet. */
 enum pmet_status pmet_check_apart(const char *out, const char *read, const char *what,
                                   struct pmet_error *err);
 /* Refuses an output (or NULL) for which there is no folder, or none that may be written to: before the work. */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "tensors/json.h"
 #include "tensors/sha256.h"
+#include "tokenizer/unicode.h"
 
 struct file {
     char *path;
@@ -175,6 +176,20 @@ static enum pmet_status copy(const char *from, size_t n, char **text, size_t *n_
     return PMET_OK;
 }
 
+/* Else a compressed file, or any other, would pass for a document. */
+static enum pmet_status check_text(const struct file *f, const struct doc *doc, struct pmet_error *err)
+{
+    const char *text = f->map + doc->at;
+    const size_t n = pmet_utf8_span(text, doc->n);
+    size_t line = doc->line;
+    if (n == doc->n)
+        return PMET_OK;
+    for (size_t i = 0; i < n; i++)
+        line += text[i] == '\n';
+    return pmet_fail(err, PMET_FORMAT, "%s: line %zu: found byte 0x%02x; expected text in UTF-8", f->path,
+                     line, (unsigned char)text[n]);
+}
+
 enum pmet_status pmet_docs_get(const struct pmet_docs *d, size_t i, char **text, size_t *n,
                                struct pmet_error *err)
 {
@@ -182,8 +197,10 @@ enum pmet_status pmet_docs_get(const struct pmet_docs *d, size_t i, char **text,
     const struct file *f = &d->file[doc->file];
     json_t *json;
     enum pmet_status status;
-    if (!f->lines)
+    if (!f->lines) {
+        PMET_TRY(check_text(f, doc, err));
         return copy(f->map + doc->at, doc->n, text, n, err);
+    }
     PMET_TRY(pmet_json_parse(f->map + doc->at, doc->n, f->path, doc->line - 1, &json, err));
     const json_t *v = json_object_get(json, "text");
     if (!json_is_object(json))
