@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
-#include "ref/api/memory.h"
 #include "ref/edit/flop.h"
 
 /* Width of the factorisation that is timed; tokens of the product, and how often: the fastest counts. */
@@ -13,7 +12,9 @@ enum { PROBE = 384, TOKENS = 256, TRIES = 5 };
 struct plan {
     size_t n_row, n_tok, longest, n_suffix, n_matrix;
     size_t together;                        /* facts in a batch */
-    double weights, batch, matrices, solve; /* bytes */
+    double weights, batch, matrices, solve; /* bytes on the host */
+    double device;                          /* bytes on a device with memory of its own, beside the weights */
+    size_t device_free, device_all;         /* 0: it has none */
     double s_delta, s_solve;                /* at most; about */
 };
 
@@ -46,9 +47,11 @@ double edit_solve_flop(const struct edit_job *j, size_t n_fact)
     return flop;
 }
 
-static void count(const struct edit_job *j, struct plan *p)
+static enum pmet_status count(const struct edit_job *j, struct plan *p, struct pmet_error *err)
 {
+    const struct pmet_ops *op = j->job.s->op;
     const double size = sizeof(real);
+    size_t max_bytes;
     for (size_t i = 0; i < pmet_checkpoint_count(j->job.s->ck); i++)
         p->weights += (double)pmet_checkpoint_at(j->job.s->ck, i)->n_bytes;
     for (size_t i = 0; i < j->job.facts.n_fact; i++) {
@@ -59,8 +62,9 @@ static void count(const struct edit_job *j, struct plan *p)
         for (size_t b = 0; b < r->n_row; b++)
             p->longest = r->row[b].n_tok > p->longest ? r->row[b].n_tok : p->longest;
     }
-    const struct pmet_delta_room room = pmet_delta_plan(j->job.s->model, &j->job.h, j->job.rows,
-                                                        j->job.facts.n_fact, j->job.request.max_bytes);
+    PMET_TRY(pmet_room(op, j->job.request.max_bytes, &max_bytes, err));
+    const struct pmet_delta_room room =
+        pmet_delta_plan(j->job.s->model, &j->job.h, j->job.rows, j->job.facts.n_fact, max_bytes);
     p->together = room.n_fact;
     p->batch = (double)pmet_delta_bytes(j->job.s->model, &j->job.h, &room);
     p->n_matrix = j->job.h.n_layer * j->job.h.n_module;
@@ -69,10 +73,17 @@ static void count(const struct edit_job *j, struct plan *p)
         const enum pmet_module module = pmet_job_matrix(&j->job, k, name, sizeof name);
         const struct pmet_weight *w =
             pmet_model_module(j->job.s->model, module, j->job.h.layers[k / j->job.h.n_module]);
-        p->matrices += 2 * size * (double)(w->n_in * w->n_out);
-        const double solve = pmet_solve_bytes(j->job.request.solver, w->n_in, w->n_out, j->job.facts.n_fact);
+        p->matrices += (op->own_memory ? 1 : 2) * size * (double)(w->n_in * w->n_out);
+        double solve = pmet_solve_bytes(j->job.request.solver, w->n_in, w->n_out, j->job.facts.n_fact);
+        if (op->own_memory && !j->job.solve_op) /* A lies there */
+            solve -= sizeof(double) * (double)w->n_in * (double)w->n_in;
         p->solve = solve > p->solve ? solve : p->solve;
     }
+    if (!op->own_memory)
+        return PMET_OK;
+    p->device = pmet_job_device_bytes(&j->job, p->batch);
+    p->batch = 0;
+    return op->memory(op, &p->device_free, &p->device_all, err);
 }
 
 /* Seconds of one factorisation, scaled to the whole solve. */
@@ -213,17 +224,27 @@ static json_t *rows_json(const struct edit_job *j)
     return list;
 }
 
+/* null where the device's memory is the host's. */
+static json_t *device_json(const struct edit_job *j, const struct plan *p)
+{
+    return p->device_all == 0
+               ? json_null()
+               : json_pack("{s:f, s:f, s:I, s:I, s:b}", "weights", j->job.s->model->weight_bytes, "beside",
+                           p->device, "free", (json_int_t)p->device_free, "all", (json_int_t)p->device_all,
+                           "solves", j->job.solve_op == NULL);
+}
+
 static void plan_json(const struct edit_job *j, const struct plan *p)
 {
     print_json(json_pack(
-        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
+        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:o, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
         "dry_run", 1, "facts", (json_int_t)j->job.facts.n_fact, "rows", (json_int_t)p->n_row, "tokens",
         (json_int_t)p->n_tok, "matrices", (json_int_t)p->n_matrix, "passes_at_most",
         (json_int_t)(j->job.facts.n_fact * j->job.h.v_num_grad_steps), "facts_together",
         (json_int_t)p->together, "bytes", "weights", p->weights, "batch", p->batch, "matrices", p->matrices,
-        "solve", p->solve, "seconds", "delta_at_most", p->s_delta, "solve", p->s_solve, "gflop", "keys",
-        edit_keys_flop(j) * 1e-9, "solve", edit_solve_flop(j, j->job.facts.n_fact) * 1e-9, "facts_shown",
-        rows_json(j)));
+        "solve", p->solve, "device", device_json(j, p), "seconds", "delta_at_most", p->s_delta, "solve",
+        p->s_solve, "gflop", "keys", edit_keys_flop(j) * 1e-9, "solve",
+        edit_solve_flop(j, j->job.facts.n_fact) * 1e-9, "facts_shown", rows_json(j)));
 }
 
 /* What must be in memory at once, whatever its stage, against what there is. */
@@ -235,8 +256,10 @@ static double needed(const struct plan *p)
 
 static void plan_memory(const struct edit_job *j, const struct plan *p)
 {
-    const double total = (double)pmet_memory_total(), free_now = (double)pmet_memory_free(), need = needed(p);
-    char a[32], b[32], d[32];
+    size_t n_free, n_all;
+    pmet_host_memory(&n_free, &n_all);
+    const double total = (double)n_all, free_now = (double)n_free, need = needed(p);
+    char a[32], b[32], d[32], e[32];
     format_bytes(a, sizeof a, need);
     format_bytes(b, sizeof b, total);
     format_bytes(d, sizeof d, free_now);
@@ -247,6 +270,12 @@ static void plan_memory(const struct edit_job *j, const struct plan *p)
         printf("          at once at most %s beside the weights; this machine has %s, %s free\n", a, b, d);
     if (p->weights + need > total)
         printf("          weights do not stay in memory beside that: parts are read anew in every pass\n");
+    if (p->device_all > 0)
+        printf("device    weights %s, at once at most %s beside them; it has %s, %s free now%s\n",
+               format_bytes(a, sizeof a, j->job.s->model->weight_bytes), format_bytes(b, sizeof b, p->device),
+               format_bytes(d, sizeof d, (double)p->device_all),
+               format_bytes(e, sizeof e, (double)p->device_free),
+               j->job.solve_op ? "; the solve runs on the host" : "");
 }
 
 static void plan_text(const struct edit_job *j, const struct plan *p)
@@ -281,7 +310,7 @@ static void plan_text(const struct edit_job *j, const struct plan *p)
 enum pmet_status edit_plan(struct edit_job *j, struct pmet_error *err)
 {
     struct plan p = {0};
-    count(j, &p);
+    PMET_TRY(count(j, &p, err));
     PMET_TRY(time_delta(j, &p, err));
     PMET_TRY(time_solve(j, &p, err));
     if (j->json) {

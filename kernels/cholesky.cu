@@ -108,79 +108,45 @@ static enum pmet_status factor(struct pmet_cuda *cuda, double *a, size_t n, stru
     return PMET_OK;
 }
 
-/* A host matrix's copy on the device; allocates. */
-static enum pmet_status bring(struct pmet_cuda *cuda, double **dev, const double *host, size_t n_row,
-                              size_t n_col, struct pmet_error *err)
+static enum pmet_status check_order(size_t n, size_t n_rhs, struct pmet_error *err)
 {
-    size_t n_bytes;
-    if (n_row > INT32_MAX || n_col > INT32_MAX)
-        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: a matrix [%zu, %zu]; at most 2^31 a side", n_row,
-                         n_col);
-    if (!pmet_mul_size(n_row, n_col, &n_bytes) || !pmet_mul_size(n_bytes, sizeof **dev, &n_bytes))
-        return pmet_fail_memory(err, "a matrix", SIZE_MAX);
-    PMET_TRY(pmet_cuda_malloc(n_bytes, dev, "a matrix", err));
-    if (n_bytes > 0)
-        PMET_CUDA_TRY(cudaMemcpyAsync(*dev, host, n_bytes, cudaMemcpyHostToDevice, cuda->stream), "a matrix",
-                      err);
-    return PMET_OK;
+    return n <= INT32_MAX && n_rhs <= INT32_MAX
+               ? PMET_OK
+               : pmet_fail(err, PMET_UNSUPPORTED, "cuda: a system of %zu, %zu sides; at most 2^31", n, n_rhs);
 }
 
-/* The strict upper triangle goes there and back untouched. */
 static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err)
 {
     struct pmet_cuda *cuda = pmet_cuda_of(op);
     struct verdict *verdict, found = {0, n};
-    double *dev = NULL;
-    enum pmet_status status;
     if (n == 0)
         return PMET_OK;
-    PMET_GO(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, sizeof *verdict, &verdict, err));
-    PMET_GO(bring(cuda, &dev, a, n, n, err));
-    PMET_GO(factor(cuda, dev, n, verdict, err));
-    PMET_GO(pmet_cuda_fetch(cuda, &found, verdict, sizeof found, "cholesky", err));
-    if (found.pivot < n) {
-        *pivot = found.pivot;
-        *value = found.value;
-        status =
-            pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n, *value);
-    } else {
-        status = pmet_cuda_fetch(cuda, a, dev, n * n * sizeof *a, "cholesky", err);
-    }
-done:
-    (void)cudaFree(dev);
-    return status;
+    PMET_TRY(check_order(n, 0, err));
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, sizeof *verdict, &verdict, err));
+    PMET_TRY(factor(cuda, a, n, verdict, err));
+    PMET_TRY(pmet_cuda_fetch(cuda, &found, verdict, sizeof found, "cholesky", err));
+    if (found.pivot == n)
+        return PMET_OK;
+    *pivot = found.pivot;
+    *value = found.value;
+    return pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n, *value);
 }
 
 /* b^T, which is what cuBLAS sees, = b^T U^-1 U^-T. */
-static enum pmet_status solve(struct pmet_cuda *cuda, const double *l, double *b, size_t n, size_t n_rhs,
-                              struct pmet_error *err)
-{
-    static const cublasOperation_t pass[2] = {CUBLAS_OP_N, CUBLAS_OP_T};
-    const double one = 1;
-    for (int i = 0; i < 2; i++)
-        PMET_BLAS_TRY(cublasDtrsm(cuda->blas, CUBLAS_SIDE_RIGHT, CUBLAS_FILL_MODE_UPPER, pass[i],
-                                  CUBLAS_DIAG_NON_UNIT, (int)n_rhs, (int)n, &one, l, (int)n, b, (int)n_rhs),
-                      "cholesky_solve", err);
-    return PMET_OK;
-}
-
 static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
-    double *dev_l = NULL, *dev_b = NULL;
-    enum pmet_status status;
+    static const cublasOperation_t pass[2] = {CUBLAS_OP_N, CUBLAS_OP_T};
+    const double one = 1;
     if (n == 0 || n_rhs == 0)
         return PMET_OK;
-    PMET_GO(bring(cuda, &dev_l, l, n, n, err));
-    PMET_GO(bring(cuda, &dev_b, b, n, n_rhs, err));
-    PMET_GO(solve(cuda, dev_l, dev_b, n, n_rhs, err));
-    status = pmet_cuda_fetch(cuda, b, dev_b, n * n_rhs * sizeof *b, "cholesky_solve", err);
-done:
-    (void)cudaFree(dev_l);
-    (void)cudaFree(dev_b);
-    return status;
+    PMET_TRY(check_order(n, n_rhs, err));
+    for (int i = 0; i < 2; i++)
+        PMET_BLAS_TRY(cublasDtrsm(pmet_cuda_of(op)->blas, CUBLAS_SIDE_RIGHT, CUBLAS_FILL_MODE_UPPER, pass[i],
+                                  CUBLAS_DIAG_NON_UNIT, (int)n_rhs, (int)n, &one, l, (int)n, b, (int)n_rhs),
+                      "cholesky_solve", err);
+    return PMET_OK;
 }
 
 void pmet_cuda_cholesky(struct pmet_ops *op)

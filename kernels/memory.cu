@@ -2,6 +2,14 @@
  * Device memory, and weights brought there once. */
 #include "kernels/cuda.h"
 
+static enum pmet_status cuda_memory(const struct pmet_ops *op, size_t *n_free, size_t *n_all,
+                                    struct pmet_error *err)
+{
+    (void)op;
+    PMET_CUDA_TRY(cudaMemGetInfo(n_free, n_all), "its memory", err);
+    return PMET_OK;
+}
+
 static enum pmet_status cuda_alloc(const struct pmet_ops *op, size_t n_bytes, void *p, struct pmet_error *err)
 {
     (void)op;
@@ -108,6 +116,8 @@ static void cuda_weight_unmap(const struct pmet_ops *op, const void *dev)
 
 void pmet_cuda_memory(struct pmet_ops *op)
 {
+    op->own_memory = true;
+    op->memory = cuda_memory;
     op->alloc = cuda_alloc;
     op->release = cuda_release;
     op->upload = cuda_upload;

@@ -183,12 +183,12 @@ const void *lab_in_bytes(struct lab *lab, const void *x, size_t n_bytes)
 
 const double *lab_in_f64(struct lab *lab, const double *x, size_t n)
 {
-    return guarded(lab, x, n * sizeof *x, false, true);
+    return guarded(lab, x, n * sizeof *x, true, true);
 }
 
 double *lab_inout_f64(struct lab *lab, const double *x, size_t n)
 {
-    return guarded(lab, x, n * sizeof *x, false, false);
+    return guarded(lab, x, n * sizeof *x, true, false);
 }
 
 double *lab_out_f64(struct lab *lab, size_t n)
@@ -209,6 +209,13 @@ double *lab_get(struct lab *lab, const real *dev, size_t n)
     for (size_t i = 0; i < n; i++)
         y[i] = (double)x[i];
     return y;
+}
+
+double *lab_get_f64(struct lab *lab, const double *dev, size_t n)
+{
+    double *x = lab_zeros(lab, n);
+    LAB_OK(lab, lab->op->download(lab->op, x, dev, n * sizeof *x, &lab->err));
+    return x;
 }
 
 struct pmet_weight lab_weight(struct lab *lab, enum pmet_dtype dtype, size_t n_out, size_t n_in, double **w)

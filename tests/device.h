@@ -56,13 +56,14 @@ const real *lab_in(struct lab *lab, const double *x, size_t n);
 real *lab_inout(struct lab *lab, const double *x, size_t n);
 real *lab_out(struct lab *lab, size_t n);
 const void *lab_in_bytes(struct lab *lab, const void *x, size_t n_bytes);
-/* The same on the host, of doubles: the operands of the solve. */
+/* The same of doubles, the operands of the solve; lab_out_f64 is on the host, for results. */
 const double *lab_in_f64(struct lab *lab, const double *x, size_t n);
 double *lab_inout_f64(struct lab *lab, const double *x, size_t n);
 double *lab_out_f64(struct lab *lab, size_t n);
 int32_t *lab_out_i32(struct lab *lab, size_t n);
 /* Contents as doubles. */
 double *lab_get(struct lab *lab, const real *dev, size_t n);
+double *lab_get_f64(struct lab *lab, const double *dev, size_t n);
 
 /* A weight [n_out, n_in] of random numbers of a stored type; *w receives them widened. */
 struct pmet_weight lab_weight(struct lab *lab, enum pmet_dtype dtype, size_t n_out, size_t n_in, double **w);

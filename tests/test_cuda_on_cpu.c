@@ -137,7 +137,8 @@ static enum pmet_status run_entries(struct pmet_ops *op, struct pmet_error *err)
     static const uint16_t file[N * N];
     static const size_t start[2] = {0, N}, none[1] = {0};
     const struct pmet_batch batch = {1, N, start, none, none};
-    double a[4] = {4, 1, 1, 3}, b[2] = {1, 2}, value, norm[N];
+    static const double solve[6] = {4, 1, 1, 3, 1, 2};
+    double value, norm[N], *a = NULL;
     int32_t ids[N] = {0};
     size_t pivot;
     real *x = NULL;
@@ -152,10 +153,13 @@ static enum pmet_status run_entries(struct pmet_ops *op, struct pmet_error *err)
     const struct pmet_heads h = {x, N, N};
     const struct pmet_heads g = {x + 2 * N * N, N, N}, g2 = {x + 3 * N * N, N, N}, g3 = {x + 4 * N * N, N, N};
     PMET_GO(op->attention_dx(op, g, g2, g3, x + N * N, h, h, h, NULL, NULL, &batch, 1, N, err));
-    PMET_GO(op->gemm64(op, false, false, 1, 1, 2, 1, b, 2, b, 1, 0, norm, 1, err));
+    PMET_GO(op->alloc(op, 7 * sizeof *a, &a, err));
+    PMET_GO(op->upload(op, a, solve, sizeof solve, err));
+    PMET_GO(op->gemm64(op, false, false, 1, 1, 2, 1, a + 4, 2, a + 4, 1, 0, a + 6, 1, err));
     PMET_GO(op->cholesky(op, a, 2, &pivot, &value, err));
-    PMET_GO(op->cholesky_solve(op, a, b, 2, 1, err));
+    PMET_GO(op->cholesky_solve(op, a, a + 4, 2, 1, err));
 done:
+    op->release(op, a);
     op->release(op, x);
     if (w.data)
         op->weight_unmap(op, w.data);

@@ -33,6 +33,7 @@ static void check_gemm(struct lab *lab, size_t s, bool ta, bool tb, double alpha
     naive_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, want, ldc, size);
     LAB_OK(lab, lab->op->gemm64(lab->op, ta, tb, m, n, k, alpha, lab_in_f64(lab, a, (ta ? k : m) * lda), lda,
                                 lab_in_f64(lab, b, (tb ? n : k) * ldb), ldb, beta, c, ldc, &lab->err));
+    c = lab_get_f64(lab, c, m * ldc);
     for (size_t i = 0; i < m * ldc; i++)
         if (i % ldc >= n && !isnan(c[i]))
             test_fail(lab->t, "row %zu: element %zu past the row's %zu was written", i / ldc, i % ldc, n);
@@ -108,7 +109,7 @@ static void check_cholesky(struct lab *lab, size_t n, bool graded)
     double *l = lab_inout_f64(lab, in, n * n);
     if (!LAB_OK(lab, lab->op->cholesky(lab->op, l, n, &pivot, &value, &lab->err)))
         return;
-    const double *x = lower(lab, l, n, &untouched), a_norm = norm_of(a, n * n);
+    const double *x = lower(lab, lab_get_f64(lab, l, n * n), n, &untouched), a_norm = norm_of(a, n * n);
     for (size_t i = 0; i < n; i++)
         if (!(x[i * n + i] > 0))
             test_fail(lab->t, "order %zu: diagonal %zu of the factor is %g", n, i, x[i * n + i]);
@@ -200,11 +201,14 @@ TEST(cholesky_solve_solves)
         for (size_t i = 0; i < n * m; i++)
             b[i] = test_rng_normal(&lab.rng);
         double *x = lab_inout_f64(&lab, b, n * m);
-        LAB_OK(&lab, lab.op->cholesky(lab.op, l, n, &pivot, &value, &lab.err));
+        double *dev_l = lab_inout_f64(&lab, l, n * n);
+        LAB_OK(&lab, lab.op->cholesky(lab.op, dev_l, n, &pivot, &value, &lab.err));
+        l = lab_get_f64(&lab, dev_l, n * n);
         for (size_t i = 0; i < n; i++)
             for (size_t j = i + 1; j < n; j++)
                 l[i * n + j] = (double)NAN; /* not read */
         LAB_OK(&lab, lab.op->cholesky_solve(lab.op, lab_in_f64(&lab, l, n * n), x, n, m, &lab.err));
+        x = lab_get_f64(&lab, x, n * m);
         naive_gemm(false, false, n, m, n, -1, a, n, x, m, 1, b, m, size);
         const double scale = (double)n * norm_of(a, n * n) * norm_of(x, n * m) * DBL_EPSILON, zero = 0;
         const double ratio = n * m > 0 ? norm_of(b, n * m) / scale : 0;
@@ -230,7 +234,9 @@ TEST(a_large_matrix_has_its_factor)
                 (i == j) + 1 / (1 + fabs((double)i - (double)j)) / (1 + fabs((double)i - (double)j));
             off[i] += a[i * N + j] * x[j];
         }
-    LAB_OK(&lab, lab.op->cholesky(lab.op, a, N, &pivot, &value, &lab.err));
+    double *dev = lab_inout_f64(&lab, a, N * N);
+    LAB_OK(&lab, lab.op->cholesky(lab.op, dev, N, &pivot, &value, &lab.err));
+    a = lab_get_f64(&lab, dev, N * N);
     for (size_t i = 0; i < N; i++)
         for (size_t j = 0; j <= i; j++)
             y[j] += a[i * N + j] * x[i];

@@ -139,14 +139,14 @@ TEST(the_factor_of_c_alone_gives_the_same_update)
             if (!system_open(t, &s, k, kind))
                 return;
             struct lab *lab = &s.lab;
-            double *factor = lab_inout_f64(lab, s.cov, s.f * s.f);
-            LAB_OK(lab, lab->op->cholesky(lab->op, factor, s.f, &pivot, &value, &lab->err));
+            double *dev = lab_inout_f64(lab, s.cov, s.f * s.f);
+            LAB_OK(lab, lab->op->cholesky(lab->op, dev, s.f, &pivot, &value, &lab->err));
+            const double *factor = lab_get_f64(lab, dev, s.f * s.f);
             for (int other = 0; other < 2; other++, s.lambda *= 1000) {
-                double *a = lab_out_f64(lab, s.d * s.f), *b = lab_out_f64(lab, s.d * s.f),
-                       *x = lab_out_f64(lab, s.f * s.n);
+                double *a = lab_out_f64(lab, s.d * s.f), *b = lab_zeros(lab, s.d * s.f),
+                       *x = lab_out_f64(lab, s.f * s.n), *size = lab_zeros(lab, s.d * s.f);
                 LAB_OK(lab, pmet_solve_factored(lab->op, factor, s.lambda, s.keys, s.f, s.n, x, &lab->err));
-                LAB_OK(lab, lab->op->gemm64(lab->op, false, true, s.d, s.f, s.n, 1, s.resid, s.n, x, s.n, 0,
-                                            b, s.f, &lab->err));
+                naive_gemm(false, true, s.d, s.f, s.n, 1, s.resid, s.n, x, s.n, 0, b, s.f, size);
                 if (solve(&s, PMET_SOLVER_CHOLESKY, 0, a, &report)) {
                     const double far = test_rel_l2(b, a, s.d * s.f), zero = 0;
                     CHECK_CLOSE(&far, &zero, 1, kind == ROUGH ? 1e-9 : 1e-12);
@@ -194,9 +194,10 @@ TEST(auto_takes_the_factor_for_few_facts)
         if (!system_open(t, &s, k, WELL))
             return;
         struct lab *lab = &s.lab;
-        double *factor = lab_inout_f64(lab, s.cov, s.f * s.f), *a = lab_out_f64(lab, s.d * s.f),
+        double *dev = lab_inout_f64(lab, s.cov, s.f * s.f), *a = lab_out_f64(lab, s.d * s.f),
                *b = lab_out_f64(lab, s.d * s.f);
-        LAB_OK(lab, lab->op->cholesky(lab->op, factor, s.f, &pivot, &value, &lab->err));
+        LAB_OK(lab, lab->op->cholesky(lab->op, dev, s.f, &pivot, &value, &lab->err));
+        const double *factor = lab_get_f64(lab, dev, s.f * s.f);
         LAB_OK(lab, pmet_solve_update(lab->op, PMET_SOLVER_AUTO, SIZE_MAX, s.cov, factor, s.lambda, 0, s.keys,
                                       s.resid, s.f, s.d, s.n, a, &report, &lab->err));
         CHECK(report.used == (s.n <= s.f / 4 ? PMET_SOLVER_FACTORED : PMET_SOLVER_CHOLESKY));
@@ -274,7 +275,7 @@ TEST(a_sum_that_is_not_positive_definite_is_refused_by_name)
     double value;
     if (!system_open(t, &s, 1, WELL))
         return;
-    double key[5 * 2] = {0}, *factor = lab_zeros(&s.lab, 25), *upd = lab_out_f64(&s.lab, s.d * s.f);
+    double key[5 * 2] = {0}, *upd = lab_out_f64(&s.lab, s.d * s.f);
     memset(s.cov, 0, 25 * sizeof *s.cov);
     for (size_t i = 0; i < 5; i++)
         s.cov[i * 6] = i == 2 ? -1 : 1;
@@ -299,8 +300,8 @@ TEST(a_sum_that_is_not_positive_definite_is_refused_by_name)
     s.cov[3 * 5 + 4] = s.cov[4 * 5 + 3] = 2;
     CHECK(refused(&s, PMET_SOLVER_CHOLESKY, upd) == PMET_NUMERIC);
     CHECK(refused(&s, PMET_SOLVER_CG, upd) == PMET_NUMERIC);
-    CHECK(s.lab.op->cholesky(s.lab.op, memcpy(factor, s.cov, 25 * sizeof *factor), 5, &pivot, &value,
-                             &s.lab.err) == PMET_NUMERIC);
+    CHECK(s.lab.op->cholesky(s.lab.op, lab_inout_f64(&s.lab, s.cov, 25), 5, &pivot, &value, &s.lab.err) ==
+          PMET_NUMERIC);
     CHECK(pivot == 4 && value == -3);
     lab_close(&s.lab);
 }

@@ -26,7 +26,6 @@ static struct pmet_evaluate_options options_of(struct pmet_eval_job *j)
                                           .tfidf = j->tfidf,
                                           .answer = j->snippets.answer,
                                           .n_answer = j->snippets.n,
-                                          .max_bytes = CACHE_BYTES,
                                           .path = j->request.facts,
                                           .stop = stop,
                                           .user = j};
@@ -73,7 +72,8 @@ done:
 
 static enum pmet_status run_batch(struct pmet_eval_job *j, struct batch *b, struct pmet_error *err)
 {
-    const struct pmet_evaluate_options options = options_of(j);
+    struct pmet_evaluate_options options = options_of(j);
+    PMET_TRY(pmet_room(j->s->op, CACHE_BYTES, &options.max_bytes, err));
     PMET_TRY(pmet_evaluate_records(j->s->model, j->s->tk, b->record, b->n, &options, b->after, err));
     if (j->before)
         PMET_TRY(pmet_evaluate_records(j->before->model, j->before->tk, b->record, b->n, &options, b->before,

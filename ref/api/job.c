@@ -30,6 +30,7 @@ enum pmet_status pmet_job_run(struct pmet_job *j, const struct pmet_edit_watch *
                                               .skip_failed = j->request.skip_failed,
                                               .max_bytes = j->request.max_bytes,
                                               .solve_bytes = j->solve_bytes,
+                                              .solve_op = j->solve_op,
                                               .factor = pmet_job_factor};
     struct pmet_edit_watch kept;
     PMET_TRY(pmet_outdir_begin(j->s->io, j->request.out, j->request.force, &j->dir, err));
@@ -58,6 +59,7 @@ enum pmet_status pmet_job_commit(struct pmet_job *j, struct pmet_error *err)
 void pmet_job_free(struct pmet_job *j)
 {
     pmet_outdir_discard(j->dir);
+    pmet_ops_free(j->solve_op);
     for (size_t k = 0; j->written && k < j->edit.n_edited; k++)
         free(j->written[k].data);
     free(j->written);

@@ -36,11 +36,19 @@ struct pmet_written {
     double lost; /* |round(W) - W| / |upd| (E76) */
 };
 
+/* Bytes of a device with memory of its own, beside the weights: the longest fact alone in optimisation; a pass for the
+ * keys; the edited matrices, as reals; the solve of the largest. */
+struct pmet_device_need {
+    double fact, keys, matrices, solve;
+};
+
 struct pmet_job {
     struct pmet_session *s;
     struct pmet_edit_request request; /* stats may be NULL until the run, out until the write */
     struct pmet_watch watch;          /* its progress is the runner's to call */
     size_t solve_bytes;               /* max_bytes as asked for, or half of what the machine has */
+    struct pmet_device_need device;
+    struct pmet_ops *solve_op; /* plain C, where the solve does not fit the device; else NULL */
     /* inputs, after open */
     struct pmet_record record; /* of the model's folder */
     char contexts_sha256[65];
@@ -69,6 +77,10 @@ struct pmet_job {
 
 /* Reads and checks model-dependent inputs: hyper-parameters, facts, contexts, rows, statistics. */
 enum pmet_status pmet_job_open(struct pmet_job *j, struct pmet_error *err);
+/* On a device with memory of its own: fills `device`, says where the solve runs, and refuses what does not fit. */
+enum pmet_status pmet_job_plan_device(struct pmet_job *j, struct pmet_error *err);
+/* Bytes of it at once at most, beside the weights; `batch` those of the facts in optimisation. */
+double pmet_job_device_bytes(const struct pmet_job *j, double batch);
 /* Name of matrix k of the edit, in the order of editing; its module. */
 enum pmet_module pmet_job_matrix(const struct pmet_job *j, size_t k, char *name, size_t size);
 /* Second moments of a module, a pmet_cov_source of the job `user`: what open kept, or read again. */

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "ref/api/job.h"
-#include "ref/api/memory.h"
 #include "ref/eval/generate.h"
 #include "tensors/sha256.h"
 
@@ -204,9 +203,11 @@ enum pmet_status pmet_job_open(struct pmet_job *j, struct pmet_error *err)
     const double started = pmet_seconds();
     const struct pmet_edit_request *r = &j->request;
     const struct pmet_facts_options options = {r->limit, r->conflicts, r->zsre_alt};
-    j->solve_bytes = j->request.max_bytes ? j->request.max_bytes : pmet_memory_total() / 2;
+    size_t n_free, n_all;
+    pmet_host_memory(&n_free, &n_all);
+    j->solve_bytes = j->request.max_bytes ? j->request.max_bytes : n_all / 2;
     if (j->request.max_bytes == 0)
-        j->request.max_bytes = pmet_memory_free() / 4 * 3;
+        j->request.max_bytes = n_free / 4 * 3;
     PMET_TRY(check_paths(j, err));
     PMET_TRY(pmet_facts_load(j->s->io, r->facts, options, &j->facts, err));
     PMET_TRY(pmet_session_hparams(j->s, r->hparams, &j->h, &j->tmpl, err));
@@ -215,6 +216,7 @@ enum pmet_status pmet_job_open(struct pmet_job *j, struct pmet_error *err)
     PMET_TRY(take_contexts(j, err));
     PMET_TRY(build_rows(j, err));
     tell_odd(j);
+    PMET_TRY(pmet_job_plan_device(j, err));
     j->s_load = pmet_seconds() - started;
     if (r->stats)
         PMET_TRY(check_stats(j, err));

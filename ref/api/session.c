@@ -10,6 +10,7 @@ enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir,
     enum pmet_status status;
     PMET_TRY(pmet_calloc(&s, 1, sizeof *s, "a session", err));
     s->io = io;
+    s->n_threads = n_threads;
     PMET_GO(pmet_ops_open(device, n_threads, &s->op, err));
     PMET_GO(pmet_checkpoint_open(io, dir, &s->ck, err));
     PMET_GO(pmet_model_open(s->ck, s->op, &s->model, err));

@@ -15,6 +15,7 @@ extern "C" {
 struct pmet_session {
     const struct pmet_io *io;
     struct pmet_ops *op;
+    size_t n_threads; /* as asked for */
     struct pmet_checkpoint *ck;
     struct pmet_model *model;
     struct pmet_tokenizer *tk;

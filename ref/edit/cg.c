@@ -13,20 +13,36 @@ struct cg {
     const double *cov, *keys;
     double lambda, ridge;
     size_t f, n;
-    double *r, *z, *p, *ap;     /* [f, n] */
-    double *small, *scale;      /* [n, n], [f]: 1 / diagonal of A */
-    double *rz, *pap, *rr, *bb; /* [n] */
-    bool *done;                 /* [n]: converged; its column of p is 0 */
+    const void *dev_cov, *dev_keys; /* (dev) the same */
+    double *dev_ap, *small;         /* (dev) [f, n], [n, n] */
+    double *r, *p, *ap;             /* [f, n] */
+    double *scale;                  /* [f]: 1 / diagonal of A */
+    double *rz, *pap, *rr, *bb;     /* [n] */
+    bool *done;                     /* [n]: converged; its column of p is 0 */
 };
+
+/* (dev) ap = A p without the ridge */
+static enum pmet_status multiply(struct cg *s, const double *p, struct pmet_error *err)
+{
+    const struct pmet_ops *op = s->op;
+    const size_t f = s->f, n = s->n;
+    const double *cov = s->dev_cov, *keys = s->dev_keys;
+    PMET_TRY(op->gemm64(op, false, false, f, n, f, s->lambda, cov, f, p, n, 0, s->dev_ap, n, err));
+    PMET_TRY(op->gemm64(op, true, false, n, n, f, 1, keys, n, p, n, 0, s->small, n, err));
+    return op->gemm64(op, false, false, f, n, n, 1, keys, n, s->small, n, 1, s->dev_ap, n, err);
+}
 
 /* ap = A p */
 static enum pmet_status apply(struct cg *s, struct pmet_error *err)
 {
     const struct pmet_ops *op = s->op;
     const size_t f = s->f, n = s->n;
-    PMET_TRY(op->gemm64(op, false, false, f, n, f, s->lambda, s->cov, f, s->p, n, 0, s->ap, n, err));
-    PMET_TRY(op->gemm64(op, true, false, n, n, f, 1, s->keys, n, s->p, n, 0, s->small, n, err));
-    PMET_TRY(op->gemm64(op, false, false, f, n, n, 1, s->keys, n, s->small, n, 1, s->ap, n, err));
+    const void *p;
+    PMET_TRY(op->weight_map(op, s->p, f * n * sizeof *s->p, &p, err));
+    const enum pmet_status status = multiply(s, p, err);
+    op->weight_unmap(op, p);
+    PMET_TRY(status);
+    PMET_TRY(op->download(op, s->ap, s->dev_ap, f * n * sizeof *s->ap, err));
     for (size_t i = 0; s->ridge != 0 && i < f * n; i++)
         s->ap[i] += s->ridge * s->p[i];
     return PMET_OK;
@@ -41,17 +57,36 @@ static void dots(double *out, const double *a, const double *b, size_t f, size_t
             out[j] += a[i * n + j] * b[i * n + j];
 }
 
+/* out[j] = sum_i r[i,j] z[i,j],  z = r scaled by A's diagonal */
+static void scaled_dots(double *out, const struct cg *s)
+{
+    memset(out, 0, s->n * sizeof *out);
+    for (size_t i = 0; i < s->f; i++)
+        for (size_t j = 0; j < s->n; j++)
+            out[j] += s->r[i * s->n + j] * (s->scale[i] * s->r[i * s->n + j]);
+}
+
+static enum pmet_status reserve(struct cg *s, struct pmet_error *err)
+{
+    const struct pmet_ops *op = s->op;
+    const size_t f = s->f, n = s->n;
+    double **const wide[] = {&s->r, &s->p, &s->ap}, **const line[] = {&s->rz, &s->pap, &s->rr, &s->bb};
+    for (size_t i = 0; i < 3; i++)
+        PMET_TRY(pmet_calloc(wide[i], f * n, sizeof(double), "conjugate gradients", err));
+    for (size_t i = 0; i < 4; i++)
+        PMET_TRY(pmet_calloc(line[i], n, sizeof(double), "conjugate gradients", err));
+    PMET_TRY(pmet_calloc(&s->scale, f, sizeof(double), "conjugate gradients", err));
+    PMET_TRY(pmet_calloc(&s->done, n, sizeof *s->done, "conjugate gradients", err));
+    PMET_TRY(op->weight_map(op, s->cov, f * f * sizeof(double), &s->dev_cov, err));
+    PMET_TRY(op->weight_map(op, s->keys, f * n * sizeof(double), &s->dev_keys, err));
+    PMET_TRY(op->alloc(op, f * n * sizeof(double), &s->dev_ap, err));
+    return op->alloc(op, n * n * sizeof(double), &s->small, err);
+}
+
 static enum pmet_status start(struct cg *s, double *x, struct pmet_error *err)
 {
     const size_t f = s->f, n = s->n;
-    double **const wide[] = {&s->r, &s->z, &s->p, &s->ap}, **const line[] = {&s->rz, &s->pap, &s->rr, &s->bb};
-    for (size_t i = 0; i < 4; i++) {
-        PMET_TRY(pmet_calloc(wide[i], f * n, sizeof(double), "conjugate gradients", err));
-        PMET_TRY(pmet_calloc(line[i], n, sizeof(double), "conjugate gradients", err));
-    }
-    PMET_TRY(pmet_calloc(&s->small, n * n, sizeof(double), "conjugate gradients", err));
-    PMET_TRY(pmet_calloc(&s->scale, f, sizeof(double), "conjugate gradients", err));
-    PMET_TRY(pmet_calloc(&s->done, n, sizeof *s->done, "conjugate gradients", err));
+    PMET_TRY(reserve(s, err));
     for (size_t i = 0; i < f; i++) {
         double d = s->lambda * s->cov[i * f + i] + s->ridge;
         for (size_t j = 0; j < n; j++)
@@ -66,9 +101,9 @@ static enum pmet_status start(struct cg *s, double *x, struct pmet_error *err)
     memcpy(s->r, s->keys, f * n * sizeof *s->r);
     for (size_t i = 0; i < f; i++)
         for (size_t j = 0; j < n; j++)
-            s->p[i * n + j] = s->z[i * n + j] = s->scale[i] * s->r[i * n + j];
+            s->p[i * n + j] = s->scale[i] * s->r[i * n + j];
     dots(s->bb, s->r, s->r, f, n);
-    dots(s->rz, s->r, s->z, f, n);
+    scaled_dots(s->rz, s);
     for (size_t j = 0; j < n; j++)
         s->done[j] = s->bb[j] == 0;
     return PMET_OK;
@@ -112,10 +147,9 @@ static enum pmet_status step(struct cg *s, double *x, size_t number, struct pmet
         for (size_t j = 0; j < n; j++) {
             x[i * n + j] += s->pap[j] * s->p[i * n + j];
             s->r[i * n + j] -= s->pap[j] * s->ap[i * n + j];
-            s->z[i * n + j] = s->scale[i] * s->r[i * n + j];
         }
     dots(s->rr, s->r, s->r, f, n);
-    dots(s->pap, s->r, s->z, f, n);
+    scaled_dots(s->pap, s);
     for (size_t j = 0; j < n; j++) {
         s->done[j] = s->done[j] || s->rr[j] <= ENOUGH * ENOUGH * s->bb[j];
         const double beta = s->done[j] ? 0 : s->pap[j] / s->rz[j];
@@ -124,7 +158,7 @@ static enum pmet_status step(struct cg *s, double *x, size_t number, struct pmet
     }
     for (size_t i = 0; i < f; i++)
         for (size_t j = 0; j < n; j++)
-            s->p[i * n + j] = s->done[j] ? 0 : s->z[i * n + j] + s->pap[j] * s->p[i * n + j];
+            s->p[i * n + j] = s->done[j] ? 0 : s->scale[i] * s->r[i * n + j] + s->pap[j] * s->p[i * n + j];
     return PMET_OK;
 }
 
@@ -149,11 +183,15 @@ enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, dou
         PMET_GO(step(&s, x, report->iterations, err));
     }
 done:
+    if (s.dev_cov)
+        op->weight_unmap(op, s.dev_cov);
+    if (s.dev_keys)
+        op->weight_unmap(op, s.dev_keys);
+    op->release(op, s.dev_ap);
+    op->release(op, s.small);
     free(s.r);
-    free(s.z);
     free(s.p);
     free(s.ap);
-    free(s.small);
     free(s.scale);
     free(s.rz);
     free(s.pap);

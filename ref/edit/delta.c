@@ -6,8 +6,8 @@
 #include <string.h>
 #include "ref/edit/delta_private.h"
 
-/* Suffix tokens of a pass beyond which products get no faster. */
-enum { TOKENS = 2048 };
+/* Suffix tokens of a pass beyond which products get no faster; a device's many processors share out more. */
+enum { TOKENS = 2048, DEVICE_TOKENS = 8192 };
 
 size_t pmet_delta_row_length(const struct pmet_fact_rows *rows, size_t b)
 {
@@ -151,7 +151,8 @@ struct pmet_delta_room pmet_delta_plan(const struct pmet_model *model, const str
     }
     /* a share of all, by memory and by use; facts differ little in size */
     const double by_bytes = (double)max_bytes / ((double)pmet_delta_bytes(model, hparams, &all) + 1),
-                 by_tokens = (double)TOKENS / ((double)all.n_suffix + 1),
+                 by_tokens =
+                     (double)(model->op->own_memory ? DEVICE_TOKENS : TOKENS) / ((double)all.n_suffix + 1),
                  share = by_bytes < by_tokens ? by_bytes : by_tokens;
     if (share >= 1)
         return all;

@@ -72,7 +72,7 @@ double pmet_solve_flop(size_t f, size_t d, size_t n)
 double pmet_solve_bytes(enum pmet_solver solver, size_t f, size_t d, size_t n)
 {
     const double F = (double)f, D = (double)d, N = (double)n, measure = F * N + N * N,
-                 full = F * F + (4 * n <= f ? measure : 0),
+                 full = F * F + (4 * n <= f ? measure + F * N : 0),
                  beside = solver == PMET_SOLVER_CG ? 4 * F * N + N * N
                           : full > measure         ? full
                                                    : measure;

@@ -104,6 +104,14 @@ static enum pmet_status keep_below(struct pmet_key_rows *kr, struct set *set, si
     return PMET_OK;
 }
 
+double pmet_key_rows_bytes(const struct pmet_model *model)
+{
+    const double d = (double)model->config.d_model, ff = (double)model->config.d_ff,
+                 n_ctx = (double)model->config.n_ctx;
+    return (n_ctx > CHUNK_TOKENS ? n_ctx : CHUNK_TOKENS) * (9 * d + 2 * ff + (ff > d ? ff : d)) *
+           sizeof(real);
+}
+
 enum pmet_status pmet_key_rows_open(const struct pmet_model *model, const struct pmet_fact_rows *rows,
                                     size_t n_fact, const struct pmet_contexts *contexts, size_t first_layer,
                                     size_t max_bytes, struct pmet_key_rows **out, struct pmet_error *err)

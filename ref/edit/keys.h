@@ -18,6 +18,8 @@ enum pmet_status pmet_key_rows_open(const struct pmet_model *model, const struct
                                     size_t n_fact, const struct pmet_contexts *contexts, size_t first_layer,
                                     size_t max_bytes, struct pmet_key_rows **out, struct pmet_error *err);
 void pmet_key_rows_close(struct pmet_key_rows *kr); /* accepts NULL */
+/* Bytes of (dev) memory that they take at most. */
+double pmet_key_rows_bytes(const struct pmet_model *model);
 
 /* K [n_fact, d_in]: the mean over context groups of the mean over the group's contexts of the key of `module`
  * at `layer`, with the model as edited so far. per_context, if given, receives [n_fact, n_context, d_in]. */

@@ -103,7 +103,7 @@ static enum pmet_status edit_matrix(struct run *r, struct pmet_key_rows *kr, siz
                                     size_t left, struct pmet_edited *e, void **dev, struct pmet_error *err)
 {
     const struct pmet_hparams *h = r->options->hparams;
-    const struct pmet_ops *op = r->model->op;
+    const struct pmet_ops *op = r->options->solve_op ? r->options->solve_op : r->model->op;
     const size_t d = r->model->config.d_model, L = h->layers[h->n_layer - 1];
     struct pmet_weight *w = pmet_model_module(r->model, e->module, e->layer);
     real *M = NULL, *K = NULL, *resid = NULL;

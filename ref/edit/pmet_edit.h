@@ -72,6 +72,7 @@ struct pmet_edit_options {
                                 computed again, as far as matrices and solve leave any */
     size_t solve_bytes; /* what `auto` compares a second matrix with; never what happens to be free, since the
                                 solver shows in the last bits */
+    const struct pmet_ops *solve_op; /* NULL: the model's */
     pmet_cov_source *factor; /* C's Cholesky factor, or NULL in *out where there is none; NULL: nowhere */
 };
 

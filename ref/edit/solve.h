@@ -11,6 +11,8 @@ extern "C" {
 #endif
 
 const char *pmet_solver_name(enum pmet_solver solver);
+/* Bytes of the table's memory that pmet_solve_update takes at most, on a device with memory of its own. */
+double pmet_solve_device_bytes(size_t f, size_t d, size_t n);
 
 struct pmet_solve_report {
     enum pmet_solver used;

@@ -4,6 +4,7 @@
 #include "ref/edit/stats.h"
 #include "ref/edit/stats_work.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,10 +35,22 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     return PMET_OK;
 }
 
+/* Refuses what a device could not hold before any of it is taken: the sums, and a pass of `cap` tokens. */
+static enum pmet_status check_device(const struct collector *c, struct pmet_error *err)
+{
+    const double d = (double)c->model->config.d_model, ff = (double)c->model->config.d_ff;
+    const double sums = (double)c->options->n_layer * (ff * ff + (c->options->attn ? d * d : 0));
+    char what[64];
+    snprintf(what, sizeof what, "statistics of %zu layers at a time (--layers)", c->options->n_layer);
+    return pmet_room_check(c->model->op, what, (sums + (double)c->cap * (9 * d + 2 * ff)) * sizeof(real),
+                           err);
+}
+
 static enum pmet_status plan(struct collector *c, struct pmet_error *err)
 {
     const struct pmet_ops *op = c->model->op;
     const struct pmet_stats_options *o = c->options;
+    PMET_TRY(check_device(c, err));
     PMET_TRY(pmet_calloc(&c->out->moment, 2 * o->n_layer, sizeof *c->out->moment, "second moments", err));
     PMET_TRY(pmet_calloc(&c->sum, 2 * o->n_layer, sizeof *c->sum, "second moments", err));
     for (size_t i = 0; i < o->n_layer; i++)

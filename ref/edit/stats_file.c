@@ -8,6 +8,24 @@
 #include "ref/edit/stats.h"
 #include "tensors/npz.h"
 
+/* l [n, n] on the host becomes its factor. */
+static enum pmet_status factor_on(const struct pmet_ops *op, double *l, size_t n, struct pmet_moment *m,
+                                  struct pmet_error *err)
+{
+    const size_t n_bytes = n * n * sizeof *l;
+    double *dev = NULL;
+    enum pmet_status status;
+    if (!op->own_memory)
+        return op->cholesky(op, l, n, &m->pivot, &m->value, err);
+    PMET_GO(op->alloc(op, n_bytes, &dev, err));
+    PMET_GO(op->upload(op, dev, l, n_bytes, err));
+    PMET_GO(op->cholesky(op, dev, n, &m->pivot, &m->value, err));
+    status = op->download(op, l, dev, n_bytes, err);
+done:
+    op->release(op, dev);
+    return status;
+}
+
 /* E70 of a moment; *out stays NULL where it is not positive definite. */
 static enum pmet_status factor_moment(const struct pmet_ops *op, struct pmet_moment *m, double **out,
                                       struct pmet_error *err)
@@ -19,7 +37,7 @@ static enum pmet_status factor_moment(const struct pmet_ops *op, struct pmet_mom
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j <= i; j++)
             l[i * n + j] = (double)m->mom2[i * n + j];
-    const enum pmet_status status = op->cholesky(op, l, n, &m->pivot, &m->value, &failure);
+    enum pmet_status status = factor_on(op, l, n, m, &failure);
     m->factored = status == PMET_OK;
     if (m->factored)
         *out = l;

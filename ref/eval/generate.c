@@ -91,13 +91,13 @@ static int32_t draw(struct generation *g, const real *logits, size_t k, struct p
     return best[n - 1];
 }
 
-/* Rows in progress: as asked, else what CACHE_BYTES hold, in whole blocks of 16 rows where there are many. */
-static size_t choose_slots(const struct generation *g, size_t n_batch)
+/* Rows in progress: as asked, else what n_bytes hold, in whole blocks of 16 rows where there are many. */
+static size_t choose_slots(const struct generation *g, size_t n_batch, size_t n_bytes)
 {
     const struct pmet_config *c = &g->model->config;
     size_t n = n_batch;
     if (n == 0) {
-        n = CACHE_BYTES / (2 * c->n_layer * c->d_model * sizeof(real)) / g->n_total;
+        n = n_bytes / (2 * c->n_layer * c->d_model * sizeof(real)) / g->n_total;
         n = n > MOST_ROWS ? MOST_ROWS : n > 16 ? n / 16 * 16 : n > 0 ? n : 1;
     }
     return n < g->n_row ? n : g->n_row;
@@ -196,7 +196,7 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
                            .n_total = options->n_total,
                            .top_k = options->top_k};
     enum pmet_status status = PMET_OK;
-    size_t n_short = 0;
+    size_t n_short = 0, n_bytes;
     for (size_t i = 0; i < n_row; i++) {
         if (row[i].n == 0)
             return pmet_fail(err, PMET_INPUT, "the prompt has no tokens");
@@ -212,7 +212,8 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
     for (size_t i = 0; i < n_row; i++)
         if (row[i].n < options->n_total)
             PMET_TRY(pmet_ids_reserve(&row[i], options->n_total - row[i].n, err));
-    g.n_slot = choose_slots(&g, options->n_batch);
+    PMET_TRY(pmet_room(model->op, CACHE_BYTES, &n_bytes, err));
+    g.n_slot = choose_slots(&g, options->n_batch, n_bytes);
     PMET_GO(reserve(&g, err));
     while (refill(&g)) {
         PMET_GO(step(&g, err));

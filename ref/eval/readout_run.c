@@ -4,7 +4,7 @@
 #include <string.h>
 #include "ref/eval/readout.h"
 
-enum { PASS_TOKENS = 512, READ_PLACES = 256 };
+enum { PASS_TOKENS = 512, DEVICE_TOKENS = 4096, READ_PLACES = 256 };
 
 /* A place of the chunk: where it lies in the tree. Sorted, those of a pass follow each other, equal ones too. */
 struct spot {
@@ -71,12 +71,15 @@ static enum pmet_status lay_out(struct run *c, const size_t *sorted, size_t n_ro
     return PMET_OK;
 }
 
-/* A pass stores the keys of all its tokens: those that no branch goes on from behind the others. */
-static enum pmet_status reserve(struct run *c, struct pmet_error *err)
+/* A pass stores the keys of all its tokens: those that no branch goes on from behind the others. `most` cached positions
+ * are what memory allows. */
+static enum pmet_status reserve(struct run *c, size_t most, struct pmet_error *err)
 {
     const struct pmet_ops *op = c->model->op;
     const size_t d = c->model->config.d_model, n_vocab = c->model->config.n_vocab;
     c->capacity = PASS_TOKENS;
+    if (op->own_memory && most / 8 > PASS_TOKENS) /* many processors */
+        c->capacity = most / 8 < DEVICE_TOKENS ? most / 8 : DEVICE_TOKENS;
     for (size_t i = 0; i < c->tree.n_branch; i++) {
         const size_t n = c->tree.branch[i].end - c->tree.branch[i].begin;
         c->capacity = n > c->capacity ? n : c->capacity;
@@ -189,14 +192,14 @@ static enum pmet_status run_pass(struct run *c, size_t first, size_t *end, struc
 }
 
 static enum pmet_status run_chunk(struct pmet_readout *r, const struct pmet_model *model,
-                                  const size_t *sorted, size_t n_row, const size_t *first_place,
+                                  const size_t *sorted, size_t n_row, const size_t *first_place, size_t most,
                                   struct pmet_error *err)
 {
     struct run c = {.model = model, .r = r};
     enum pmet_status status;
     PMET_GO(pmet_tree_build(r, sorted, n_row, &c.tree, err));
     PMET_GO(lay_out(&c, sorted, n_row, r, first_place, err));
-    PMET_GO(reserve(&c, err));
+    PMET_GO(reserve(&c, most, err));
     for (size_t i = 0, end; i < c.tree.n_branch; i = end)
         PMET_GO(run_pass(&c, i, &end, err));
 done:
@@ -257,7 +260,7 @@ enum pmet_status pmet_readout_run(struct pmet_readout *r, const struct pmet_mode
                 break;
             n_tok += more;
         }
-        PMET_GO(run_chunk(r, model, sorted + i, n, first_place, err));
+        PMET_GO(run_chunk(r, model, sorted + i, n, first_place, most, err));
     }
 done:
     free(sorted);

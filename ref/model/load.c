@@ -178,13 +178,20 @@ static enum pmet_status check_shape(const struct pmet_model *m, const struct pme
                      file, t->name, found, want);
 }
 
-static enum pmet_status bind(struct pmet_model *m, const char *name, const struct field *f, void *base,
-                             struct pmet_error *err)
+/* A field's tensor; NULL if there is none. */
+static const struct pmet_tensor *find(const struct pmet_model *m, const char *name, const struct field *f)
 {
     const struct pmet_tensor *t = pmet_checkpoint_find(m->checkpoint, name);
     if (!t && f->kind == MATRIX && f->offset == offsetof(struct pmet_model, head) && f->n_out == DIM_VOCAB &&
         m->config.tied_head)
         t = pmet_checkpoint_find(m->checkpoint, families[m->config.family].embed_prefix);
+    return t;
+}
+
+static enum pmet_status bind(struct pmet_model *m, const char *name, const struct field *f, void *base,
+                             struct pmet_error *err)
+{
+    const struct pmet_tensor *t = find(m, name, f);
     if (!t)
         return pmet_fail(err, PMET_INPUT, "%s: tensor \"%s\" is missing; expected it by config.json",
                          pmet_checkpoint_dir(m->checkpoint), name);
@@ -246,17 +253,40 @@ static bool is_known(const struct pmet_model *m, const char *name)
     return is_buffer(m, name);
 }
 
-static enum pmet_status bind_all(struct pmet_model *m, struct pmet_error *err)
+/* Adds up what a device with memory of its own would hold of a field. */
+static enum pmet_status weigh(struct pmet_model *m, const char *name, const struct field *f, void *sum,
+                              struct pmet_error *err)
+{
+    const struct pmet_tensor *t = find(m, name, f);
+    (void)err;
+    if (t)
+        *(double *)sum += (double)(f->kind == MATRIX ? t->n_bytes : t->n_elem * sizeof(real));
+    return PMET_OK;
+}
+
+typedef enum pmet_status visit_fn(struct pmet_model *m, const char *name, const struct field *f, void *base,
+                                  struct pmet_error *err);
+
+/* Each field in turn, with its tensor's name; base is `sum`, or, if that is NULL, the struct that the field lies in. */
+static enum pmet_status each_field(struct pmet_model *m, visit_fn *visit, void *sum, struct pmet_error *err)
 {
     const struct family_names *fam = &families[m->config.family];
     for (size_t i = 0; i < fam->n_rest; i++)
-        PMET_TRY(bind(m, fam->rest[i].name, &fam->rest[i], m, err));
+        PMET_TRY(visit(m, fam->rest[i].name, &fam->rest[i], sum ? sum : m, err));
     for (size_t l = 0; l < m->config.n_layer; l++)
         for (size_t i = 0; i < fam->n_layer; i++) {
             char name[128];
             snprintf(name, sizeof name, "%s%zu.%s", fam->prefix, l, fam->layer[i].name);
-            PMET_TRY(bind(m, name, &fam->layer[i], &m->layer[l], err));
+            PMET_TRY(visit(m, name, &fam->layer[i], sum ? sum : &m->layer[l], err));
         }
+    return PMET_OK;
+}
+
+static enum pmet_status bind_all(struct pmet_model *m, struct pmet_error *err)
+{
+    PMET_TRY(each_field(m, weigh, &m->weight_bytes, err));
+    PMET_TRY(pmet_room_check(m->op, pmet_checkpoint_dir(m->checkpoint), m->weight_bytes, err));
+    PMET_TRY(each_field(m, bind, NULL, err));
     for (size_t i = 0; i < pmet_checkpoint_count(m->checkpoint); i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(m->checkpoint, i);
         if (!is_known(m, t->name))

@@ -38,6 +38,7 @@ struct pmet_model {
     size_t n_owned;
     const void **mapped; /* (dev) what weight_map returned */
     size_t n_mapped;
+    double weight_bytes; /* of the tensors that are read, on a device that holds them */
 };
 
 /* Binds the checkpoint's tensors to a model after checking every name, dtype and shape against its config.

@@ -1,7 +1,34 @@
 /* SPDX-License-Identifier: MIT
  * On a CPU device memory is host memory. */
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 #include "ref/ops/cpu.h"
+
+/* Linux counts what is free under this name, in KiB. */
+void pmet_host_memory(size_t *n_free, size_t *n_all)
+{
+    static const char key[] = "MemAvailable:";
+    const long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    char text[4096];
+    const int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    const char *at = strstr(text, key);
+    const unsigned long long kib = at ? strtoull(at + strlen(key), NULL, 10) : 0;
+    *n_all = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : (size_t)4 << 30;
+    *n_free = kib > 0 ? (size_t)kib * 1024 : *n_all / 2;
+}
+
+static enum pmet_status cpu_memory(const struct pmet_ops *op, size_t *n_free, size_t *n_all,
+                                   struct pmet_error *err)
+{
+    (void)op, (void)err;
+    pmet_host_memory(n_free, n_all);
+    return PMET_OK;
+}
 
 static enum pmet_status cpu_alloc(const struct pmet_ops *op, size_t n_bytes, void *p, struct pmet_error *err)
 {
@@ -53,6 +80,7 @@ static void cpu_weight_unmap(const struct pmet_ops *op, const void *dev)
 
 void pmet_cpu_memory(struct pmet_ops *op)
 {
+    op->memory = cpu_memory;
     op->alloc = cpu_alloc;
     op->release = cpu_release;
     op->upload = cpu_copy;

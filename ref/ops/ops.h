@@ -11,6 +11,7 @@
 #ifndef PMET_REF_OPS_H
 #define PMET_REF_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "ref/real.h"
@@ -61,6 +62,10 @@ struct pmet_ops {
     void (*close)(struct pmet_ops *op); /* frees the table: pmet_ops_free */
 
     /* ---- memory ---- */
+    bool own_memory; /* (dev) memory is apart from the host's: weights are copied there, and need a plan */
+    /* Bytes of (dev) memory that can be had now, and that there are in all. */
+    enum pmet_status (*memory)(const struct pmet_ops *op, size_t *n_free, size_t *n_all,
+                               struct pmet_error *err);
     enum pmet_status (*alloc)(
         const struct pmet_ops *op, size_t n_bytes, void *p /* void ** (dev) */,
         struct pmet_error *err); /* 64-byte aligned, contents undefined, n_bytes may be 0 */
@@ -187,17 +192,17 @@ struct pmet_ops {
     /* The lower triangle of c [width, width] += x^T x, x [n, width]. */
     enum pmet_status (*gram)(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
                              struct pmet_error *err);
-    /* c[m,n] = beta c + alpha op(a) op(b), row-major doubles with row strides lda, ldb, ldc; op = transpose
-     * if ta/tb. */
+    /* (dev) c[m,n] = beta c + alpha op(a) op(b), row-major doubles with row strides lda, ldb, ldc; op = transpose
+     * if ta/tb. With beta 0 c is not read. */
     enum pmet_status (*gemm64)(const struct pmet_ops *op, bool ta, bool tb, size_t m, size_t n, size_t k,
                                double alpha, const double *a, size_t lda, const double *b, size_t ldb,
                                double beta, double *c, size_t ldc, struct pmet_error *err);
-    /* a [n, n] (lower triangle read) becomes its Cholesky factor L (lower triangle; the strict upper is left
+    /* (dev) a [n, n] (lower triangle read) becomes its Cholesky factor L (lower triangle; the strict upper is left
      * alone). A pivot that is not > 0 gives PMET_NUMERIC with *pivot its index and *value it; the message is
      * the caller's. */
     enum pmet_status (*cholesky)(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err);
-    /* b [n, n_rhs] (row stride n_rhs) becomes (L L^T)^-1 b. */
+    /* (dev) b [n, n_rhs] (row stride n_rhs) becomes (L L^T)^-1 b. */
     enum pmet_status (*cholesky_solve)(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err);
 };
@@ -208,6 +213,16 @@ enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pm
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err);
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
+
+/* The host's memory, whatever the table: bytes that can be had without swapping, caches of files counted as free (half
+ * of all if the system does not say), and bytes in all (4 GiB if it does not say). */
+void pmet_host_memory(size_t *n_free, size_t *n_all);
+/* Bytes that batches and caches may take: on_host, but half of what is free on a device with own_memory. */
+enum pmet_status pmet_room(const struct pmet_ops *op, size_t on_host, size_t *out, struct pmet_error *err);
+/* PMET_MEMORY with what is needed and what is free, unless a device with own_memory can take n_bytes more, and beside
+ * them what its kernels need for themselves. `what` begins the line. */
+enum pmet_status pmet_room_check(const struct pmet_ops *op, const char *what, double n_bytes,
+                                 struct pmet_error *err);
 
 #ifdef __cplusplus
 }
