@@ -21,10 +21,10 @@ B        := build/$(REAL)$(if $(SAN),-san)$(if $(filter none,$(BLAS)),-plain)
 PACKAGES := jansson libutf8proc $(filter openblas,$(BLAS))
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. $(WARNINGS) -ffp-contract=off -fopenmp -g -MMD -MP \
               -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
-              $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) $(if $(filter 1,$(CUDA)),-DPMET_CUDA) \
+              $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) \
               $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) \
               $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
-ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
+ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -ldl -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
 
 LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/ops/*.c ref/model/*.c ref/edit/*.c ref/eval/*.c ref/api/*.c))
 CLI_SRC  := $(sort $(filter-out cli/main.c,$(wildcard cli/*.c)))
@@ -46,7 +46,7 @@ NVFLAGS  := -std=c++17 -O3 --fmad=false -Iinclude -I. -MMD -MP --Werror all-warn
 ON_CPU   := $(KERNELS:%.cu=$(B)/cuda_on_cpu/%.o) $(patsubst %,$(B)/%.o,$(basename $(wildcard tests/cuda_on_cpu/*.cpp))) \
             $(patsubst %.cu,$(B)/cuda_on_cpu/%.o,$(wildcard tests/cuda_on_cpu/*.cu))
 CXX_FLAGS := -std=c++17 -D_GNU_SOURCE -Itests/cuda_on_cpu -Iinclude -I. -Wall -Wextra -Wshadow -Werror -ffp-contract=off \
-             -fno-exceptions -fno-rtti -fno-threadsafe-statics -U_FORTIFY_SOURCE -g -MMD -MP \
+             -fPIC -fvisibility=hidden -fno-exceptions -fno-rtti -fno-threadsafe-statics -U_FORTIFY_SOURCE -g -MMD -MP \
              -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
              $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) $(CFLAGS)
 
@@ -78,15 +78,12 @@ $(B)/kernels/status.o: tensors/status.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
 
-# What is compiled with CUDA=1 and without is one file.
-$(B)/ref/ops/device.o: $(B)/cuda-$(CUDA)
-$(B)/cuda-%:
-	@mkdir -p $(@D)
-	@rm -f $(B)/cuda-0 $(B)/cuda-1
-	@touch $@
-
 $(B)/libpmet_cuda.so: $(KERNELS:%.cu=$(B)/%.o) $(B)/kernels/status.o
 	@$(NVCC) -shared -Wno-deprecated-gpu-targets $^ -o $@ -lcublas
+
+# The program on the layer, for shell tests: LD_LIBRARY_PATH=build/float/cuda_on_cpu build/float/pmet ... --device cuda
+$(B)/cuda_on_cpu/libpmet_cuda.so: $(filter-out %/broken.o,$(ON_CPU)) $(B)/kernels/status.o
+	@$(CXX) -shared $(if $(SAN),-fsanitize=address$(COMMA)undefined) -Wl,--defsym=pmet_ops_cuda=pmet_ops_cuda_on_cpu $^ -o $@ -lm
 
 $(B)/libpmet.a: $(call obj,$(LIB_SRC))
 	@rm -f $@
@@ -103,7 +100,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
 
 .PHONY: tests
-tests: $(B)/pmet $(TESTS)
+tests: $(B)/pmet $(TESTS) $(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda
 
 PYTHON   ?= python3
 LONG     := build/float/tests/test_kill build/float/tests/test_work
@@ -197,7 +194,7 @@ install: all ## the command, the library, its header and pmet.pc: PREFIX=/usr/lo
 	$(INSTALL) -m 644 include/pmet.h $(DESTDIR)$(PREFIX)/include/pmet.h
 	$(INSTALL) -m 644 $(B)/libpmet.a $(DESTDIR)$(PREFIX)/lib/libpmet.a
 	$(if $(CUDA_LIB),$(INSTALL) -m 755 $(CUDA_LIB) $(DESTDIR)$(PREFIX)/lib/libpmet_cuda.so)
-	printf 'prefix=%s\nName: pmet\nDescription: precise model editing in a transformer\nVersion: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lpmet -lm -fopenmp\nRequires: %s\n' \
+	printf 'prefix=%s\nName: pmet\nDescription: precise model editing in a transformer\nVersion: %s\nCflags: -I$${prefix}/include\nLibs: -L$${prefix}/lib -lpmet -lm -ldl -fopenmp\nRequires: %s\n' \
 	    "$(PREFIX)" "$(VERSION)" "$(PACKAGES)" > $(DESTDIR)$(PREFIX)/lib/pkgconfig/pmet.pc
 
 .PHONY: format

@@ -6,7 +6,11 @@
 #include "bench/common.h"
 #include "tensors/dtype.h"
 
-enum { VARIETY = 4096 }; /* different numbers in a matrix, in random order: drawing each would take longer */
+enum {
+    VARIETY = 4096,
+    PIECE = 1 << 21
+}; /* different numbers in a matrix, in random order: drawing each would take
+                                             longer; elements after which it repeats itself */
 
 static uint64_t draw(uint64_t *s)
 {
@@ -15,28 +19,40 @@ static uint64_t draw(uint64_t *s)
     return *s ^= *s << 17;
 }
 
-/* A random matrix; `seed` moves on. */
-static struct pmet_weight matrix(uint64_t *seed, enum pmet_dtype dtype, size_t n_out, size_t n_in)
+/* A random matrix, a piece of it drawn here and copied where it lies; `seed` moves on. */
+static struct pmet_weight matrix(const struct pmet_ops *op, uint64_t *seed, enum pmet_dtype dtype,
+                                 size_t n_out, size_t n_in)
 {
     real some[VARIETY];
     double wide[VARIETY];
     unsigned char stored[VARIETY * sizeof(double)];
-    const size_t size = pmet_dtype_size(dtype), n = n_out * n_in;
-    unsigned char *data = bench_alloc(n * size);
+    const size_t size = pmet_dtype_size(dtype), n = n_out * n_in, n_piece = n < PIECE ? n : PIECE;
+    unsigned char *piece = bench_alloc(n_piece * size), *data = NULL;
+    struct pmet_error err = {PMET_OK, ""};
     bench_random(draw(seed), 0.02, some, VARIETY);
     for (size_t i = 0; i < VARIETY; i++)
         wide[i] = (double)some[i];
     pmet_from_f64(stored, dtype, wide, VARIETY);
-    for (size_t i = 0; i < n; i++)
-        memcpy(data + i * size, stored + draw(seed) % VARIETY * size, size);
+    for (size_t i = 0; i < n_piece; i++)
+        memcpy(piece + i * size, stored + draw(seed) % VARIETY * size, size);
+    bench_ok(op->alloc(op, n * size, &data, &err), &err);
+    bench_ok(op->upload(op, data, piece, n_piece * size, &err), &err);
+    for (size_t at = n_piece; at < n; at += n_piece)
+        bench_ok(op->copy(op, data + at * size, data, (n - at < n_piece ? n - at : n_piece) * size, &err),
+                 &err);
+    free(piece);
     return (struct pmet_weight){.data = data, .dtype = dtype, .n_out = n_out, .n_in = n_in};
 }
 
-static real *vector(real value, size_t n)
+static real *vector(const struct pmet_ops *op, real value, size_t n)
 {
-    real *x = bench_alloc(n * sizeof *x);
+    real *host = bench_alloc(n * sizeof *host), *x = NULL;
+    struct pmet_error err = {PMET_OK, ""};
     for (size_t i = 0; i < n; i++)
-        x[i] = value;
+        host[i] = value;
+    bench_ok(op->alloc(op, n * sizeof *x, &x, &err), &err);
+    bench_ok(op->upload(op, x, host, n * sizeof *x, &err), &err);
+    free(host);
     return x;
 }
 
@@ -60,47 +76,48 @@ struct pmet_model *bench_model(const struct pmet_ops *op, const struct bench_siz
                                          .ln_eps = 1e-5,
                                          .act = PMET_GELU_NEW,
                                          .parallel = true};
-    model->embed = matrix(&seed, size->dtype, size->n_vocab, d);
-    model->head = matrix(&seed, size->dtype, size->n_vocab, d);
-    model->head_bias = vector(0, size->n_vocab);
-    model->ln_f_gain = vector(1, d);
-    model->ln_f_bias = vector(0, d);
+    model->embed = matrix(op, &seed, size->dtype, size->n_vocab, d);
+    model->head = matrix(op, &seed, size->dtype, size->n_vocab, d);
+    model->head_bias = vector(op, 0, size->n_vocab);
+    model->ln_f_gain = vector(op, 1, d);
+    model->ln_f_bias = vector(op, 0, d);
     model->layer = bench_alloc(size->n_layer * sizeof *model->layer);
     for (size_t l = 0; l < size->n_layer; l++)
-        model->layer[l] = (struct pmet_layer){.ln1_gain = vector(1, d),
-                                              .ln1_bias = vector(0, d),
-                                              .q = matrix(&seed, size->dtype, d, d),
-                                              .k = matrix(&seed, size->dtype, d, d),
-                                              .v = matrix(&seed, size->dtype, d, d),
-                                              .attn_out = matrix(&seed, size->dtype, d, d),
-                                              .fc_in = matrix(&seed, size->dtype, ff, d),
-                                              .fc_out = matrix(&seed, size->dtype, d, ff),
-                                              .fc_in_bias = vector(0, ff),
-                                              .fc_out_bias = vector(0, d)};
+        model->layer[l] = (struct pmet_layer){.ln1_gain = vector(op, 1, d),
+                                              .ln1_bias = vector(op, 0, d),
+                                              .q = matrix(op, &seed, size->dtype, d, d),
+                                              .k = matrix(op, &seed, size->dtype, d, d),
+                                              .v = matrix(op, &seed, size->dtype, d, d),
+                                              .attn_out = matrix(op, &seed, size->dtype, d, d),
+                                              .fc_in = matrix(op, &seed, size->dtype, ff, d),
+                                              .fc_out = matrix(op, &seed, size->dtype, d, ff),
+                                              .fc_in_bias = vector(op, 0, ff),
+                                              .fc_out_bias = vector(op, 0, d)};
     return model;
 }
 
-static void free_matrix(struct pmet_weight w)
+static void free_matrix(const struct pmet_ops *op, struct pmet_weight w)
 {
-    free((void *)(uintptr_t)w.data);
+    op->release(op, (void *)(uintptr_t)w.data);
 }
 
 void bench_model_free(struct pmet_model *model)
 {
+    const struct pmet_ops *op = model->op;
     for (size_t l = 0; l < model->config.n_layer; l++) {
         struct pmet_layer *w = &model->layer[l];
         real *const vectors[] = {w->ln1_gain, w->ln1_bias, w->fc_in_bias, w->fc_out_bias};
         const struct pmet_weight matrices[] = {w->q, w->k, w->v, w->attn_out, w->fc_in, w->fc_out};
         for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
-            free(vectors[i]);
+            op->release(op, vectors[i]);
         for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)
-            free_matrix(matrices[i]);
+            free_matrix(op, matrices[i]);
     }
-    free_matrix(model->embed);
-    free_matrix(model->head);
-    free(model->head_bias);
-    free(model->ln_f_gain);
-    free(model->ln_f_bias);
+    free_matrix(op, model->embed);
+    free_matrix(op, model->head);
+    op->release(op, model->head_bias);
+    op->release(op, model->ln_f_gain);
+    op->release(op, model->ln_f_bias);
     free(model->layer);
     free(model);
 }

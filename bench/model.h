@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A GPT-J of any size with random weights, in memory. */
+ * A GPT-J of any size with random weights, in the memory of a table. */
 #ifndef PMET_BENCH_MODEL_H
 #define PMET_BENCH_MODEL_H
 

@@ -296,8 +296,9 @@ static void plan_text(const struct edit_job *j, const struct plan *p)
     }
     printf("passes    %zu to %zu: 1 to %zu for each fact, %zu facts together\n", j->job.facts.n_fact,
            j->job.facts.n_fact * j->job.h.v_num_grad_steps, j->job.h.v_num_grad_steps, p->together);
-    printf("memory    weights %s (mapped), the facts together %s, edited matrices %s, the solve %s\n",
-           format_bytes(a, sizeof a, p->weights), format_bytes(b, sizeof b, p->batch),
+    printf("memory    weights %s (mapped), %s%sedited matrices %s, the solve %s\n",
+           format_bytes(a, sizeof a, p->weights), p->batch > 0 ? "the facts together " : "",
+           p->batch > 0 ? strcat(format_bytes(b, sizeof b, p->batch), ", ") : "",
            format_bytes(d, sizeof d, p->matrices), format_bytes(e, sizeof e, p->solve));
     plan_memory(j, p);
     printf("time      optimising at most %s (every pass made; by the rate of one product),\n"

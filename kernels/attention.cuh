@@ -64,16 +64,17 @@ static __device__ inline const real *vector_at(struct vectors x, struct row_view
                         : x.data + (r.first + s - r.n_past) * x.stride;
 }
 
-/* tile[j] = vector s0 + j of the row, past first, for s0 + j < end. A lane reads its own vector of it: the stride of
- * d + 1 keeps lanes in different banks. Between two barriers of the block. */
+/* tile[j] = vector s0 + j of the row, past first, for s0 + j < end: a warp a vector, so that loads coalesce. A lane
+ * reads its own vector of it: the stride of d + 1 keeps lanes in different banks, where d is even. Between two barriers
+ * of the block. */
 static __device__ inline void load_tile(PMET_SHARED_PTR(real) tile, struct vectors x, struct row_view r,
                                         size_t s0, size_t end, size_t d)
 {
     __syncthreads();
-    for (size_t k = threadIdx.x; k < TILE * d; k += BLOCK) {
-        const size_t j = k / d, i = k % d;
-        if (s0 + j < end)
-            tile[j * (d + 1) + i] = vector_at(x, r, s0 + j)[i];
+    for (size_t j = threadIdx.x / 32; j < TILE && s0 + j < end; j += WARPS) {
+        const real *from = vector_at(x, r, s0 + j);
+        for (size_t i = threadIdx.x % 32; i < d; i += 32)
+            tile[j * (d + 1) + i] = from[i];
     }
     __syncthreads();
 }

@@ -50,9 +50,10 @@ enum pmet_status pmet_cuda_scratch(struct pmet_cuda *cuda, enum pmet_cuda_scratc
                                    void *dev, struct pmet_error *err)
 {
     if (cuda->scratch[use].n_bytes < n_bytes || !cuda->scratch[use].p) {
-        PMET_CUDA_TRY(cudaFree(cuda->scratch[use].p), "scratch", err);
+        void *old = cuda->scratch[use].p;
         cuda->scratch[use].p = NULL;
         cuda->scratch[use].n_bytes = 0;
+        PMET_CUDA_TRY(cudaFree(old), "scratch", err);
         PMET_TRY(pmet_cuda_malloc(n_bytes, &cuda->scratch[use].p, "scratch", err));
         cuda->scratch[use].n_bytes = n_bytes;
     }
@@ -121,6 +122,7 @@ static void close_table(struct pmet_ops *op)
         for (int i = 0; i < PMET_N_SCRATCH; i++)
             (void)cudaFree(cuda->scratch[i].p);
         free_stage(cuda);
+        pmet_cuda_close_upload(cuda);
         if (cuda->blas)
             (void)cublasDestroy(cuda->blas);
         if (cuda->stream)
@@ -130,7 +132,37 @@ static void close_table(struct pmet_ops *op)
     free(op);
 }
 
-static enum pmet_status open_device(struct pmet_cuda *cuda, struct pmet_error *err)
+static enum pmet_status attribute(enum cudaDeviceAttr which, double *value, struct pmet_error *err)
+{
+    int n = 0;
+    PMET_CUDA_TRY(cudaDeviceGetAttribute(&n, which, 0), "device 0", err);
+    *value = n;
+    return PMET_OK;
+}
+
+/* Operations of one processor in a clock, by compute capability: float and double, tensor cores for double and f16. */
+static enum pmet_status find_peak(struct pmet_peak *peak, int major, int minor, struct pmet_error *err)
+{
+    static const struct {
+        int major, minor;
+        double f32, f64, f16;
+    } per_clock[] = {{8, 0, 128, 128, 2048}, {8, 6, 256, 4, 1024}, {8, 9, 256, 4, 1024}, {9, 0, 256, 256, 4096}};
+    double khz = 0, memory_khz = 0, bits = 0, n_processor = 0;
+    PMET_TRY(attribute(cudaDevAttrClockRate, &khz, err));
+    PMET_TRY(attribute(cudaDevAttrMemoryClockRate, &memory_khz, err));
+    PMET_TRY(attribute(cudaDevAttrGlobalMemoryBusWidth, &bits, err));
+    PMET_TRY(attribute(cudaDevAttrMultiProcessorCount, &n_processor, err));
+    peak->bytes = 2e3 * memory_khz * bits / 8; /* both edges of the clock */
+    for (size_t i = 0; i < sizeof per_clock / sizeof *per_clock; i++)
+        if (per_clock[i].major == major && per_clock[i].minor == minor) {
+            peak->f32 = 1e3 * khz * n_processor * per_clock[i].f32;
+            peak->f64 = 1e3 * khz * n_processor * per_clock[i].f64;
+            peak->f16 = 1e3 * khz * n_processor * per_clock[i].f16;
+        }
+    return PMET_OK;
+}
+
+static enum pmet_status open_device(struct pmet_cuda *cuda, struct pmet_peak *peak, struct pmet_error *err)
 {
     struct cudaDeviceProp prop;
     int n = 0, shared = 0;
@@ -147,7 +179,7 @@ static enum pmet_status open_device(struct pmet_cuda *cuda, struct pmet_error *e
     PMET_BLAS_TRY(cublasSetMathMode(cuda->blas, CUBLAS_PEDANTIC_MATH), "device 0", err); /* no TF32 */
     cuda->shared_bytes = (size_t)shared;
     snprintf(cuda->name, sizeof cuda->name, "cuda (%s)", prop.name);
-    return PMET_OK;
+    return find_peak(peak, prop.major, prop.minor, err);
 }
 
 extern "C" enum pmet_status pmet_ops_cuda(size_t n_table, size_t n_real, struct pmet_ops **out,
@@ -162,7 +194,7 @@ extern "C" enum pmet_status pmet_ops_cuda(size_t n_table, size_t n_real, struct 
     if (status == PMET_OK) {
         op->state = cuda;
         op->name = cuda->name;
-        status = open_device(cuda, err);
+        status = open_device(cuda, &op->peak, err);
     }
     if (status != PMET_OK) {
         close_table(op);

@@ -72,6 +72,11 @@ struct pmet_cuda {
         char *host, *dev; /* pinned, and its copy on the device */
         size_t n_bytes, used;
     } stage;
+    struct {
+        void *pinned[2]; /* one is filled while the other crosses */
+        cudaEvent_t crossed[2];
+        int next;
+    } upload;
 };
 
 static inline struct pmet_cuda *pmet_cuda_of(const struct pmet_ops *op)
@@ -112,6 +117,7 @@ static inline size_t pmet_cuda_smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+void pmet_cuda_close_upload(struct pmet_cuda *cuda); /* accepts what open left half-done */
 void pmet_cuda_memory(struct pmet_ops *op);
 void pmet_cuda_rows(struct pmet_ops *op);
 void pmet_cuda_layernorm(struct pmet_ops *op);

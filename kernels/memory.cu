@@ -55,56 +55,60 @@ static enum pmet_status cuda_zero(const struct pmet_ops *op, void *dst, size_t n
     return PMET_OK;
 }
 
-/* Through two pinned buffers: one is read from the file while the other crosses. Waits. */
-static enum pmet_status upload_mapped(struct pmet_cuda *cuda, char *dst, const char *src, size_t n_bytes,
-                                      char *const pinned[2], size_t chunk, cudaEvent_t const done[2],
-                                      struct pmet_error *err)
+enum { CHUNK = 16 << 20 };
+
+/* Kept with the table: pinning takes longer than what crosses in them. */
+static enum pmet_status take_buffers(struct pmet_cuda *cuda, struct pmet_error *err)
 {
-    for (size_t at = 0, i = 0; at < n_bytes; at += chunk, i ^= 1) {
-        const size_t n = pmet_cuda_smaller(chunk, n_bytes - at);
-        if (at >= 2 * chunk)
-            PMET_CUDA_TRY(cudaEventSynchronize(done[i]), "weights", err);
-        memcpy(pinned[i], src + at, n);
-        PMET_CUDA_TRY(cudaMemcpyAsync(dst + at, pinned[i], n, cudaMemcpyHostToDevice, cuda->stream),
-                      "weights", err);
-        PMET_CUDA_TRY(cudaEventRecord(done[i], cuda->stream), "weights", err);
+    for (int i = 0; i < 2; i++) {
+        if (!cuda->upload.crossed[i])
+            PMET_CUDA_TRY(cudaEventCreateWithFlags(&cuda->upload.crossed[i], cudaEventDisableTiming),
+                          "an event", err);
+        if (!cuda->upload.pinned[i])
+            PMET_CUDA_TRY(cudaMallocHost(&cuda->upload.pinned[i], CHUNK), "pinned memory", err);
     }
-    PMET_CUDA_TRY(cudaStreamSynchronize(cuda->stream), "weights", err);
     return PMET_OK;
 }
 
-static enum pmet_status take_buffers(void *pinned[2], size_t chunk, cudaEvent_t done[2],
-                                     struct pmet_error *err)
+/* Through two pinned buffers: one is read from the file while the other crosses. Does not wait for the last. */
+static enum pmet_status upload_mapped(struct pmet_cuda *cuda, char *dst, const char *src, size_t n_bytes,
+                                      struct pmet_error *err)
 {
-    for (int i = 0; i < 2; i++) {
-        PMET_CUDA_TRY(cudaMallocHost(&pinned[i], chunk), "pinned memory", err);
-        PMET_CUDA_TRY(cudaEventCreateWithFlags(&done[i], cudaEventDisableTiming), "an event", err);
+    PMET_TRY(take_buffers(cuda, err));
+    for (size_t at = 0; at < n_bytes; at += CHUNK) {
+        const int i = cuda->upload.next;
+        const size_t n = pmet_cuda_smaller(CHUNK, n_bytes - at);
+        PMET_CUDA_TRY(cudaEventSynchronize(cuda->upload.crossed[i]), "weights", err); /* done if never recorded */
+        memcpy(cuda->upload.pinned[i], src + at, n);
+        PMET_CUDA_TRY(
+            cudaMemcpyAsync(dst + at, cuda->upload.pinned[i], n, cudaMemcpyHostToDevice, cuda->stream),
+            "weights", err);
+        PMET_CUDA_TRY(cudaEventRecord(cuda->upload.crossed[i], cuda->stream), "weights", err);
+        cuda->upload.next = 1 - i;
     }
     return PMET_OK;
+}
+
+void pmet_cuda_close_upload(struct pmet_cuda *cuda)
+{
+    for (int i = 0; i < 2; i++) {
+        if (cuda->upload.crossed[i])
+            (void)cudaEventDestroy(cuda->upload.crossed[i]);
+        (void)cudaFreeHost(cuda->upload.pinned[i]);
+    }
 }
 
 static enum pmet_status cuda_weight_map(const struct pmet_ops *op, const void *src, size_t n_bytes,
                                         const void **dev, struct pmet_error *err)
 {
-    const size_t chunk = pmet_cuda_smaller(n_bytes, (size_t)16 << 20);
-    void *mem = NULL, *pinned[2] = {NULL, NULL};
-    cudaEvent_t done[2] = {NULL, NULL};
+    void *mem;
     PMET_TRY(pmet_cuda_malloc(n_bytes, &mem, "a weight", err));
-    enum pmet_status status = take_buffers(pinned, chunk, done, err);
-    if (status == PMET_OK) {
-        char *const buffers[2] = {(char *)pinned[0], (char *)pinned[1]};
-        status = upload_mapped(pmet_cuda_of(op), (char *)mem, (const char *)src, n_bytes, buffers, chunk,
-                               done, err);
-    }
-    for (int i = 0; i < 2; i++) {
-        if (done[i])
-            (void)cudaEventDestroy(done[i]);
-        (void)cudaFreeHost(pinned[i]);
-    }
-    if (status != PMET_OK)
-        (void)cudaFree(mem);
-    else
+    const enum pmet_status status =
+        upload_mapped(pmet_cuda_of(op), (char *)mem, (const char *)src, n_bytes, err);
+    if (status == PMET_OK)
         *dev = mem;
+    else
+        (void)cudaFree(mem);
     return status;
 }
 

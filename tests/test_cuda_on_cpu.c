@@ -5,7 +5,7 @@
 
 void run_broken(const char *which, char *message, size_t size);
 void cuda_on_cpu_memory(size_t n_bytes);
-void cuda_on_cpu_fail_malloc(long k);
+void cuda_on_cpu_fail(long k, int error);
 size_t cuda_on_cpu_alive(void);
 
 /* The launch's message begins with "kernel NAME, block (0,0,0)" and ends with `end`. */
@@ -129,8 +129,8 @@ TEST(a_table_of_another_build_is_refused)
     }
 }
 
-/* Every allocation of a run through products, losses, attention and the solve fails once: the status is
- * PMET_MEMORY, and nothing is left. */
+/* Every call of a run through products, losses, attention and the solve fails once: the line says so, and nothing is
+ * left. */
 static enum pmet_status run_entries(struct pmet_ops *op, struct pmet_error *err)
 {
     enum { N = 17 };
@@ -166,25 +166,36 @@ done:
     return status;
 }
 
-TEST(any_allocation_may_fail)
+/* Ends with "out of memory" where a device runs out of it, and with the error of a device that is lost. */
+static void fail_every_call(struct test *t, int error, const char *end)
 {
     const size_t before = cuda_on_cpu_alive();
     for (long k = 0;; k++) {
         struct pmet_ops *op = NULL;
         struct pmet_error err = {PMET_OK, ""};
-        cuda_on_cpu_fail_malloc(k);
+        cuda_on_cpu_fail(k, error);
         enum pmet_status status = pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), &op, &err);
         if (status == PMET_OK)
             status = run_entries(op, &err);
         pmet_ops_free(op);
         CHECK(cuda_on_cpu_alive() == before);
         if (status == PMET_OK)
-            break;
-        CHECK(status == PMET_MEMORY && strncmp(err.message, "cuda: ", 6) == 0);
-        if (!CHECK(k < 100))
+            break; /* all calls of it were tried, but for what gives memory back */
+        t->n_check++;
+        if (strncmp(err.message, "cuda: ", 6) != 0 ||
+            !(strstr(err.message, end) || strstr(err.message, "the GPU program failed to execute")))
+            test_fail(t, "call %ld failed: found \"%s\"; expected \"cuda: ... %s\"", k, err.message, end);
+        if (!CHECK(k < 300))
             break;
     }
-    cuda_on_cpu_fail_malloc(-1);
+    cuda_on_cpu_fail(-1, 0);
+}
+
+TEST(any_call_may_fail)
+{
+    enum { OUT_OF_MEMORY = 2, LOST = 214 };
+    fail_every_call(t, OUT_OF_MEMORY, "out of memory");
+    fail_every_call(t, LOST, "uncorrectable ECC error encountered");
 }
 
 /* Rows of many tiles, each of which must shrink what came before: against one naive sum. */
@@ -220,4 +231,4 @@ TEST_MAIN(CASE(right_kernels_pass), CASE(a_missing_barrier_is_a_race), CASE(a_mi
           CASE(shared_memory_that_nobody_wrote), CASE(bounds_of_device_memory),
           CASE(shuffles_keep_to_their_mask), CASE(launches_that_no_device_takes),
           CASE(a_device_that_is_too_small_says_what_is_needed), CASE(a_table_of_another_build_is_refused),
-          CASE(any_allocation_may_fail), CASE(attention_over_rows_of_2048_tokens))
+          CASE(any_call_may_fail), CASE(attention_over_rows_of_2048_tokens))

@@ -3,7 +3,6 @@
  * asked for, so that a machine without a GPU or its libraries runs the same program. */
 #include "ref/ops/ops.h"
 
-#ifdef PMET_CUDA
 #include <dlfcn.h>
 #include <string.h>
 
@@ -17,17 +16,10 @@ static enum pmet_status open_cuda(struct pmet_ops **out, struct pmet_error *err)
     void *library = dlopen("libpmet_cuda.so", RTLD_NOW | RTLD_LOCAL);
     void *symbol = library ? dlsym(library, "pmet_ops_cuda") : NULL;
     if (!symbol)
-        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: %s", dlerror());
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: %s (make builds it where nvcc is)", dlerror());
     memcpy(&open, &symbol, sizeof open);
     return open(sizeof **out, sizeof(real), out, err);
 }
-#else
-static enum pmet_status open_cuda(struct pmet_ops **out, struct pmet_error *err)
-{
-    (void)out;
-    return pmet_fail(err, PMET_UNSUPPORTED, "cuda: this build has none (it needs nvcc; make CUDA=1)");
-}
-#endif
 
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err)

@@ -56,9 +56,16 @@ enum pmet_act {
     PMET_SILU
 };
 
+/* What a device can do at most in a second, by its data: bytes to and from its memory, operations of its fastest
+ * units for that type. 0: not known. */
+struct pmet_peak {
+    double bytes, f32, f64, f16;
+};
+
 struct pmet_ops {
     const char *name; /* "cpu (OpenBLAS, 2 threads)" */
     void *state;
+    struct pmet_peak peak;
     void (*close)(struct pmet_ops *op); /* frees the table: pmet_ops_free */
 
     /* ---- memory ---- */

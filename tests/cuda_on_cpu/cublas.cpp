@@ -42,36 +42,45 @@ static cublasStatus_t gemm(bool ta, bool tb, int m, int n, int k, T alpha, const
     return CUBLAS_STATUS_SUCCESS;
 }
 
+static cublasStatus_t status_now(void)
+{
+    return cuda_on_cpu::failure() ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
+}
+
 const char *cublasGetStatusString(cublasStatus_t status)
 {
-    return status == CUBLAS_STATUS_SUCCESS ? "success" : "an argument is out of range";
+    return status == CUBLAS_STATUS_SUCCESS            ? "success"
+           : status == CUBLAS_STATUS_EXECUTION_FAILED ? "the GPU program failed to execute"
+                                                      : "an argument is out of range";
 }
 
 cublasStatus_t cublasCreate(cublasHandle_t *h)
 {
     *h = NULL;
-    return CUBLAS_STATUS_SUCCESS;
+    return status_now();
 }
 
 cublasStatus_t cublasDestroy(cublasHandle_t)
 {
-    return CUBLAS_STATUS_SUCCESS;
+    return status_now();
 }
 
 cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t)
 {
-    return CUBLAS_STATUS_SUCCESS;
+    return status_now();
 }
 
 cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t)
 {
-    return CUBLAS_STATUS_SUCCESS;
+    return status_now();
 }
 
 cublasStatus_t cublasSgemm(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int m, int n, int k,
                            const float *alpha, const float *a, int lda, const float *b, int ldb,
                            const float *beta, float *c, int ldc)
 {
+    if (status_now())
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     return gemm(ta == CUBLAS_OP_T, tb == CUBLAS_OP_T, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc);
 }
 
@@ -79,6 +88,8 @@ cublasStatus_t cublasDgemm(cublasHandle_t, cublasOperation_t ta, cublasOperation
                            const double *alpha, const double *a, int lda, const double *b, int ldb,
                            const double *beta, double *c, int ldc)
 {
+    if (status_now())
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     return gemm(ta == CUBLAS_OP_T, tb == CUBLAS_OP_T, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc);
 }
 
@@ -86,6 +97,8 @@ cublasStatus_t cublasDsyrk(cublasHandle_t, cublasFillMode_t fill, cublasOperatio
                            const double *alpha, const double *a, int lda, const double *beta, double *c,
                            int ldc)
 {
+    if (status_now())
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     if (n < 0 || k < 0 || lda < (t == CUBLAS_OP_T ? k : n) || ldc < n || lda < 1 || ldc < 1)
         return CUBLAS_STATUS_INVALID_VALUE;
     enum { SIDE = 64 };
@@ -113,6 +126,8 @@ cublasStatus_t cublasDtrsm(cublasHandle_t, cublasSideMode_t side, cublasFillMode
                            cublasDiagType_t diag, int m, int n, const double *alpha, const double *a, int lda,
                            double *b, int ldb)
 {
+    if (status_now())
+        return CUBLAS_STATUS_EXECUTION_FAILED;
     const bool left = side == CUBLAS_SIDE_LEFT, trans = t == CUBLAS_OP_T;
     const int order = left ? m : n, n_rhs = left ? n : m;
     const size_t next = left ? 1 : (size_t)ldb,

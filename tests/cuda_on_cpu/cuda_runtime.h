@@ -251,13 +251,21 @@ enum cudaError_t {
     cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9,
+    cudaErrorInsufficientDriver = 35,
     cudaErrorNoDevice = 100,
+    cudaErrorECCUncorrectable = 214,
     cudaErrorLaunchFailure = 719
 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2 };
-enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin = 97 };
+enum cudaDeviceAttr {
+    cudaDevAttrClockRate = 13,
+    cudaDevAttrMultiProcessorCount = 16,
+    cudaDevAttrMemoryClockRate = 36,
+    cudaDevAttrGlobalMemoryBusWidth = 37,
+    cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
+};
 typedef struct cuda_on_cpu_stream *cudaStream_t;
 typedef struct cuda_on_cpu_event *cudaEvent_t;
 struct cudaDeviceProp {
@@ -294,12 +302,18 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute
     return cuda_on_cpu_set_dynamic_shared((const void *)kernel, (size_t)value);
 }
 
-/* For tests: the device has this much memory (default 1 GiB); the k-th cudaMalloc or cudaMallocHost from now on
- * fails, k from 0 (-1: none); how many allocations are alive. */
+/* For tests: the device has this much memory (default 1 GiB); the k-th call of the runtime or of cuBLAS from now on
+ * fails, k from 0 (-1: none), and, unless memory ran out, every call after it, as on a device that is lost; how many
+ * allocations are alive. A program that cannot call them sets CUDA_ON_CPU_MEMORY=BYTES, CUDA_ON_CPU_FAIL=K,ERROR. */
 extern "C" {
 void cuda_on_cpu_memory(size_t n_bytes);
-void cuda_on_cpu_fail_malloc(long k);
+void cuda_on_cpu_fail(long k, int error);
 size_t cuda_on_cpu_alive(void);
+}
+
+namespace cuda_on_cpu
+{
+cudaError_t failure(void); /* of the call that asks; cudaSuccess: it does its work */
 }
 
 #endif

@@ -369,6 +369,33 @@ static void run_block(void)
                 fibers[t].made = false;
 }
 
+/* ---- failures ---- */
+
+static long fail_at = -1, n_call;
+static cudaError_t fail_with;
+
+static void read_environment(void)
+{
+    static bool read;
+    const char *bytes = getenv("CUDA_ON_CPU_MEMORY"), *fail = getenv("CUDA_ON_CPU_FAIL");
+    char *end;
+    if (!read && bytes)
+        cuda_on_cpu_memory(strtoull(bytes, NULL, 10));
+    if (!read && fail) {
+        const long k = strtol(fail, &end, 10);
+        cuda_on_cpu_fail(k, *end ? atoi(end + 1) : (int)cudaErrorECCUncorrectable);
+    }
+    read = true;
+}
+
+cudaError_t failure(void)
+{
+    read_environment();
+    const long k = n_call++;
+    const bool lost = fail_with != cudaErrorMemoryAllocation;
+    return fail_at >= 0 && (k == fail_at || (k > fail_at && lost)) ? fail_with : cudaSuccess;
+}
+
 /* ---- launches ---- */
 
 static struct {
@@ -391,6 +418,11 @@ void run(const char *name, const void *kernel, dim3 grid, dim3 block, size_t dyn
          void (*call)(const void *), const void *thunk)
 {
     const size_t n_thread = (size_t)block.x * block.y * block.z;
+    const cudaError_t failed = failure();
+    if (failed) {
+        last_error = failed;
+        return;
+    }
     if (!arena) {
         arena = (unsigned char *)malloc(MAX_SHARED);
         grains = (grain *)calloc(MAX_SHARED / GRAIN, sizeof *grains);
@@ -442,7 +474,6 @@ struct allocation {
 };
 static allocation *allocations;
 static size_t memory_bytes = (size_t)1 << 30, used_bytes, n_alive;
-static long countdown = -1;
 
 static size_t edge_after(const allocation *a)
 {
@@ -504,10 +535,6 @@ static cudaError_t refuse(const char *what)
     return last_error = cudaErrorInvalidValue;
 }
 
-static bool no_memory(void)
-{
-    return countdown >= 0 && countdown-- == 0;
-}
 } // namespace cuda_on_cpu
 
 using namespace cuda_on_cpu;
@@ -523,9 +550,12 @@ void __syncthreads(int line)
 cudaError_t cudaMalloc(void **p, size_t n_bytes)
 {
     *p = NULL;
+    const cudaError_t failed = failure();
+    if (failed)
+        return failed;
     if (n_bytes == 0)
         return cudaSuccess;
-    if (no_memory() || n_bytes > memory_bytes - used_bytes)
+    if (n_bytes > memory_bytes - used_bytes)
         return cudaErrorMemoryAllocation;
     allocation *a = (allocation *)malloc(sizeof *a);
     a->n_bytes = n_bytes;
@@ -541,10 +571,12 @@ cudaError_t cudaMalloc(void **p, size_t n_bytes)
     return cudaSuccess;
 }
 
+/* What is given back is given back, even where the call fails. */
 cudaError_t cudaFree(void *p)
 {
+    const cudaError_t failed = failure();
     if (!p)
-        return cudaSuccess;
+        return failed;
     for (allocation **at = &allocations; *at; at = &(*at)->next) {
         allocation *a = *at;
         if (a->base + EDGE != p)
@@ -556,14 +588,18 @@ cudaError_t cudaFree(void *p)
         n_alive--;
         free(a->base);
         free(a);
-        return whole ? cudaSuccess : refuse("cudaFree: a byte beside the allocation was written");
+        return whole ? failed : refuse("cudaFree: a byte beside the allocation was written");
     }
     return refuse("cudaFree: not an allocation");
 }
 
 cudaError_t cudaMallocHost(void **p, size_t n_bytes)
 {
-    *p = no_memory() ? NULL : malloc(n_bytes ? n_bytes : 1);
+    *p = NULL;
+    const cudaError_t failed = failure();
+    if (failed)
+        return failed;
+    *p = malloc(n_bytes ? n_bytes : 1);
     if (*p)
         n_alive++;
     return *p ? cudaSuccess : cudaErrorMemoryAllocation;
@@ -573,12 +609,15 @@ cudaError_t cudaFreeHost(void *p)
 {
     n_alive -= p != NULL;
     free(p);
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaMemcpy2DAsync(void *dst, size_t dst_pitch, const void *src, size_t src_pitch, size_t width,
                               size_t height, cudaMemcpyKind kind, cudaStream_t)
 {
+    const cudaError_t failed = failure();
+    if (failed)
+        return failed;
     if (width > dst_pitch || width > src_pitch)
         return refuse("cudaMemcpy: rows longer than their pitch");
     for (size_t r = 0; r < height && width > 0; r++) {
@@ -599,6 +638,9 @@ cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t n_bytes, cudaMemc
 
 cudaError_t cudaMemsetAsync(void *dst, int byte, size_t n_bytes, cudaStream_t)
 {
+    const cudaError_t failed = failure();
+    if (failed)
+        return failed;
     if (!on_device(dst, n_bytes))
         return refuse("cudaMemset: outside of a device allocation");
     if (n_bytes > 0)
@@ -613,8 +655,12 @@ const char *cudaGetErrorString(cudaError_t error)
         return "no error";
     case cudaErrorMemoryAllocation:
         return "out of memory";
+    case cudaErrorInsufficientDriver:
+        return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice:
         return "no CUDA-capable device is detected";
+    case cudaErrorECCUncorrectable:
+        return "uncorrectable ECC error encountered";
     default:
         return message;
     }
@@ -630,12 +676,12 @@ cudaError_t cudaGetLastError(void)
 cudaError_t cudaGetDeviceCount(int *n)
 {
     *n = 1;
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaSetDevice(int)
 {
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int)
@@ -644,62 +690,67 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int)
     snprintf(prop->name, sizeof prop->name, "cuda-on-cpu");
     prop->totalGlobalMem = memory_bytes;
     prop->major = 8;
-    return cudaSuccess;
+    return failure();
 }
 
-cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr, int)
+/* Clocks and widths that no device has: 0. */
+cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-    *value = MAX_SHARED;
-    return cudaSuccess;
+    *value = attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? MAX_SHARED : 0;
+    return failure();
 }
 
 cudaError_t cudaMemGetInfo(size_t *n_free, size_t *n_all)
 {
     *n_free = memory_bytes - used_bytes;
     *n_all = memory_bytes;
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
 {
     *s = NULL;
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t)
 {
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t)
 {
-    return cudaGetLastError();
+    const cudaError_t failed = failure();
+    return failed ? failed : cudaGetLastError();
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
 {
     *e = NULL;
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaEventDestroy(cudaEvent_t)
 {
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t)
 {
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t)
 {
-    return cudaSuccess;
+    return failure();
 }
 
 cudaError_t cuda_on_cpu_set_dynamic_shared(const void *kernel, size_t n_bytes)
 {
     int i = 0;
+    const cudaError_t failed = failure();
+    if (failed)
+        return failed;
     if (n_bytes > MAX_SHARED)
         return refuse("cudaFuncSetAttribute: more shared memory than a device has");
     while (i < n_optin && optin[i].kernel != kernel)
@@ -717,9 +768,11 @@ extern "C" void cuda_on_cpu_memory(size_t n_bytes)
     memory_bytes = n_bytes;
 }
 
-extern "C" void cuda_on_cpu_fail_malloc(long k)
+extern "C" void cuda_on_cpu_fail(long k, int error)
 {
-    countdown = k;
+    fail_at = k;
+    fail_with = (cudaError_t)error;
+    n_call = 0;
 }
 
 extern "C" size_t cuda_on_cpu_alive(void)
