@@ -30,6 +30,7 @@
 static size_t n_until_failure = SIZE_MAX, n_live, n_bytes, most_bytes;
 static bool failed;
 
+void *__libc_memalign(size_t align, size_t n);
 void *__libc_malloc(size_t n);
 void *__libc_calloc(size_t n, size_t size);
 void *__libc_realloc(void *p, size_t n);
@@ -56,6 +57,11 @@ static void *count(void *p)
 void *malloc(size_t n)
 {
     return count(refuse() ? NULL : __libc_malloc(n));
+}
+
+void *aligned_alloc(size_t align, size_t n)
+{
+    return count(refuse() ? NULL : __libc_memalign(align, n));
 }
 
 void *calloc(size_t n, size_t size)

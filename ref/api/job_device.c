@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What an edit takes of a device with memory of its own, counted before the work starts. */
+#include <math.h>
 #include "ref/api/job.h"
 #include "ref/edit/keys.h"
 
@@ -40,13 +41,15 @@ enum pmet_status pmet_job_plan_device(struct pmet_job *j, struct pmet_error *err
     count(j);
     PMET_TRY(op->memory(op, &n_free, &n_all, err));
     const double editing = j->s->model->weight_bytes + j->device.matrices + j->device.keys;
-    if (editing + j->device.solve > (double)n_all * 7 / 8) {
+    if (editing + j->device.solve > (double)n_all * 7 / 8)
         PMET_TRY(pmet_ops_cpu(j->s->n_threads, &j->solve_op, err));
+    PMET_TRY(pmet_room_check(op, "the edit", pmet_job_device_bytes(j, j->device.fact), err));
+    if (j->solve_op)
         pmet_note(
             &j->watch, true,
             "the solve needs %.0f MiB of the device's memory, which has %.0f MiB beside the weights: it "
             "runs on %s",
-            j->device.solve / (1 << 20), ((double)n_all * 7 / 8 - editing) / (1 << 20), j->solve_op->name);
-    }
-    return pmet_room_check(op, "the edit", pmet_job_device_bytes(j, j->device.fact), err);
+            j->device.solve / (1 << 20), fmax(0, (double)n_all * 7 / 8 - editing) / (1 << 20),
+            j->solve_op->name);
+    return PMET_OK;
 }

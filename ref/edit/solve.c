@@ -42,8 +42,8 @@ static size_t smaller(size_t a, size_t b)
 double pmet_solve_device_bytes(size_t f, size_t d, size_t n)
 {
     const double x = (double)f * (double)n; /* A or C; K, X and A X; R and a band of the update; K^T X */
-    return sizeof(double) *
-           ((double)f * (double)f + 3 * x + (double)d * (double)n + BAND * (double)f + (double)n * (double)n);
+    return sizeof(double) * ((double)f * (double)f + 3 * x + (double)d * (double)n +
+                             (double)(smaller(BAND, d) * f) + (double)n * (double)n);
 }
 
 /* (dev) A host array's copy, or itself; weight_unmap releases it. */
