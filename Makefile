@@ -135,9 +135,10 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 
 .PHONY: test-long
 test-long: sanitize ## the sanitizer build of every test; then a kill at every call
-	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit
+	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/pmet \
+	    build/float/cuda_on_cpu/libpmet_cuda.so build/float/bench/bench_cuda
 	@cp build/test.log build/sanitize.log
-	@PMET_LONG=1 tests/run.sh $(LONG) $(LONG_LAYER) > build/long.out; status=$$?; cat build/long.out; \
+	@PMET_LONG=1 tests/run.sh $(LONG) $(LONG_LAYER) tests/test_cuda.sh > build/long.out; status=$$?; cat build/long.out; \
 	    cat build/sanitize.log build/test.log | awk '{ p += $$1; f += $$3; s += $$5 } \
 	    END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'; exit $$status
 
