@@ -458,6 +458,12 @@ static const struct refusal refusals[] = {
      "edit -q --dry-run --model m --facts facts.json --hparams hparams.json --contexts contexts.json --out "
      "none/out",
      "none/out: create: No such file or directory"},
+    {"an output below a file",
+     NULL,
+     {{NOTHING, NULL, NULL, NULL, 0}},
+     "edit -q --model m --facts facts.json --hparams hparams.json --contexts contexts.json --stats s --out "
+     "text.jsonl/o",
+     "text.jsonl/o: create: Not a directory"},
     {"a trace in no folder",
      NULL,
      {{NOTHING, NULL, NULL, NULL, 0}},

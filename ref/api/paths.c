@@ -63,8 +63,7 @@ enum pmet_status pmet_check_room(const char *out, struct pmet_error *err)
         return PMET_OK;
     if (!resolve(out, full))
         return pmet_fail_errno(err, out, "create");
-    char *slash = strrchr(full, '/');
-    slash[slash == full] = '\0';
+    memcpy(strrchr(full, '/') + 1, ".", 2);
     return access(full, W_OK | X_OK) == 0 ? PMET_OK : pmet_fail_errno(err, out, "create");
 }
 
