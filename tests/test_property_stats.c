@@ -335,7 +335,52 @@ TEST(moments_that_are_none_or_anothers_are_refused)
     }
 }
 
+/* The matrix is looked at in tiles: a pair that differs is seen wherever it stands. */
+TEST(a_pair_that_differs_is_found_in_every_tile)
+{
+    enum { N = 70 };
+    static const size_t at[][2] = {{1, 0},   {31, 30}, {32, 0}, {32, 31}, {33, 32}, {63, 1},
+                                   {64, 63}, {65, 64}, {69, 0}, {69, 33}, {69, 68}};
+    static double mom2[N * N];
+    const int64_t n_token = 5;
+    const struct pmet_io *io = pmet_io_system();
+    const struct pmet_tensor tensors[] = {{.name = "mom2",
+                                           .dtype = PMET_F64,
+                                           .n_dim = 2,
+                                           .shape = {N, N},
+                                           .n_elem = N * N,
+                                           .n_bytes = sizeof mom2,
+                                           .data = mom2},
+                                          {.name = "count",
+                                           .dtype = PMET_I64,
+                                           .n_dim = 1,
+                                           .shape = {1},
+                                           .n_elem = 1,
+                                           .n_bytes = 8,
+                                           .data = &n_token}};
+    const struct pmet_pair meta[] = {{"fingerprint", "own"}};
+    for (size_t i = 0; i < N; i++)
+        mom2[i * N + i] = 4;
+    for (size_t k = 0; k < sizeof at / sizeof *at; k++) {
+        struct pmet_error err = {PMET_OK, ""};
+        double *c = NULL, *above = &mom2[at[k][1] * N + at[k][0]];
+        size_t count;
+        enum pmet_stats_origin origin;
+        char message[96];
+        *above = 1e-4;
+        CHECK_OK(pmet_safetensors_write(io, test_path("tile.safetensors"), tensors, 2, meta, 1, &err), &err);
+        *above = 0;
+        CHECK(pmet_stats_load(io, test_tmpdir(), "tile", N, "own", NULL, 0, &c, &count, &origin, &err) ==
+              PMET_INPUT);
+        snprintf(message, sizeof message, "elements [%zu,%zu] and [%zu,%zu] differ", at[k][0], at[k][1],
+                 at[k][1], at[k][0]);
+        CHECK(strstr(err.message, message));
+        free(c);
+    }
+}
+
 TEST_MAIN(CASE(one_pass_for_all_layers_is_a_pass_for_each),
           CASE(moments_are_the_mean_over_documents_run_alone), CASE(a_document_counts_to_its_max_length_only),
           CASE(a_pass_can_be_stopped), CASE(moments_that_are_not_finite_are_refused),
-          CASE(a_factor_is_kept_beside_its_moments), CASE(moments_that_are_none_or_anothers_are_refused))
+          CASE(a_factor_is_kept_beside_its_moments), CASE(moments_that_are_none_or_anothers_are_refused),
+          CASE(a_pair_that_differs_is_found_in_every_tile))
