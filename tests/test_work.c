@@ -91,17 +91,32 @@ TEST(finished_facts_and_matrices_are_not_done_twice)
     leave();
 }
 
-/* Lambda and statistics are no part of a target: the targets stay, the matrices are solved again. */
-TEST(another_lambda_uses_the_targets_and_solves_again)
+/* What is no part of a target: the targets stay, the matrices are solved again. */
+TEST(another_solve_uses_the_targets_and_solves_again)
 {
+    static const struct {
+        const char *change, *inputs; /* of the run after it */
+    } other[] = {{"sed 's/\"mom2_update_weight\": [0-9.]*/\"mom2_update_weight\": 77/' hparams.json > h.json",
+                  "--stats s --hparams h.json"},
+                 {"tr -d ' \\n' < hparams.json | sed 's/\"layers\":.0,1/\"layers\":[1/' > h.json",
+                  "--stats s --hparams h.json"},
+                 {"true", "--stats s --hparams hparams.json --ridge 3"},
+                 {"true", "--stats s2 --hparams hparams.json"}};
     enter(t, "lambda");
     CHECK(cli(NULL, WORK) == 0);
-    cli_shell("rm -r out; sed 's/\"mom2_update_weight\": [0-9.]*/\"mom2_update_weight\": 77/' hparams.json > "
-              "h.json");
-    CHECK(cli(NULL, "edit " INPUTS "--hparams h.json --out out --work w") == 0);
-    CHECK(strstr(cli_err(), "w: 3 of 3 facts are done\n") != NULL);
-    CHECK(cli(NULL, "edit -q " INPUTS "--hparams h.json --out fresh") == 0);
-    CHECK(system("diff -r out fresh > /dev/null") == 0 && system("diff -r out reference > /dev/null") != 0);
+    cli_shell("cp '%s/golden/gptj-C/stats_text.jsonl' more.jsonl", start);
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text more.jsonl --hparams hparams.json --samples 30 "
+                    "--out s2") == 0);
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+        const char *again = "--threads 1 --model m --facts facts.json --contexts contexts.json --limit 3";
+        cli_shell("rm -rf out fresh; %s", other[i].change);
+        CHECK(cli(NULL, "edit %s %s --out out --work w", again, other[i].inputs) == 0);
+        CHECK(strstr(cli_err(), "w: 3 of 3 facts are done\n") != NULL);
+        CHECK(cli(NULL, "edit -q %s %s --out fresh", again, other[i].inputs) == 0);
+        if (!CHECK(system("diff -r out fresh > /dev/null") == 0 &&
+                   system("diff -r out reference > /dev/null") != 0))
+            test_fail(t, "%s", other[i].inputs);
+    }
     leave();
 }
 
@@ -383,7 +398,7 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
 }
 
 TEST_MAIN(CASE(finished_facts_and_matrices_are_not_done_twice),
-          CASE(another_lambda_uses_the_targets_and_solves_again),
+          CASE(another_solve_uses_the_targets_and_solves_again),
           CASE(another_solver_solves_all_matrices_again), CASE(a_folder_of_another_edit_is_refused),
           CASE(two_processes_do_not_share_a_folder), CASE(a_journal_that_ends_anywhere_is_gone_on_with),
           CASE(a_damaged_journal_gives_no_wrong_target), CASE(a_journal_that_ends_in_zeros_is_gone_on_with),
