@@ -3,10 +3,19 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum { BAR_WIDTH = 24 };
 static const double bar_every_s = 0.1, line_every_s = 30;
+static bool on_screen; /* a bar, which another line must not follow */
+
+void progress_hide(void)
+{
+    if (on_screen)
+        fputs("\r\033[K", stderr);
+    on_screen = false;
+}
 
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit)
 {
@@ -32,27 +41,36 @@ static void rate_and_left(const struct progress *p, char *text, size_t size)
         snprintf(text, size, "  %.1f s each  %s left", 1 / rate, left);
 }
 
+/* A line that the terminal breaks cannot be drawn over. */
+static int room(void)
+{
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col - 1 : 79;
+}
+
 static void draw(const struct progress *p)
 {
-    char rate[96], bar[BAR_WIDTH + 1];
+    char rate[96], bar[BAR_WIDTH + 1], line[256];
     const size_t full = p->total > 0 ? (size_t)((double)p->done / (double)p->total * BAR_WIDTH) : 0;
     memset(bar, '.', BAR_WIDTH);
     memset(bar, '#', full < BAR_WIDTH ? full : BAR_WIDTH);
     bar[BAR_WIDTH] = '\0';
     rate_and_left(p, rate, sizeof rate);
-    fprintf(stderr, "\r%s [%s] %zu/%zu %s%s%s\033[K", p->what, bar, p->done, p->total, p->unit, rate,
-            p->note);
-    fflush(stderr);
+    snprintf(line, sizeof line, "%s [%s] %zu/%zu %s%s%s", p->what, bar, p->done, p->total, p->unit, rate,
+             p->note);
+    fprintf(stderr, "\r%.*s\033[K", room(), line);
+    on_screen = true;
 }
 
 int progress_update(struct progress *p, size_t done, size_t total)
 {
     const double now = pmet_seconds();
-    if (p->total == 0)
+    const bool is_first = p->total == 0;
+    if (is_first)
         p->first = done;
     p->done = done;
     p->total = total;
-    if (p->running && p->bar && (now - p->shown >= bar_every_s || done == 0)) {
+    if (p->running && p->bar && (now - p->shown >= bar_every_s || is_first)) {
         p->shown = now;
         draw(p);
     } else if (p->running && !p->bar && !p->c->quiet && now - p->shown >= line_every_s) {
@@ -70,8 +88,7 @@ void progress_end(struct progress *p)
     if (!p->running)
         return;
     p->running = false;
-    if (p->bar)
-        fprintf(stderr, "\r\033[K");
+    progress_hide();
     if (p->total > 0)
         say_note(p->c, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
                  format_seconds(took, sizeof took, pmet_seconds() - p->started));

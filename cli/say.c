@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include "cli/command.h"
+#include "cli/progress.h"
 
 static bool colored(const struct cli *c)
 {
@@ -19,6 +19,7 @@ static bool colored(const struct cli *c)
 static void head(const struct cli *c, const char *color, const char *kind)
 {
     const bool on = color && colored(c);
+    progress_hide();
     fprintf(stderr, "%spmet%s%s:%s %s", on ? color : "", c->command ? " " : "", c->command ? c->command : "",
             on ? "\033[0m" : "", kind);
 }

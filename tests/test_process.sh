@@ -52,4 +52,14 @@ claim "and the edit is whole" only_out
 claim "threads wait without spinning" grep -q '^OMP_WAIT_POLICY=passive$' "$work/environ"
 OMP_WAIT_POLICY=active signalled
 claim "unless they are told to spin" grep -q '^OMP_WAIT_POLICY=active$' "$work/environ"
+if command -v script > /dev/null; then
+    rm -rf "$work"/out*
+    TERM=xterm script -qc "stty cols 40; '$pmet' edit --threads 1 --model $g/model --facts $g/counterfact.json --limit 2 \
+        --hparams $g/hparams/PMET/pmet.json --contexts $g/contexts.json --stats '$work/stats' --out '$work/out'" /dev/null > "$work/said"
+    tr '\r' '\n' < "$work/said" | sed 's/.\[K//' > "$work/lines"
+    claim "a bar is drawn on a terminal" grep -q '^optimising \[' "$work/lines"
+    claim "and keeps to its line" expect 1 grep -Eq '^optimising \[.{28}' "$work/lines"
+else
+    skip "a bar is drawn on a terminal" "no script command"
+fi
 close

@@ -55,9 +55,11 @@ enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pm
 #ifdef PMET_OPENBLAS
     openblas_set_num_threads(
         1); /* for the whole process: OpenMP alone splits the work, over tiles of fixed shape */
-    snprintf(cpu->name, sizeof cpu->name, "cpu (OpenBLAS, %zu threads)", cpu->n_thread);
+    snprintf(cpu->name, sizeof cpu->name, "cpu (OpenBLAS, %zu thread%s)", cpu->n_thread,
+             cpu->n_thread == 1 ? "" : "s");
 #else
-    snprintf(cpu->name, sizeof cpu->name, "cpu (plain C, %zu threads)", cpu->n_thread);
+    snprintf(cpu->name, sizeof cpu->name, "cpu (plain C, %zu thread%s)", cpu->n_thread,
+             cpu->n_thread == 1 ? "" : "s");
 #endif
     op->name = cpu->name;
     pmet_cpu_memory(op);
