@@ -386,9 +386,16 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
         unlink(out);
     }
     CHECK(n_went_on > 10);
-    all[size / 2] ^= 1; /* a byte that changed: the lines behind it are not believed */
+    all[size / 2] ^= 1; /* a byte that changed: what follows it is not thrown away unasked */
     test_write_file(partial, all, size);
-    CHECK(cli(NULL, RUN " --limit 4 --out %s", out) == 0 && same_file(out, whole));
+    CHECK(cli(NULL, RUN " --limit 4 --out %s", out) == 1);
+    CHECK(strstr(cli_err(), "goes.jsonl.partial: line 3: found what pmet eval did not write, or not so; "));
+    test_write_file(partial, "mine\n", 5);
+    CHECK(cli(NULL, RUN " --limit 4 --out %s", out) == 1);
+    CHECK_STR(cli_err(),
+              "pmet eval: T/goes.jsonl.partial: line 1: found what pmet eval did not write, or not so; "
+              "remove the file to begin anew\n");
+    CHECK(access(partial, F_OK) == 0);
     all[size / 2] ^= 1;
     test_write_file(partial, all, size);
     unlink(out);

@@ -51,20 +51,26 @@ static enum pmet_status keep(struct pmet_lines *j, const char *line, size_t n, s
     return PMET_OK;
 }
 
-/* Keeps the good lines at the head of a partial file, *n_good bytes. */
+/* Keeps the good lines at the head of a partial file, *n_good bytes. What is torn has no end of line: a whole line that
+ * is not good is damaged, or somebody else's, and nothing is cut off. */
 static enum pmet_status read_lines(struct pmet_lines *j, const char *text, size_t n, size_t *n_good,
                                    struct pmet_error *err)
 {
     const char *const begin = text, *const end = text + n;
     while (text < end) {
         char hex[65];
-        const char *nl = memchr(text, '\n', (size_t)(end - text));
-        if (!nl || nl - text <= CHECK || text[CHECK] != ' ')
+        const char *nl = memchr(text, '\n', (size_t)(end - text)), *line = text + CHECK + 1;
+        if (!nl)
             break;
-        const char *line = text + CHECK + 1;
-        checksum(line, (size_t)(nl - line), hex);
-        if (memcmp(hex, text, CHECK) != 0 || memchr(line, '\0', (size_t)(nl - line)))
-            break;
+        if (nl >= line)
+            checksum(line, (size_t)(nl - line), hex);
+        if (nl < line || text[CHECK] != ' ' || memcmp(hex, text, CHECK) != 0 ||
+            memchr(line, '\0', (size_t)(nl - line)))
+            return pmet_fail(
+                err, PMET_FORMAT,
+                "%s: line %zu: found what pmet eval did not write, or not so; remove the file to "
+                "begin anew",
+                j->partial, j->n_line + 1);
         PMET_TRY(keep(j, line, (size_t)(nl - line), err));
         text = nl + 1;
     }
