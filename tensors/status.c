@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* Control bytes become '?': names come from files, and a message is one line whatever they hold. A UTF-8
  * sequence that the buffer's end has cut is dropped. */
@@ -103,6 +104,18 @@ bool pmet_add_size(size_t a, size_t b, size_t *out)
     return true;
 }
 
+void pmet_large_pages(void *p, size_t n_bytes)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t page = (uintptr_t)2 << 20, first = ((uintptr_t)p + page - 1) / page * page,
+                    end = ((uintptr_t)p + n_bytes) / page * page;
+    if (end >= first + 4 * page)
+        (void)madvise((char *)p + (first - (uintptr_t)p), end - first, MADV_HUGEPAGE);
+#else
+    (void)p, (void)n_bytes;
+#endif
+}
+
 enum pmet_status pmet_calloc(void *p, size_t n, size_t size, const char *what, struct pmet_error *err)
 {
     size_t n_bytes;
@@ -111,6 +124,7 @@ enum pmet_status pmet_calloc(void *p, size_t n, size_t size, const char *what, s
     void *mem = calloc(n_bytes ? n_bytes : 1, 1);
     if (!mem)
         return pmet_fail_memory(err, what, n_bytes);
+    pmet_large_pages(mem, n_bytes);
     memcpy(p, &mem, sizeof mem);
     return PMET_OK;
 }

@@ -38,6 +38,7 @@ static enum pmet_status cpu_alloc(const struct pmet_ops *op, size_t n_bytes, voi
     void *mem = aligned_alloc(64, n_bytes == 0 ? 64 : (n_bytes + 63) / 64 * 64);
     if (!mem)
         return pmet_fail_memory(err, "an activation", n_bytes);
+    pmet_large_pages(mem, n_bytes);
     memcpy(p, &mem, sizeof mem);
     return PMET_OK;
 }
