@@ -20,6 +20,7 @@ struct cli {
     size_t threads;
     size_t seed;
     int device; /* enum pmet_device */
+    bool half_activations, tf32;
     int color;
     bool quiet, verbose;
     char

@@ -177,12 +177,30 @@ static void fill_tables(const struct option_row *const *all, size_t n, struct op
     *shorts = '\0';
 }
 
+/* The faster precisions of a GPU, as devices of their own. -1, or the exit status of a usage error. */
+static int take_precision(struct cli *c)
+{
+    const char *name = c->half_activations ? "half-activations" : "tf32";
+    if (!c->half_activations && !c->tf32)
+        return -1;
+    if (c->half_activations && c->tf32)
+        return say_usage(c, "--half-activations and --tf32: found both; expected one");
+    if (c->device != PMET_DEVICE_CUDA)
+        return say_usage(c, "--%s: needs --device cuda", name);
+    c->device = c->tf32 ? PMET_DEVICE_CUDA_TF32 : PMET_DEVICE_CUDA_HALF;
+    return -1;
+}
+
 int options_parse(struct cli *c, const struct command *self, const struct option_row *rows, size_t n_row,
                   int argc, char **argv, struct texts *operands)
 {
     const struct option_row common[] = {
         {"device", 0, OPTION_CHOICE, &c->device, "auto|cpu|cuda",
          "where to compute (auto, the default: the CPU)", false},
+        {"half-activations", 0, OPTION_FLAG, &c->half_activations, NULL,
+         "with cuda: what F16 and BF16 matrices multiply is rounded to their type (faster)", false},
+        {"tf32", 0, OPTION_FLAG, &c->tf32, NULL,
+         "with cuda: products with F32 matrices keep ten bits of fraction (faster)", false},
         {"threads", 0, OPTION_COUNT, &c->threads, "N", "threads (default: as many as the machine has)",
          false},
         {"seed", 0, OPTION_COUNT, &c->seed, "N", "of all sampling (default 1)", false},
@@ -223,5 +241,5 @@ int options_parse(struct cli *c, const struct command *self, const struct option
     for (int i = optind; i < argc; i++)
         if (!operands || !texts_add(operands, argv[i]))
             return say_usage(c, "%s: one argument too many", argv[i]);
-    return -1;
+    return take_precision(c);
 }

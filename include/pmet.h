@@ -37,8 +37,16 @@ struct pmet_error {
 /* Element types of tensors in files. */
 enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
 
-/* Where a session computes. Auto: the CPU, until the CUDA table has been held to the goldens on a GPU. */
-enum pmet_device { PMET_DEVICE_AUTO, PMET_DEVICE_CPU, PMET_DEVICE_CUDA };
+/* Where a session computes. Auto: the CPU, until the CUDA table has been held to the goldens on a GPU. The last two
+ * are faster and less precise: what enters an F16 or BF16 matrix is rounded to that type (HALF), or both sides of a
+ * product with an F32 one to ten bits of fraction (TF32).                                            SPEC §12.3 */
+enum pmet_device {
+    PMET_DEVICE_AUTO,
+    PMET_DEVICE_CPU,
+    PMET_DEVICE_CUDA,
+    PMET_DEVICE_CUDA_HALF,
+    PMET_DEVICE_CUDA_TF32
+};
 
 /* ---- a model ---- */
 

@@ -176,24 +176,32 @@ static enum pmet_status open_device(struct pmet_cuda *cuda, struct pmet_peak *pe
     PMET_CUDA_TRY(cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking), "a stream", err);
     PMET_BLAS_TRY(cublasCreate(&cuda->blas), "device 0", err);
     PMET_BLAS_TRY(cublasSetStream(cuda->blas, cuda->stream), "device 0", err);
-    PMET_BLAS_TRY(cublasSetMathMode(cuda->blas, CUBLAS_PEDANTIC_MATH), "device 0", err); /* no TF32 */
     cuda->shared_bytes = (size_t)shared;
-    snprintf(cuda->name, sizeof cuda->name, "cuda (%s)", prop.name);
+    snprintf(cuda->name, sizeof cuda->name, "cuda (%s%s)", prop.name,
+             cuda->device == PMET_DEVICE_CUDA_HALF   ? ", half activations"
+             : cuda->device == PMET_DEVICE_CUDA_TF32 ? ", TF32"
+                                                     : "");
     return find_peak(peak, prop.major, prop.minor, err);
 }
 
-extern "C" enum pmet_status pmet_ops_cuda(size_t n_table, size_t n_real, struct pmet_ops **out,
-                                          struct pmet_error *err)
+extern "C" enum pmet_status pmet_ops_cuda(size_t n_table, size_t n_real, enum pmet_device device,
+                                          struct pmet_ops **out, struct pmet_error *err)
 {
     struct pmet_ops *op;
     struct pmet_cuda *cuda;
     if (n_table != sizeof *op || n_real != sizeof(real))
         return pmet_fail(err, PMET_UNSUPPORTED, "cuda: libpmet_cuda.so is of another build than the program");
+    if (sizeof(real) != sizeof(float) && device != PMET_DEVICE_CUDA)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: half activations and TF32 need the float build");
     PMET_TRY(pmet_calloc(&op, 1, sizeof *op, "the operator table", err));
     enum pmet_status status = pmet_calloc(&cuda, 1, sizeof *cuda, "the operator table", err);
     if (status == PMET_OK) {
         op->state = cuda;
         op->name = cuda->name;
+        op->kind = device == PMET_DEVICE_CUDA_HALF   ? "cuda, half activations"
+                   : device == PMET_DEVICE_CUDA_TF32 ? "cuda, TF32"
+                                                     : "cuda";
+        cuda->device = device;
         status = open_device(cuda, &op->peak, err);
     }
     if (status != PMET_OK) {

@@ -54,6 +54,7 @@
 enum pmet_cuda_scratch_use {
     PMET_SCRATCH_WIDE,
     PMET_SCRATCH_ROWS,
+    PMET_SCRATCH_SCALE,
     PMET_SCRATCH_SUM,
     PMET_SCRATCH_RESULT,
     PMET_N_SCRATCH
@@ -61,6 +62,7 @@ enum pmet_cuda_scratch_use {
 
 struct pmet_cuda {
     char name[320];
+    enum pmet_device device; /* CUDA, or with one of the faster precisions */
     cudaStream_t stream;
     cublasHandle_t blas;
     size_t shared_bytes; /* most that a block may ask for */
@@ -132,8 +134,9 @@ void pmet_cuda_algebra(struct pmet_ops *op);
 void pmet_cuda_cholesky(struct pmet_ops *op);
 
 /* The table on the first device. n_table and n_real: sizes of struct pmet_ops and of real on the caller's side, which
- * may come from another build. */
+ * may come from another build. device: PMET_DEVICE_CUDA, CUDA_HALF or CUDA_TF32. */
 extern "C" __attribute__((visibility("default"))) enum pmet_status
-pmet_ops_cuda(size_t n_table, size_t n_real, struct pmet_ops **out, struct pmet_error *err);
+pmet_ops_cuda(size_t n_table, size_t n_real, enum pmet_device device, struct pmet_ops **out,
+              struct pmet_error *err);
 
 #endif

@@ -1,33 +1,52 @@
 /* SPDX-License-Identifier: MIT
- * Products with stored weights, and sums of outer products, through cuBLAS.      SPEC §3.5, §7.2
+ * Products with stored weights, and sums of outer products, through cuBLAS.      SPEC §3.5, §7.2, §12
  *
  * cuBLAS picks a kernel by shape and alignment, and each kernel sums in its own order. So that a row's bits never
  * depend on the rows beside it, cuBLAS only sees panels of ROWS rows, the last one padded with zeros, packed where
  * the alignment is always the same; what else decides its choice comes from the weight alone. Sums of more than
- * `step` terms are cut: sixteen or more shorter sums, added in order, lose less than one long one. Weights of another
- * type than real are widened, a tile of columns at a time, once for GROUP rows. */
-#include "kernels/widen.cuh"
+ * `step` terms are cut: sixteen or more shorter sums, added in order, lose less than one long one.
+ *
+ * cuBLAS wants both operands of one type. In the float build 16-bit weights are multiplied where they lie, by rows
+ * split into terms of their type (kernels/split.cuh), which lie below one another. Other weights that are not reals
+ * are widened, a tile of columns at a time, once for GROUP rows. */
+#include "kernels/split.cuh"
 
 #ifndef PMET_CUDA_ROWS
 #define PMET_CUDA_ROWS 256
 #endif
 
-enum { BLOCK = 256, ROWS = PMET_CUDA_ROWS, GROUP = 16 * ROWS, GRAM_TILE = 2048 };
+/* SPLIT_TILE: columns at a time of a 16-bit weight: a panel's sums, which every step reads and writes, stay in an L2
+ * cache of 40 MB and more. LONG: steps in one sum where a loss matters less, of the lower terms and of rows that were
+ * rounded. */
+enum { BLOCK = 256, ROWS = PMET_CUDA_ROWS, GROUP = 16 * ROWS, GRAM_TILE = 2048, SPLIT_TILE = 32 * ROWS, LONG = 4 };
 static const size_t WIDE_BYTES = (size_t)256 << 20; /* of widened weights */
 
-/* c = alpha op(a) op(b) + beta c, column-major. */
-static cublasStatus_t gemm(cublasHandle_t blas, cublasOperation_t ta, cublasOperation_t tb, size_t m,
-                           size_t n, size_t k, const real *a, size_t lda, const real *b, size_t ldb,
-                           real beta, real *c, size_t ldc)
+/* What cuBLAS multiplies, and how. */
+struct arithmetic {
+    cudaDataType_t type;
+    cublasComputeType_t compute;
+    size_t n_bytes; /* of an operand's element */
+};
+
+/* tf32: E98. */
+static struct arithmetic of_reals(bool tf32)
+{
+#ifdef PMET_REAL_DOUBLE
+    (void)tf32;
+    return {CUDA_R_64F, CUBLAS_COMPUTE_64F, sizeof(real)};
+#else
+    return {CUDA_R_32F, tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F_PEDANTIC, sizeof(real)};
+#endif
+}
+
+/* c = op(a) op(b) + beta c, column-major; c of reals. */
+static cublasStatus_t gemm(cublasHandle_t blas, struct arithmetic by, cublasOperation_t ta,
+                           cublasOperation_t tb, size_t m, size_t n, size_t k, const void *a, size_t lda,
+                           const void *b, size_t ldb, real beta, real *c, size_t ldc)
 {
     const real one = 1;
-#ifdef PMET_REAL_DOUBLE
-    return cublasDgemm(blas, ta, tb, (int)m, (int)n, (int)k, &one, a, (int)lda, b, (int)ldb, &beta, c,
-                       (int)ldc);
-#else
-    return cublasSgemm(blas, ta, tb, (int)m, (int)n, (int)k, &one, a, (int)lda, b, (int)ldb, &beta, c,
-                       (int)ldc);
-#endif
+    return cublasGemmEx(blas, ta, tb, (int)m, (int)n, (int)k, &one, a, by.type, (int)lda, b, by.type, (int)ldb,
+                        &beta, c, of_reals(false).type, (int)ldc, by.compute, CUBLAS_GEMM_DEFAULT);
 }
 
 /* As in ref/ops/panel.h. */
@@ -54,13 +73,16 @@ static __global__ void __launch_bounds__(BLOCK) widen_part(real *wide, const voi
         wide[i] = widen(w, dtype, at + i / n_col * n_in + i % n_col);
 }
 
-/* The sums [n, n_col] to where they belong. */
+/* The sums [term][ROWS, n_col] of n rows to where they belong. */
 static __global__ void __launch_bounds__(BLOCK)
-    store_sums(real *c, size_t c_stride, const real *sum, const real *bias, bool add, size_t n, size_t n_col)
+    store_sums(real *c, size_t c_stride, const real *sum, struct split s, const double *back, const real *bias,
+               bool add, size_t n, size_t n_col)
 {
     for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n * n_col; i += (size_t)gridDim.x * BLOCK) {
         real *to = &c[i / n_col * c_stride + i % n_col];
-        *to = add ? *to + sum[i] : bias ? sum[i] + bias[i % n_col] : sum[i];
+        const double y =
+            s.n_term ? join_terms(sum + i, ROWS * n_col, back[i / n_col], s) : (double)sum[i];
+        *to = (real)(add ? (double)*to + y : bias ? y + (double)bias[i % n_col] : y);
     }
 }
 
@@ -82,77 +104,142 @@ struct product {
     struct pmet_weight w;
     size_t c_stride, a_stride, n_tok, n_k, n_out;
     bool forward, add;
+    struct arithmetic by;
+    struct split split;
 };
 
-/* sum [ROWS, n_j] = the panel's rows a [ROWS, n_k] times the tile: [n_j, n_k] forward, [n_k, n_j] backward. */
-static enum pmet_status multiply_panel(struct pmet_cuda *cuda, const struct product *p, real *sum,
-                                       const real *a, const real *tile, size_t tile_stride, size_t n_j,
-                                       struct pmet_error *err)
+/* A group of rows as cuBLAS takes them, and what becomes of them. */
+struct packed {
+    char *rows; /* [panel][term][ROWS, n_k] */
+    double *back;
+    real *wide, *sum; /* sum [term][ROWS, n_j] */
+};
+
+/* E95, or E97. */
+static struct split split_of(enum pmet_device device, enum pmet_dtype dtype)
 {
-    const size_t step = terms_in_one_sum(p->n_k);
+    const unsigned n_term = device == PMET_DEVICE_CUDA_HALF ? 1 : 3;
+    if (sizeof(real) == sizeof(float) && dtype == PMET_F16)
+        return {dtype, n_term, 11, 3, 15};
+    if (sizeof(real) == sizeof(float) && dtype == PMET_BF16)
+        return {dtype, n_term, 8, 6, -16};
+    return {dtype, 0, 0, 0, 0};
+}
+
+static void choose(struct product *p, enum pmet_device device)
+{
+    p->split = split_of(device, p->w.dtype);
+    if (p->split.n_term)
+        p->by = {p->w.dtype == PMET_F16 ? CUDA_R_16F : CUDA_R_16BF, CUBLAS_COMPUTE_32F, sizeof(uint16_t)};
+    else
+        p->by = of_reals(device == PMET_DEVICE_CUDA_TF32);
+}
+
+static unsigned n_term(const struct product *p)
+{
+    return p->split.n_term ? p->split.n_term : 1;
+}
+
+/* sum = n_row packed rows [n_row, n_k] times the tile: [n_j, n_k] forward, [n_k, n_j] backward. */
+static enum pmet_status multiply_rows(struct pmet_cuda *cuda, const struct product *p, real *sum,
+                                      const char *rows, size_t n_row, size_t step, const char *tile,
+                                      size_t tile_stride, size_t n_j, struct pmet_error *err)
+{
     if (p->n_k == 0)
-        PMET_CUDA_TRY(cudaMemsetAsync(sum, 0, ROWS * n_j * sizeof *sum, cuda->stream), "matmul", err);
+        PMET_CUDA_TRY(cudaMemsetAsync(sum, 0, n_row * n_j * sizeof *sum, cuda->stream), "matmul", err);
     for (size_t k = 0; k < p->n_k; k += step)
-        PMET_BLAS_TRY(gemm(cuda->blas, p->forward ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, n_j, ROWS,
+        PMET_BLAS_TRY(gemm(cuda->blas, p->by, p->forward ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, n_j, n_row,
                            pmet_cuda_smaller(step, p->n_k - k),
-                           p->forward ? tile + k : tile + k * tile_stride, tile_stride, a + k, p->n_k,
-                           k > 0 ? 1 : 0, sum, n_j),
+                           tile + (p->forward ? k : k * tile_stride) * p->by.n_bytes, tile_stride,
+                           rows + k * p->by.n_bytes, p->n_k, k > 0 ? 1 : 0, sum, n_j),
                       "matmul", err);
     return PMET_OK;
 }
 
-/* Columns [j, j+n_j) of the rows that lie packed, rows t.. of the product. */
-static enum pmet_status multiply_tile(struct pmet_cuda *cuda, const struct product *p, const real *pack,
-                                      real *wide, size_t t, size_t n, size_t j, size_t n_j,
-                                      struct pmet_error *err)
+/* A panel: the sums of its first terms, and of the others. */
+static enum pmet_status multiply_panel(struct pmet_cuda *cuda, const struct product *p, real *sum,
+                                       const char *rows, const char *tile, size_t tile_stride, size_t n_j,
+                                       struct pmet_error *err)
+{
+    const size_t step = terms_in_one_sum(p->n_k), n_low = (n_term(p) - 1) * ROWS;
+    PMET_TRY(multiply_rows(cuda, p, sum, rows, ROWS, p->split.n_term == 1 ? LONG * step : step, tile,
+                           tile_stride, n_j, err));
+    return n_low == 0 ? PMET_OK
+                      : multiply_rows(cuda, p, sum + ROWS * n_j, rows + ROWS * p->n_k * p->by.n_bytes, n_low,
+                                      LONG * step, tile, tile_stride, n_j, err);
+}
+
+/* Columns [j, j+n_j) of the n rows that lie packed, rows t.. of the product. */
+static enum pmet_status multiply_tile(struct pmet_cuda *cuda, const struct product *p, const struct packed *x,
+                                      size_t t, size_t n, size_t j, size_t n_j, struct pmet_error *err)
 {
     const size_t at = p->forward ? j * p->w.n_in : j, n_row = p->forward ? n_j : p->n_k,
                  n_col = p->forward ? p->n_k : n_j;
-    const real *tile = (const real *)p->w.data + at;
-    real *sum;
-    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SUM, ROWS * n_j * sizeof *sum, &sum, err));
-    if (p->w.dtype != PMET_REAL && p->n_k > 0) {
-        PMET_LAUNCH(widen_part, pmet_cuda_grid(n_row * n_col, BLOCK), BLOCK, 0, cuda->stream, wide, p->w.data,
-                    p->w.dtype, p->w.n_in, at, n_row, n_col);
+    const bool widened = !p->split.n_term && p->w.dtype != PMET_REAL;
+    const char *tile = (const char *)p->w.data + at * p->by.n_bytes;
+    if (widened && p->n_k > 0) {
+        PMET_LAUNCH(widen_part, pmet_cuda_grid(n_row * n_col, BLOCK), BLOCK, 0, cuda->stream, x->wide,
+                    p->w.data, p->w.dtype, p->w.n_in, at, n_row, n_col);
         PMET_TRY(pmet_cuda_launched("matmul", err));
-        tile = wide;
+        tile = (const char *)x->wide;
     }
     for (size_t r = 0; r < n; r += ROWS) {
         const size_t n_here = pmet_cuda_smaller(ROWS, n - r);
-        PMET_TRY(multiply_panel(cuda, p, sum, pack + r * p->n_k, tile, tile == wide ? n_col : p->w.n_in, n_j,
-                                err));
+        PMET_TRY(multiply_panel(cuda, p, x->sum, x->rows + r * n_term(p) * p->n_k * p->by.n_bytes, tile,
+                                widened ? n_col : p->w.n_in, n_j, err));
         PMET_LAUNCH(store_sums, pmet_cuda_grid(n_here * n_j, BLOCK), BLOCK, 0, cuda->stream,
-                    p->c + (t + r) * p->c_stride + j, p->c_stride, sum, p->bias ? p->bias + j : NULL, p->add,
-                    n_here, n_j);
+                    p->c + (t + r) * p->c_stride + j, p->c_stride, x->sum, p->split, x->back + r,
+                    p->bias ? p->bias + j : NULL, p->add, n_here, n_j);
         PMET_TRY(pmet_cuda_launched("matmul", err));
     }
     return PMET_OK;
 }
 
-static enum pmet_status multiply(const struct pmet_ops *op, const struct product *p, struct pmet_error *err)
+/* Rows t..t+n-1 of the product, and zeros up to n_all, to x. */
+static enum pmet_status pack(struct pmet_cuda *cuda, const struct product *p, const struct packed *x, size_t t,
+                             size_t n, size_t n_all, struct pmet_error *err)
+{
+    if (p->split.n_term)
+        PMET_LAUNCH(split_rows, (unsigned)((n_all + SPLIT_WARPS - 1) / SPLIT_WARPS), 32 * SPLIT_WARPS, 0,
+                    cuda->stream, (uint16_t *)x->rows, x->back, p->a + t * p->a_stride, p->a_stride, n, n_all,
+                    p->n_k, (size_t)ROWS, p->split);
+    else if (p->n_k > 0)
+        PMET_LAUNCH(pack_rows, pmet_cuda_grid(n_all * p->n_k, BLOCK), BLOCK, 0, cuda->stream, (real *)x->rows,
+                    p->a + t * p->a_stride, p->a_stride, n, n_all, p->n_k);
+    return pmet_cuda_launched("matmul", err);
+}
+
+/* Columns at a time: what is widened, or the sums, must fit. */
+static size_t tile_of(const struct product *p)
+{
+    const size_t fit = p->n_k > 0 ? WIDE_BYTES / sizeof(real) / p->n_k / 64 * 64 : p->n_out;
+    return pmet_cuda_smaller(p->split.n_term ? (size_t)SPLIT_TILE : fit < 64 ? 64 : fit, p->n_out);
+}
+
+static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, struct pmet_error *err)
 {
     struct pmet_cuda *cuda = pmet_cuda_of(op);
-    const size_t n_all = (pmet_cuda_smaller(GROUP, p->n_tok) + ROWS - 1) / ROWS * ROWS;
-    const size_t fit = p->n_k > 0 ? WIDE_BYTES / sizeof(real) / p->n_k / 64 * 64 : p->n_out,
-                 tile = pmet_cuda_smaller(fit < 64 ? 64 : fit, p->n_out);
-    real *pack, *wide;
+    struct packed x;
+    choose(p, cuda->device);
+    const size_t n_all = (pmet_cuda_smaller(GROUP, p->n_tok) + ROWS - 1) / ROWS * ROWS, tile = tile_of(p);
     if (p->n_tok == 0 || p->n_out == 0)
         return PMET_OK;
     if (p->n_k > INT32_MAX || p->n_out > INT32_MAX)
         return pmet_fail(err, PMET_UNSUPPORTED, "cuda: a weight [%zu, %zu]; at most 2^31 a side", p->w.n_out,
                          p->w.n_in);
-    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_ROWS, n_all * p->n_k * sizeof *pack, &pack, err));
-    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_WIDE,
-                               p->w.dtype == PMET_REAL ? 0 : tile * p->n_k * sizeof *wide, &wide, err));
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_ROWS, n_all * n_term(p) * p->n_k * p->by.n_bytes, &x.rows,
+                               err));
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SCALE, p->split.n_term ? n_all * sizeof *x.back : 0, &x.back,
+                               err));
+    PMET_TRY(pmet_cuda_scratch(
+        cuda, PMET_SCRATCH_WIDE,
+        p->split.n_term || p->w.dtype == PMET_REAL ? 0 : tile * p->n_k * sizeof *x.wide, &x.wide, err));
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SUM, n_term(p) * ROWS * tile * sizeof *x.sum, &x.sum, err));
     for (size_t t = 0; t < p->n_tok; t += GROUP) {
-        const size_t n = pmet_cuda_smaller(GROUP, p->n_tok - t), n_padded = (n + ROWS - 1) / ROWS * ROWS;
-        if (p->n_k > 0) {
-            PMET_LAUNCH(pack_rows, pmet_cuda_grid(n_padded * p->n_k, BLOCK), BLOCK, 0, cuda->stream, pack,
-                        p->a + t * p->a_stride, p->a_stride, n, n_padded, p->n_k);
-            PMET_TRY(pmet_cuda_launched("matmul", err));
-        }
+        const size_t n = pmet_cuda_smaller(GROUP, p->n_tok - t);
+        PMET_TRY(pack(cuda, p, &x, t, n, (n + ROWS - 1) / ROWS * ROWS, err));
         for (size_t j = 0; j < p->n_out; j += tile)
-            PMET_TRY(multiply_tile(cuda, p, pack, wide, t, n, j, pmet_cuda_smaller(tile, p->n_out - j), err));
+            PMET_TRY(multiply_tile(cuda, p, &x, t, n, j, pmet_cuda_smaller(tile, p->n_out - j), err));
     }
     return PMET_OK;
 }
@@ -161,7 +248,7 @@ static enum pmet_status multiply(const struct pmet_ops *op, const struct product
 static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stride, const real *x,
                                struct pmet_weight w, const real *bias, size_t n_tok, struct pmet_error *err)
 {
-    const struct product p = {y, x, bias, w, y_stride, w.n_in, n_tok, w.n_in, w.n_out, true, false};
+    struct product p = {y, x, bias, w, y_stride, w.n_in, n_tok, w.n_in, w.n_out, true, false, {}, {}};
     return multiply(op, &p, err);
 }
 
@@ -169,7 +256,7 @@ static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stri
 static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
                                   struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err)
 {
-    const struct product p = {g_x, g_y, NULL, w, w.n_in, g_stride, n_tok, w.n_out, w.n_in, false, add};
+    struct product p = {g_x, g_y, NULL, w, w.n_in, g_stride, n_tok, w.n_out, w.n_in, false, add, {}, {}};
     return multiply(op, &p, err);
 }
 
@@ -181,8 +268,9 @@ static enum pmet_status gram_tile(struct pmet_cuda *cuda, real *c, const real *x
     const size_t n_i = pmet_cuda_smaller(GRAM_TILE, width - i), n_j = pmet_cuda_smaller(GRAM_TILE, width - j),
                  step = terms_in_one_sum(n);
     for (size_t t = 0; t < n; t += step)
-        PMET_BLAS_TRY(gemm(cuda->blas, CUBLAS_OP_N, CUBLAS_OP_T, n_j, n_i, pmet_cuda_smaller(step, n - t),
-                           x + t * width + j, width, x + t * width + i, width, t > 0 ? 1 : 0, sum, n_j),
+        PMET_BLAS_TRY(gemm(cuda->blas, of_reals(false), CUBLAS_OP_N, CUBLAS_OP_T, n_j, n_i,
+                           pmet_cuda_smaller(step, n - t), x + t * width + j, width, x + t * width + i, width,
+                           t > 0 ? 1 : 0, sum, n_j),
                       "gram", err);
     PMET_LAUNCH(add_lower, pmet_cuda_grid(n_i * n_j, BLOCK), BLOCK, 0, cuda->stream, c, width, sum, i, j, n_i,
                 n_j);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * One stored weight as a real: f16 and bf16 by integers alone (ref/ops/widen.h says how). */
+ * 16-bit numbers to floats (ref/ops/widen.h says how) and back, by integers alone; and one stored weight as a real. */
 #ifndef PMET_KERNELS_WIDEN_CUH
 #define PMET_KERNELS_WIDEN_CUH
 
@@ -12,6 +12,25 @@ static __device__ inline float widen_f16(uint16_t h)
     return __uint_as_float(__float_as_uint(x) | special | (unsigned)(h & 0x8000) << 16);
 }
 
+static __device__ inline float widen_16(uint16_t h, enum pmet_dtype dtype)
+{
+    return dtype == PMET_F16 ? widen_f16(h) : __uint_as_float((unsigned)h << 16);
+}
+
+/* The nearest, ties to even; past the largest: infinity. */
+static __device__ inline uint16_t narrow_16(float x, enum pmet_dtype dtype)
+{
+    const unsigned bits = __float_as_uint(x), size = bits & 0x7fffffff, sign = bits >> 16 & 0x8000,
+                   cut = dtype == PMET_F16 ? 13 : 16, special = dtype == PMET_F16 ? 0x7c00 : 0x7f80;
+    if (size >= 0x7f800000)
+        return (uint16_t)(sign | special | (size > 0x7f800000));
+    if (dtype == PMET_F16 && size < 0x38800000) /* below 2^-14 the sum's last bit is f16's: 2^-24 */
+        return (uint16_t)(sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000));
+    const unsigned near = (size + (1u << (cut - 1)) - 1 + (size >> cut & 1)) >> cut,
+                   biased = dtype == PMET_F16 ? near - 0x1c000 : near; /* 112 less in the exponent */
+    return (uint16_t)(sign | (biased < special ? biased : special));
+}
+
 static __device__ inline real widen(const void *w, enum pmet_dtype dtype, size_t i)
 {
     switch (dtype) {
@@ -19,10 +38,8 @@ static __device__ inline real widen(const void *w, enum pmet_dtype dtype, size_t
         return (real)((const double *)w)[i];
     case PMET_F32:
         return (real)((const float *)w)[i];
-    case PMET_F16:
-        return (real)widen_f16(((const uint16_t *)w)[i]);
     default:
-        return (real)__uint_as_float((unsigned)((const uint16_t *)w)[i] << 16);
+        return (real)widen_16(((const uint16_t *)w)[i], dtype);
     }
 }
 

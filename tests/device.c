@@ -21,9 +21,15 @@ enum pmet_status test_table(size_t n_thread, struct pmet_ops **out, struct pmet_
     const char *device = getenv("PMET_TEST_DEVICE");
     if (!device || strcmp(device, "cpu") == 0)
         return pmet_ops_cpu(n_thread, out, err);
-    if (strcmp(device, "cuda-on-cpu") == 0)
-        return pmet_ops_cuda_on_cpu(sizeof **out, sizeof(real), out, err);
-    return pmet_ops_open(PMET_DEVICE_CUDA, n_thread, out, err);
+    return test_cuda(PMET_DEVICE_CUDA, out, err);
+}
+
+enum pmet_status test_cuda(enum pmet_device device, struct pmet_ops **out, struct pmet_error *err)
+{
+    const char *which = getenv("PMET_TEST_DEVICE");
+    return which && strcmp(which, "cuda") == 0
+               ? pmet_ops_open(device, 0, out, err)
+               : pmet_ops_cuda_on_cpu(sizeof **out, sizeof(real), device, out, err);
 }
 
 struct pmet_ops *test_ops(struct test *t)

@@ -20,8 +20,10 @@
  * tests/cuda_on_cpu/) or cuda. */
 enum pmet_status test_table(size_t n_thread, struct pmet_ops **out, struct pmet_error *err);
 /* kernels/'s own entry, as compiled for the tests. */
-enum pmet_status pmet_ops_cuda_on_cpu(size_t n_table, size_t n_real, struct pmet_ops **out,
-                                      struct pmet_error *err);
+enum pmet_status pmet_ops_cuda_on_cpu(size_t n_table, size_t n_real, enum pmet_device device,
+                                      struct pmet_ops **out, struct pmet_error *err);
+/* The CUDA table in one of its precisions: on the GPU if PMET_TEST_DEVICE says cuda, else over tests/cuda_on_cpu/. */
+enum pmet_status test_cuda(enum pmet_device device, struct pmet_ops **out, struct pmet_error *err);
 
 /* The table that the operator tests hold to the equations. NULL after a failed check. */
 struct pmet_ops *test_ops(struct test *t);

@@ -93,6 +93,32 @@ for error in $out_of_memory $lost; do
 done
 claim "the bench of a GPU runs on the layer" small_bench
 
+# What the precisions say and refuse, on the layer: gptj-C is F32, neox-C is F16.
+short=golden/neox-C
+nothing_to_do() {
+    refused "$3" env LD_LIBRARY_PATH=$layer $pmet generate --device cuda --model "golden/$2/model" --prompt x "$1"
+}
+named() {
+    LD_LIBRARY_PATH=$layer $pmet generate --device cuda --model "golden/$2/model" --prompt x --max-tokens 1 "$1" 2>&1 > "$work/out" |
+        grep "^pmet generate: golden/$2/model: .* on cuda (cuda-on-cpu, $3)$" && [ -s "$work/out" ]
+}
+short_edit() {
+    LD_LIBRARY_PATH=$layer $pmet edit -q --device cuda --model $short/model --facts $short/counterfact.json --limit 1 \
+        --hparams "$work/h2.json" --contexts $short/contexts.json --ridge 1 --stats "$work/stats2" --work "$work/w" \
+        --out "$work/short" "$@"
+}
+kept() {
+    $pmet stats -q --model $short/model --text "$work/text" --hparams "$work/h2.json" --out "$work/stats2" &&
+        short_edit --half-activations && grep '"device": "cuda, half activations"' "$work/short/pmet_edit.json" &&
+        refused 'begun with other device: found "cuda, half activations"; this edit has "cuda"' short_edit --force
+}
+sed 's/"v_num_grad_steps": *[0-9]*/"v_num_grad_steps": 2/' $short/hparams/PMET/pmet.json > "$work/h2.json"
+claim "half activations are named" named --half-activations neox-C "half activations"
+claim "TF32 is named" named --tf32 gptj-C TF32
+claim "half activations without 16-bit matrices are refused" nothing_to_do --half-activations gptj-C "no matrix is F16 or BF16"
+claim "TF32 without F32 matrices is refused" nothing_to_do --tf32 neox-C "no matrix is F32 or F64"
+claim "an edit keeps to the precision it was begun with" kept
+
 # ---- what nvcc made ----
 
 exports_one() {
@@ -112,7 +138,7 @@ fi
 sanitizer=$missing
 [ -z "$sanitizer" ] && [ -z "${PMET_LONG:-}" ] && sanitizer="only in test-long"
 [ -z "$sanitizer" ] && ! command -v compute-sanitizer > /dev/null && sanitizer="no compute-sanitizer"
-for program in build/float/tests/test_ops_* build/float/tests/test_golden_forward build/float/tests/test_golden_edit; do
+for program in build/float/tests/test_ops_* build/float/tests/test_cuda_precision build/float/tests/test_golden_forward build/float/tests/test_golden_edit; do
     case $program in *.*) continue ;; esac
     name=$(basename "$program")
     if [ -n "$missing" ]; then

@@ -108,7 +108,7 @@ TEST(a_device_that_is_too_small_says_what_is_needed)
     struct pmet_error err = {PMET_OK, ""};
     void *p = NULL;
     cuda_on_cpu_memory((size_t)1 << 20);
-    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), &op, &err), &err)) {
+    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &err), &err)) {
         CHECK(op->alloc(op, (size_t)1 << 21, &p, &err) == PMET_MEMORY);
         CHECK_STR(err.message,
                   "cuda: out of memory: an activation needs 2097152 bytes; 1048576 of 1048576 are free");
@@ -123,8 +123,8 @@ TEST(a_table_of_another_build_is_refused)
     struct pmet_ops *op;
     for (int k = 0; k < 2; k++) {
         struct pmet_error err = {PMET_OK, ""};
-        CHECK(pmet_ops_cuda_on_cpu(sizeof *op + (k ? 8 : 0), k ? sizeof(real) : 12 - sizeof(real), &op,
-                                   &err) == PMET_UNSUPPORTED);
+        CHECK(pmet_ops_cuda_on_cpu(sizeof *op + (k ? 8 : 0), k ? sizeof(real) : 12 - sizeof(real),
+                                   PMET_DEVICE_CUDA, &op, &err) == PMET_UNSUPPORTED);
         CHECK_STR(err.message, "cuda: libpmet_cuda.so is of another build than the program");
     }
 }
@@ -174,7 +174,7 @@ static void fail_every_call(struct test *t, int error, const char *end)
         struct pmet_ops *op = NULL;
         struct pmet_error err = {PMET_OK, ""};
         cuda_on_cpu_fail(k, error);
-        enum pmet_status status = pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), &op, &err);
+        enum pmet_status status = pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &err);
         if (status == PMET_OK)
             status = run_entries(op, &err);
         pmet_ops_free(op);
@@ -205,7 +205,8 @@ TEST(attention_over_rows_of_2048_tokens)
     static const size_t start[2] = {0, N}, none[1] = {0};
     const struct pmet_batch batch = {1, N, start, none, none};
     struct lab lab = {.t = t, .rng = {7}};
-    if (!CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *lab.op, sizeof(real), &lab.op, &lab.err), &lab.err))
+    if (!CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *lab.op, sizeof(real), PMET_DEVICE_CUDA, &lab.op, &lab.err),
+                  &lab.err))
         return;
     double *q = lab_random(&lab, N, 2), *want = lab_zeros(&lab, N), *one = lab_zeros(&lab, N);
     real *x = lab_inout(&lab, q, N), *out = lab_out(&lab, N);

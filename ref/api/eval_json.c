@@ -124,12 +124,12 @@ json_t *pmet_eval_header_json(const struct pmet_eval_job *j, const struct pmet_r
                               const struct pmet_record *before)
 {
     const struct pmet_evaluate_request *r = &j->request;
-    json_t *header = json_pack("{s:s, s:o, s:o, s:{s:s, s:I}, s:I, s:I, s:I, s:s, s:s?, s:s?}", "pmet",
-                               PMET_VERSION, "model", model_json(j->s, record), "before",
-                               j->before ? model_json(j->before, before) : json_null(), "facts", "sha256",
-                               j->facts_sha256, "count", (json_int_t)j->n_record, "seed", (json_int_t)r->seed,
-                               "generate", (json_int_t)r->n_generate, "top_k", (json_int_t)r->top_k, "decode",
-                               r->greedy ? "greedy" : "published", "snippets",
+    json_t *header = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:I}, s:I, s:I, s:I, s:s, s:s?, s:s?}", "pmet",
+                               PMET_VERSION, "device", j->s->op->kind, "model", model_json(j->s, record),
+                               "before", j->before ? model_json(j->before, before) : json_null(), "facts",
+                               "sha256", j->facts_sha256, "count", (json_int_t)j->n_record, "seed",
+                               (json_int_t)r->seed, "generate", (json_int_t)r->n_generate, "top_k",
+                               (json_int_t)r->top_k, "decode", r->greedy ? "greedy" : "published", "snippets",
                                r->snippets ? j->snippets.sha256 : NULL, "idf", r->idf ? j->idf_sha256 : NULL);
     return header;
 }

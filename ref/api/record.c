@@ -154,11 +154,11 @@ static json_t *stats_json(const struct pmet_job *j)
 
 json_t *pmet_job_record_json(const struct pmet_job *j)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:{s:s, s:I, s:I}, s:o, s:o, s:f, s:o, s:o}", "version",
-                     PMET_VERSION, "method", "pmet", "fingerprint", j->fingerprint, "base", j->s->fingerprint,
-                     "ancestors", ancestors_json(j), "seed", (json_int_t)j->request.seed, "facts", "sha256",
-                     j->facts.sha256, "count", (json_int_t)j->facts.n_fact, "applied",
-                     (json_int_t)j->edit.n_applied, "hparams", hparams_json(&j->h), "contexts",
-                     contexts_json(j), "ridge", j->request.ridge, "stats", stats_json(j), "matrices",
-                     pmet_job_matrices_json(j));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:{s:s, s:I, s:I}, s:o, s:o, s:f, s:o, s:o}",
+                     "version", PMET_VERSION, "method", "pmet", "device", j->s->op->kind, "fingerprint",
+                     j->fingerprint, "base", j->s->fingerprint, "ancestors", ancestors_json(j), "seed",
+                     (json_int_t)j->request.seed, "facts", "sha256", j->facts.sha256, "count",
+                     (json_int_t)j->facts.n_fact, "applied", (json_int_t)j->edit.n_applied, "hparams",
+                     hparams_json(&j->h), "contexts", contexts_json(j), "ridge", j->request.ridge, "stats",
+                     stats_json(j), "matrices", pmet_job_matrices_json(j));
 }

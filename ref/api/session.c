@@ -2,6 +2,25 @@
 #include "ref/api/session.h"
 
 #include <stdlib.h>
+#include "tensors/dtype.h"
+
+/* A faster precision is about matrices of one kind: a model that has none of them is told so. */
+static enum pmet_status check_precision(const struct pmet_checkpoint *ck, enum pmet_device device,
+                                        struct pmet_error *err)
+{
+    const bool half = device == PMET_DEVICE_CUDA_HALF;
+    if (!half && device != PMET_DEVICE_CUDA_TF32)
+        return PMET_OK;
+    for (size_t i = 0; i < pmet_checkpoint_count(ck); i++) {
+        const struct pmet_tensor *t = pmet_checkpoint_at(ck, i);
+        if (t->n_dim == 2 && pmet_dtype_is_float(t->dtype) &&
+            half == (t->dtype == PMET_F16 || t->dtype == PMET_BF16))
+            return PMET_OK;
+    }
+    return pmet_fail(err, PMET_UNSUPPORTED, "%s: no matrix is %s: %s would change nothing",
+                     pmet_checkpoint_dir(ck), half ? "F16 or BF16" : "F32 or F64",
+                     half ? "half activations" : "TF32");
+}
 
 enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, enum pmet_device device,
                                       size_t n_threads, struct pmet_session **out, struct pmet_error *err)
@@ -13,6 +32,7 @@ enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir,
     s->n_threads = n_threads;
     PMET_GO(pmet_ops_open(device, n_threads, &s->op, err));
     PMET_GO(pmet_checkpoint_open(io, dir, &s->ck, err));
+    PMET_GO(check_precision(s->ck, device, err));
     PMET_GO(pmet_model_open(s->ck, s->op, &s->model, err));
     PMET_GO(pmet_tokenizer_open(io, dir, &s->tk, err));
     PMET_GO(pmet_checkpoint_fingerprint(s->ck, s->fingerprint, err));

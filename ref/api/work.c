@@ -44,19 +44,18 @@ static void facts_digest(const struct pmet_facts *facts, char hex[65])
 static json_t *head_of(const struct pmet_job *j)
 {
     const struct pmet_hparams *h = &j->h;
-    char facts[65], device[32];
+    char facts[65];
     json_t *modules = json_array();
     facts_digest(&j->facts, facts);
-    snprintf(device, sizeof device, "%.*s", (int)strcspn(j->s->op->name, " "), j->s->op->name);
     for (size_t q = 0; q < h->n_module; q++)
         json_array_append_new(modules, json_string(h->rewrite_module_tmps[q]));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o}", "version",
-                     PMET_VERSION, "precision", sizeof(real) == 4 ? "float" : "double", "device", device,
-                     "model", j->s->fingerprint, "facts", facts, "contexts", j->contexts_sha256, "layer",
-                     (json_int_t)h->layers[h->n_layer - 1], "clamp_norm_factor", h->clamp_norm_factor,
-                     "v_num_grad_steps", (json_int_t)h->v_num_grad_steps, "v_lr", h->v_lr, "v_weight_decay",
-                     h->v_weight_decay, "kl_factor", h->kl_factor, "nll_loss_factor", h->nll_loss_factor,
-                     "modules", modules);
+                     PMET_VERSION, "precision", sizeof(real) == 4 ? "float" : "double", "device",
+                     j->s->op->kind, "model", j->s->fingerprint, "facts", facts, "contexts",
+                     j->contexts_sha256, "layer", (json_int_t)h->layers[h->n_layer - 1], "clamp_norm_factor",
+                     h->clamp_norm_factor, "v_num_grad_steps", (json_int_t)h->v_num_grad_steps, "v_lr",
+                     h->v_lr, "v_weight_decay", h->v_weight_decay, "kl_factor", h->kl_factor,
+                     "nll_loss_factor", h->nll_loss_factor, "modules", modules);
 }
 
 /* What the matrices depend on besides: set once all facts are settled. */

@@ -103,6 +103,7 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
                                      {"samples", samples},
                                      {"max_length", length},
                                      {"seed", seed},
+                                     {"device", model->op->kind},
                                      {"version", PMET_VERSION}};
     for (size_t i = 0; i < stats->n_moment; i++)
         PMET_TRY(write_one(io, dir, model, &stats->moment[i], stats->count, options->factor, meta,

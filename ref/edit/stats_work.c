@@ -116,12 +116,10 @@ static json_t *head_of(const struct pmet_stats_work *w, const struct pmet_model 
                        const struct pmet_stats_options *o)
 {
     json_t *layers = json_array();
-    char device[32];
-    snprintf(device, sizeof device, "%.*s", (int)strcspn(model->op->name, " "), model->op->name);
     for (size_t i = 0; i < o->n_layer; i++)
         json_array_append_new(layers, json_integer((json_int_t)o->layers[i]));
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:b, s:I, s:I, s:I}", "version", PMET_VERSION,
-                     "precision", sizeof(real) == 4 ? "float" : "double", "device", device, "model",
+                     "precision", sizeof(real) == 4 ? "float" : "double", "device", model->op->kind, "model",
                      w->fingerprint, "text", w->text_sha256, "layers", layers, "attn", o->attn, "samples",
                      (json_int_t)o->n_samples, "max_length", (json_int_t)o->max_length, "seed",
                      (json_int_t)o->seed);

@@ -62,6 +62,7 @@ enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pm
              cpu->n_thread == 1 ? "" : "s");
 #endif
     op->name = cpu->name;
+    op->kind = "cpu";
     pmet_cpu_memory(op);
     pmet_cpu_rows(op);
     pmet_cpu_layernorm(op);

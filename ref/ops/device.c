@@ -6,11 +6,11 @@
 #include <dlfcn.h>
 #include <string.h>
 
-typedef enum pmet_status open_fn(size_t n_table, size_t n_real, struct pmet_ops **out,
-                                 struct pmet_error *err);
+typedef enum pmet_status open_fn(size_t n_table, size_t n_real, enum pmet_device device,
+                                 struct pmet_ops **out, struct pmet_error *err);
 
 /* The library stays open: what it allocated outlives any one table. */
-static enum pmet_status open_cuda(struct pmet_ops **out, struct pmet_error *err)
+static enum pmet_status open_cuda(enum pmet_device device, struct pmet_ops **out, struct pmet_error *err)
 {
     open_fn *open = NULL;
     void *library = dlopen("libpmet_cuda.so", RTLD_NOW | RTLD_LOCAL);
@@ -18,14 +18,14 @@ static enum pmet_status open_cuda(struct pmet_ops **out, struct pmet_error *err)
     if (!symbol)
         return pmet_fail(err, PMET_UNSUPPORTED, "cuda: %s (make builds it where nvcc is)", dlerror());
     memcpy(&open, &symbol, sizeof open);
-    return open(sizeof **out, sizeof(real), out, err);
+    return open(sizeof **out, sizeof(real), device, out, err);
 }
 
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err)
 {
     /* auto stays on the CPU until the CUDA table has passed the goldens on a GPU */
-    return device == PMET_DEVICE_CUDA ? open_cuda(out, err) : pmet_ops_cpu(n_threads, out, err);
+    return device >= PMET_DEVICE_CUDA ? open_cuda(device, out, err) : pmet_ops_cpu(n_threads, out, err);
 }
 
 void pmet_ops_free(struct pmet_ops *op)

@@ -64,6 +64,7 @@ struct pmet_peak {
 
 struct pmet_ops {
     const char *name; /* "cpu (OpenBLAS, 2 threads)" */
+    const char *kind; /* "cpu", "cuda", "cuda, TF32": what results depend on, down to their rounding */
     void *state;
     struct pmet_peak peak;
     void (*close)(struct pmet_ops *op); /* frees the table: pmet_ops_free */
@@ -216,7 +217,8 @@ struct pmet_ops {
 
 /* The plain-C table, on n_threads threads (0: all the machine has). */
 enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err);
-/* The table of a device: CUDA, or the message says what is missing; auto is plain C for now. */
+/* The table of a device: CUDA, in one of its precisions, or the message says what is missing; auto is plain C for
+ * now. */
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err);
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
