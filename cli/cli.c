@@ -13,7 +13,16 @@ static const struct command commands[] = {
      "--model DIR --facts FILE --stats DIR --out DIR [OPTION]...",
      "Edits the facts of FILE into a copy of a GPT-J or GPT-NeoX model. The statistics are those that\n"
      "`pmet stats` wrote for this model (or for the one it was edited from), or the published .npz files.\n"
-     "What is reported was computed with the written folder, read back.",
+     "What is reported was computed with the written folder, read back.\n"
+     "\n"
+     "FILE holds CounterFact records, zsRE records, or lines such as\n"
+     "  {\"prompt\": \"The capital of {} is\", \"subject\": \"France\", \"target_new\": \"Lima\"}\n"
+     "all of them in one batch. A line of the report: why the optimisation of a fact ended (loss: below "
+     "0.05;\n"
+     "argmax: every token of the target is the likeliest; max: after the last pass), its passes, the "
+     "target's\n"
+     "probability before and after (mean of its tokens), and whether it is now the model's answer.",
+     "  pmet edit --dry-run --show 3 --model gpt-j-6b --facts counterfact.json\n"
      "  pmet edit --model gpt-j-6b --facts counterfact.json --limit 100 --stats stats --out edited",
      run_edit},
     {"stats", "second moments of a model's keys over a text, as edit needs them",

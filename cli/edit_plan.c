@@ -270,6 +270,9 @@ static void plan_memory(const struct edit_job *j, const struct plan *p)
         printf("          at once at most %s beside the weights; this machine has %s, %s free\n", a, b, d);
     if (p->weights + need > total)
         printf("          weights do not stay in memory beside that: parts are read anew in every pass\n");
+    if (p->together == 1 && p->batch > (double)j->job.request.max_bytes)
+        printf("          one fact takes more than there is to spend; they are optimised one by one all the "
+               "same\n");
     if (p->device_all > 0)
         printf("device    weights %s, at once at most %s beside them; it has %s, %s free now%s\n",
                format_bytes(a, sizeof a, j->job.s->model->weight_bytes), format_bytes(b, sizeof b, p->device),

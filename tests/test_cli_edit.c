@@ -210,7 +210,13 @@ TEST(a_plan_writes_nothing)
               dir, dir, dir, dir) == 0);
     CHECK(strstr(cli_out(), "\n  row 0  The capital of Fran[ce] is Lim\n"));
     CHECK(strstr(cli_out(), "\n  KL     Fran[ce] is a\n"));
+    CHECK(!strstr(cli_out(), "one by one"));
     CHECK_STR(cli_err(), "");
+    CHECK(cli(NULL,
+              "edit --model %s/m --facts %s/facts.json --hparams %s/hparams.json --contexts %s/contexts.json "
+              "--limit 2 --dry-run --memory 1",
+              dir, dir, dir, dir) == 0);
+    CHECK(strstr(cli_out(), "one by one all the same\n"));
     char path[600]; /* a token that ends inside a character, and a byte that would end the line */
     static const char fact[] =
         "{\"prompt\": \"{}\\n is\", \"subject\": \"\xe6\x9d\xb1\", \"target_new\": \"Lima\"}";

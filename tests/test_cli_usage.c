@@ -3,7 +3,8 @@
 #include <jansson.h>
 #include "tests/cli.h"
 
-static const char *const commands[] = {"edit", "stats", "generate", "tokenize", "trace", "inspect", "diff"};
+static const char *const commands[] = {"edit",     "stats", "eval",    "generate",
+                                       "tokenize", "trace", "inspect", "diff"};
 
 TEST(every_command_has_its_help)
 {
