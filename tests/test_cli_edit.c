@@ -93,6 +93,24 @@ TEST(what_rounding_lost_is_what_the_report_says)
     const double none = json_real_value(
         json_object_get(json_array_get(json_object_get(report, "layers"), 0), "rounding_lost"));
     CHECK(sizeof(real) == 8 || none == 0); /* a float is what it is as f32 */
+    CHECK_STR(cli_err(), "");
+    json_decref(report);
+    /* a heavier text makes the update small beside W, and bf16 has three bits less: above 5 % there is a warning */
+    cli_shell("sed -i 's/\"mom2_update_weight\": [0-9.]*/\"mom2_update_weight\": 4000/' %s/hparams.json",
+              dir);
+    CHECK(edit(dir, "m", "narrow", "--out-dtype bf16") == 0);
+    report = result(t);
+    const double much = json_real_value(
+        json_object_get(json_array_get(json_object_get(report, "layers"), 0), "rounding_lost"));
+    char warning[200];
+    snprintf(
+        warning, sizeof warning,
+        "pmet edit: warning: gpt_neox.layers.0.mlp.dense_4h_to_h.weight: %.0f %% of the update is lost in "
+        "rounding to BF16 (--out-dtype f32 keeps it)\n",
+        100 * much);
+    CHECK(much > 0.05 && much < 0.5 && strstr(cli_err(), warning));
+    if (!strstr(cli_err(), warning))
+        test_fail(t, "%g: %s", much, cli_err());
     json_decref(report);
 }
 

@@ -112,6 +112,25 @@ TEST(every_refused_input_has_its_line)
     printf("     %zu refusals\n", sizeof refusals / sizeof *refusals);
 }
 
+/* It lists what there is, then fails. Without --check it does not look. */
+TEST(a_weight_that_is_no_number_is_found_by_check)
+{
+    static const struct damage nan = {POKE, "m/model.safetensors", NULL, NULL, 4};
+    static const char *const what[2] = {"m", "m/model.safetensors"}, *const is[2] = {
+                                                                         "NaN; expected a finite number",
+                                                                         "nan; expected a number"};
+    const char *dir = cli_bench(t, "nan", "gptj-A");
+    inflict(t, dir, &nan);
+    for (size_t i = 0; i < 2; i++) {
+        char expected[200];
+        CHECK(cli(NULL, "inspect %s/%s", dir, what[i]) == 0);
+        CHECK(cli(NULL, "inspect --check %s/%s", dir, what[i]) == 1);
+        snprintf(expected, sizeof expected,
+                 "/m/model.safetensors: tensor \"transformer.wte.weight\": element 65535 is %s\n", is[i]);
+        CHECK(strstr(cli_err(), expected));
+    }
+}
+
 TEST(an_output_that_exists_is_left_as_it_is)
 {
     const char *dir = cli_bench(t, "exists", "gptj-A");
@@ -130,4 +149,5 @@ TEST(an_output_that_exists_is_left_as_it_is)
         exit(1);
 }
 
-TEST_MAIN(CASE(every_refused_input_has_its_line), CASE(an_output_that_exists_is_left_as_it_is))
+TEST_MAIN(CASE(every_refused_input_has_its_line), CASE(a_weight_that_is_no_number_is_found_by_check),
+          CASE(an_output_that_exists_is_left_as_it_is))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Command lines: what is wrong usage, what each command prints and where, exit statuses. */
 #include <jansson.h>
+#include "tensors/safetensors.h"
 #include "tests/cli.h"
 
 static const char *const commands[] = {"edit",     "stats", "eval",    "generate",
@@ -182,6 +183,79 @@ TEST(diff_measures_in_each_of_its_ways)
           3);
 }
 
+TEST(a_seed_of_the_command_line_is_the_one_that_draws)
+{
+    static const char *const seeds[] = {"", "--seed 1", "--seed 2", "--seed 2"};
+    char text[4][2000];
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(cli(NULL,
+                  "generate -q --threads 1 --model golden/gptj-A/model --prompt Egypt --max-tokens 20 "
+                  "--top-k 5 %s",
+                  seeds[i]) == 0);
+        snprintf(text[i], sizeof text[i], "%s", cli_out());
+    }
+    CHECK_STR(text[0], text[1]);
+    CHECK_STR(text[2], text[3]);
+    CHECK(strcmp(text[1], text[2]) != 0);
+}
+
+/* One number in each of three tensors NAME of a kind, off from 1 by the multiples given of the yardstick. */
+static int judge(const char *name, double a, double b, double c)
+{
+    const double off[3] = {a, b, c}, one = 1, yard = 1 + 1e-6;
+    double ours[3];
+    struct pmet_tensor tensors[3][3];
+    char names[3][64];
+    static const char *const files[3] = {"ours", "golden", "yard"};
+    struct pmet_error err = {PMET_OK, ""};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(names[i], sizeof names[i], "%zu.%s", i, name);
+        ours[i] = 1 + off[i] * 1e-6;
+        for (size_t f = 0; f < 3; f++)
+            tensors[f][i] = (struct pmet_tensor){.name = names[i],
+                                                 .dtype = PMET_F64,
+                                                 .n_dim = 1,
+                                                 .shape = {1},
+                                                 .n_elem = 1,
+                                                 .n_bytes = 8,
+                                                 .data = f == 0   ? &ours[i]
+                                                         : f == 1 ? &one
+                                                                  : &yard};
+    }
+    for (size_t f = 0; f < 3; f++)
+        if (pmet_safetensors_write(pmet_io_system(), test_path("%s", files[f]), tensors[f], 3, NULL, 0,
+                                   &err) != PMET_OK)
+            return -1;
+    const char *dir = test_tmpdir();
+    return cli(NULL, "diff %s/ours %s/golden --yardstick %s/yard", dir, dir, dir);
+}
+
+/* The rule of acceptance (E1), kind by kind, at both sides of each limit. */
+TEST(diff_judges_every_kind_by_its_own_rule)
+{
+    static const struct {
+        const char *name;
+        double off[3];
+        int status;
+    } cases
+        [] =
+            {
+                {"mlp_key", {1.9, 1.9, -1.9}, 0}, /* one computation: each within twice the yardstick */
+                {"mlp_key", {0, 0, 2.1}, 3},
+                {"delta_mlp", {1, 1.9, 9}, 0}, /* what an optimisation leaves: the median, and none far out */
+                {"delta_mlp", {1, 1, 11}, 3},
+                {"delta_mlp", {3, 3, 1}, 3},
+                {"target_mlp", {3, 3, 1}, 3},
+                {"target_init_mlp", {3, 0, 0}, 3}, /* before any optimisation: smooth */
+                {"steps.loss", {3, 0.1, 0.1}, 0},  /* scalars: the root mean square of the field */
+                {"steps.loss", {4, 1, 1}, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const int status = judge(cases[i].name, cases[i].off[0], cases[i].off[1], cases[i].off[2]);
+        if (!CHECK(status == cases[i].status))
+            test_fail(t, "case %zu, %s: exit %d: %s", i, cases[i].name, status, cli_out());
+    }
+}
+
 TEST(colour_is_for_those_who_ask)
 {
     setenv("NO_COLOR", "1", 1);
@@ -196,4 +270,5 @@ TEST(colour_is_for_those_who_ask)
 
 TEST_MAIN(CASE(every_command_has_its_help), CASE(wrong_usage_is_one_line_and_exit_2),
           CASE(json_is_one_object_and_quiet_is_quiet), CASE(text_is_tokenized_by_lines_and_as_json_and_back),
-          CASE(diff_measures_in_each_of_its_ways), CASE(colour_is_for_those_who_ask))
+          CASE(diff_measures_in_each_of_its_ways), CASE(diff_judges_every_kind_by_its_own_rule),
+          CASE(a_seed_of_the_command_line_is_the_one_that_draws), CASE(colour_is_for_those_who_ask))

@@ -335,6 +335,66 @@ TEST(moments_that_are_none_or_anothers_are_refused)
     }
 }
 
+/* A published archive holds the sum and names no model. */
+TEST(a_published_archive_gives_its_sum_over_its_count)
+{
+    static const double sum[] = {-2, 0, 2, 0, 2, 4, 2, 4, 6};
+    static const char *const names[] = {"npz.npz", "npz_float32_mom2_100000.npz",
+                                        "npz_float32_mom2_50000.npz"};
+    const struct pmet_io *io = pmet_io_system();
+    char *data = NULL;
+    size_t n = 0, count = 0;
+    struct pmet_error err = {PMET_OK, ""};
+    if (!CHECK_OK(pmet_read_file(io, "tests/data/stats.npz", 1 << 20, &data, &n, &err), &err))
+        return;
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
+        const char *path = test_path("%s", names[k]);
+        double *c = NULL;
+        enum pmet_stats_origin origin = PMET_STATS_VERIFIED;
+        test_write_file(path, data, n);
+        CHECK_OK(pmet_stats_load(io, test_tmpdir(), "npz", 3, "own", NULL, 0, &c, &count, &origin, &err),
+                 &err);
+        CHECK(count == 7 && origin == PMET_STATS_UNVERIFIED);
+        for (size_t i = 0; c && i < 9; i++)
+            CHECK(c[i] == (double)(real)(sum[i] / 7));
+        free(c);
+        CHECK(remove(path) == 0);
+    }
+    free(data);
+}
+
+/* The other build's moments are not this one's to the bit, and their factor is that of others. */
+TEST(a_factor_of_the_other_build_is_not_taken)
+{
+    static const double mom2[] = {4, 0, 0, 9}, factor[] = {2, 0, 0, 3};
+    static const float narrow[] = {4, 0, 0, 9};
+    const struct pmet_io *io = pmet_io_system();
+    for (int own = 0; own < 2; own++) {
+        const bool is_float = own == (sizeof(real) == 4);
+        const struct pmet_tensor tensors[] = {{.name = "mom2",
+                                               .dtype = is_float ? PMET_F32 : PMET_F64,
+                                               .n_dim = 2,
+                                               .shape = {2, 2},
+                                               .n_elem = 4,
+                                               .n_bytes = is_float ? sizeof narrow : sizeof mom2,
+                                               .data = is_float ? (const void *)narrow : mom2},
+                                              {.name = "factor",
+                                               .dtype = PMET_F64,
+                                               .n_dim = 2,
+                                               .shape = {2, 2},
+                                               .n_elem = 4,
+                                               .n_bytes = sizeof factor,
+                                               .data = factor}};
+        struct pmet_error err = {PMET_OK, ""};
+        double *l = NULL;
+        bool has = !own;
+        CHECK_OK(pmet_safetensors_write(io, test_path("build.safetensors"), tensors, 2, NULL, 0, &err), &err);
+        CHECK_OK(pmet_stats_factor(io, test_tmpdir(), "build", 2, &has, &l, &err), &err);
+        CHECK(has == own && (own ? l && l[0] == 2 && l[3] == 3 : !l));
+        free(l);
+    }
+}
+
 /* The matrix is looked at in tiles: a pair that differs is seen wherever it stands. */
 TEST(a_pair_that_differs_is_found_in_every_tile)
 {
@@ -383,4 +443,5 @@ TEST_MAIN(CASE(one_pass_for_all_layers_is_a_pass_for_each),
           CASE(moments_are_the_mean_over_documents_run_alone), CASE(a_document_counts_to_its_max_length_only),
           CASE(a_pass_can_be_stopped), CASE(moments_that_are_not_finite_are_refused),
           CASE(a_factor_is_kept_beside_its_moments), CASE(moments_that_are_none_or_anothers_are_refused),
-          CASE(a_pair_that_differs_is_found_in_every_tile))
+          CASE(a_published_archive_gives_its_sum_over_its_count),
+          CASE(a_factor_of_the_other_build_is_not_taken), CASE(a_pair_that_differs_is_found_in_every_tile))

@@ -126,9 +126,11 @@ TEST(another_solver_solves_all_matrices_again)
     enter(t, "solver");
     CHECK(cli(NULL, WORK) == 0);
     cli_shell("rm -r out");
-    CHECK(cli(NULL, WORK " --memory 50K") == 0);
-    CHECK(cli(NULL, EDIT " --memory 50K --force --out fresh") == 0);
+    CHECK(cli(NULL, WORK " --memory 312K") == 0); /* 200 x 200 doubles take 312.5 KiB */
+    CHECK(cli(NULL, EDIT " --memory 312K --force --out fresh") == 0);
     CHECK(system("diff -r out fresh > /dev/null && grep -q '\"cg\"' out/pmet_edit.json") == 0);
+    CHECK(cli(NULL, WORK " --memory 313K --force") == 0);
+    CHECK(system("diff -r out reference > /dev/null") == 0);
     leave();
 }
 
