@@ -94,7 +94,7 @@ TEST(the_summary_is_the_published_one)
     check_metric(t, &e, "post_rewrite_acc", 44.44, 41.57, 3);
     check_metric(t, &e, "post_ngram_entropy", 625, 25, 2);
     check_metric(t, &e, "post_essence_score", 12.3456, 0, 1);
-    check_metric(t, &e, "post_score", 3 / (1 / 44.44 + 1 / 66.67 + 1 / 44.44), NAN, 3);
+    check_metric(t, &e, "post_score", 3 / (1 / 44.44 + 1 / 66.67 + 1 / 44.44), (double)NAN, 3);
     CHECK(!metric(&e, "post_reference_score") && !metric(&e, "post_rewrite_greedy"));
 }
 

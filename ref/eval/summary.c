@@ -75,5 +75,5 @@ void pmet_summary_report(const struct pmet_summary *s, const char *side, struct 
         }
     }
     if (n_score == 3)
-        put(out, side, "score", s->tally[PMET_SUCCESS].n, 3 / inverse, NAN);
+        put(out, side, "score", s->tally[PMET_SUCCESS].n, 3 / inverse, (double)NAN);
 }
