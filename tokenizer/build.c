@@ -7,7 +7,7 @@
 #include "tokenizer/model.h"
 #include "tokenizer/unicode.h"
 
-uint64_t pmet_hash_bytes(const char *p, size_t n)
+static uint64_t hash_bytes(const char *p, size_t n)
 {
     uint64_t h = 0x9e3779b97f4a7c15u ^ n;
     for (; n >= 8; p += 8, n -= 8) {
@@ -25,7 +25,7 @@ uint64_t pmet_hash_bytes(const char *p, size_t n)
 
 int32_t pmet_token_of_bytes(const struct pmet_tokenizer *tk, const char *p, size_t n)
 {
-    for (size_t i = pmet_hash_bytes(p, n) & (tk->n_slot - 1);; i = (i + 1) & (tk->n_slot - 1)) {
+    for (size_t i = hash_bytes(p, n) & (tk->n_slot - 1);; i = (i + 1) & (tk->n_slot - 1)) {
         const int32_t id = tk->slot[i];
         if (id < 0 || (tk->token[id].n == n && memcmp(tk->token[id].bytes, p, n) == 0))
             return id;
@@ -126,7 +126,7 @@ static enum pmet_status check_id(const char *path, const char *token, const json
 
 static void insert_slot(struct pmet_tokenizer *tk, int32_t id)
 {
-    size_t i = pmet_hash_bytes(tk->token[id].bytes, tk->token[id].n) & (tk->n_slot - 1);
+    size_t i = hash_bytes(tk->token[id].bytes, tk->token[id].n) & (tk->n_slot - 1);
     while (tk->slot[i] >= 0)
         i = (i + 1) & (tk->n_slot - 1);
     tk->slot[i] = id;

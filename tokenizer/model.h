@@ -51,7 +51,6 @@ struct pmet_tokenizer {
     bool nfc, add_prefix_space, use_regex, ignore_merges;
 };
 
-uint64_t pmet_hash_bytes(const char *p, size_t n);
 /* Id of the vocabulary's token with these bytes, or -1. */
 int32_t pmet_token_of_bytes(const struct pmet_tokenizer *tk, const char *p, size_t n);
 /* The merge of two neighbours, or NULL. */

@@ -99,7 +99,6 @@ enum pmet_status pmet_job_commit(struct pmet_job *j, struct pmet_error *err);
 /* The work folder, where the request names one: contexts that the model wrote before (*known); what was finished,
  * into the job's targets; then `watch` as the run needs it, which hands on to `inner`.      SPEC §9.11 */
 enum pmet_status pmet_work_contexts(struct pmet_job *j, bool *known, struct pmet_error *err);
-enum pmet_status pmet_work_keep_contexts(const struct pmet_job *j, struct pmet_error *err);
 enum pmet_status pmet_work_open(struct pmet_job *j, const struct pmet_edit_watch *inner,
                                 struct pmet_edit_watch *watch, struct pmet_error *err);
 /* How far the work folder goes, for who is interrupted. */

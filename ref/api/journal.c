@@ -63,7 +63,8 @@ static enum pmet_status append(struct pmet_journal *j, unsigned char *record, si
     return pmet_write_all(j->io, j->fd, record, 8 + n + DIGEST, j->path, err);
 }
 
-enum pmet_status pmet_journal_sync(struct pmet_journal *j, struct pmet_error *err)
+/* What has been added is on the disk. */
+static enum pmet_status sync_journal(struct pmet_journal *j, struct pmet_error *err)
 {
     if (j->io->fsync(j->io->user, j->fd) != 0)
         return pmet_fail_errno(err, j->path, "sync");
@@ -89,7 +90,7 @@ enum pmet_status pmet_journal_add(struct pmet_journal *j, const struct pmet_targ
     for (size_t q = 0; q < t->n_module; q++, at += t->d_model * sizeof(real))
         memcpy(at, t->Z[q] + i * t->d_model, t->d_model * sizeof(real));
     PMET_TRY(append(j, j->record, fact_bytes(t), err));
-    return pmet_seconds() - j->synced > 1 ? pmet_journal_sync(j, err) : PMET_OK;
+    return pmet_seconds() - j->synced > 1 ? sync_journal(j, err) : PMET_OK;
 }
 
 static enum pmet_status begin(struct pmet_journal *j, json_t *head, struct pmet_error *err)
@@ -106,7 +107,7 @@ static enum pmet_status begin(struct pmet_journal *j, json_t *head, struct pmet_
     }
     free(record);
     free(text);
-    return status == PMET_OK ? pmet_journal_sync(j, err) : status;
+    return status == PMET_OK ? sync_journal(j, err) : status;
 }
 
 /* ---- reading ---- */

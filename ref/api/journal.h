@@ -24,8 +24,6 @@ enum pmet_status pmet_journal_open(const struct pmet_io *io, const char *dir, js
 /* Appends fact i, as settled. Given to the system at once; to the disk at least once a second. */
 enum pmet_status pmet_journal_add(struct pmet_journal *j, const struct pmet_targets *targets, size_t i,
                                   struct pmet_error *err);
-/* What has been added is on the disk. */
-enum pmet_status pmet_journal_sync(struct pmet_journal *j, struct pmet_error *err);
 void pmet_journal_close(struct pmet_journal *j); /* accepts NULL */
 
 #ifdef __cplusplus

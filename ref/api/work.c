@@ -103,7 +103,7 @@ enum pmet_status pmet_work_contexts(struct pmet_job *j, bool *known, struct pmet
     return status;
 }
 
-enum pmet_status pmet_work_keep_contexts(const struct pmet_job *j, struct pmet_error *err)
+static enum pmet_status keep_contexts(const struct pmet_job *j, struct pmet_error *err)
 {
     char *path;
     PMET_TRY(contexts_path(j, &path, err));
@@ -253,7 +253,7 @@ enum pmet_status pmet_work_open(struct pmet_job *j, const struct pmet_edit_watch
     PMET_TRY(
         pmet_journal_open(j->s->io, j->request.work, j->work->head, &j->targets, &j->work->journal, err));
     if (j->contexts_made)
-        PMET_TRY(pmet_work_keep_contexts(j, err));
+        PMET_TRY(keep_contexts(j, err));
     const size_t n = n_settled(j);
     if (n > 0)
         pmet_note(&j->watch, false, "%s: %zu of %zu facts are done", j->request.work, n, j->targets.n_fact);
