@@ -83,6 +83,10 @@ TEST(finished_facts_and_matrices_are_not_done_twice)
     goes_on(t, "finished", 0);
     CHECK(strstr(cli_err(), "w: 3 of 3 facts are done\n") != NULL);
     CHECK(n_records() == 4 && stat("w/matrix-1.safetensors", &then) == 0 && then.st_ino == first.st_ino);
+    /* a matrix of which a byte changed is solved again */
+    cli_shell("rm -r out && printf X | dd of=w/matrix-1.safetensors bs=1 conv=notrunc status=none "
+              "seek=$(($(stat -c %%s w/matrix-1.safetensors) - 9))");
+    goes_on(t, "damaged", 1);
     /* a trace shows the optimisation, so it runs again; the matrices, too */
     cli_shell("rm -r out");
     CHECK(cli(NULL, WORK " --trace traced.safetensors") == 0);
@@ -389,6 +393,10 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
     CHECK(cli(NULL, "stats -q --threads 1 --model m --text other.jsonl --hparams hparams.json --samples 100 "
                     "--out out --work w") == 1);
     CHECK_STR(cli_err(), "pmet stats: w/stats.json: begun with other text (give another --work)\n");
+    cli_shell("cp -r w damaged && printf X | dd of=$(ls damaged/sum-*-0.safetensors) bs=1 conv=notrunc "
+              "status=none seek=$(($(stat -c %%s damaged/sum-*-0.safetensors) - 9))");
+    CHECK(cli(NULL, STATS " --work damaged") == 1 &&
+          strstr(cli_err(), "-0.safetensors: sum: found SHA-256 "));
     const int fd = open("w/stats.lock", O_RDWR);
     CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
     CHECK(cli(NULL, STATS " --work w") == 1);

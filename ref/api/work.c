@@ -122,35 +122,46 @@ static enum pmet_status matrix_path(const struct pmet_work *w, size_t k, char **
     return pmet_path_join(w->job->request.work, name, out, err);
 }
 
-static bool metadata_number(const struct pmet_safetensors *st, const char *key, double *out)
+enum { N_NUMBER = 5 };
+static const char *const number_name[N_NUMBER] = {"update_norm", "weight_norm", "residual", "solver",
+                                                  "iterations"};
+
+/* Of a matrix and its numbers as they are written: a bit that changed on the disk must not reach a model. */
+static void matrix_digest(const void *W, size_t n_bytes, const char *const number[N_NUMBER], char hex[65])
 {
-    const char *text = pmet_safetensors_metadata(st, key);
-    char *end;
-    if (!text)
-        return false;
-    *out = strtod(text, &end);
-    return end != text && *end == '\0';
+    struct pmet_sha256 sha;
+    pmet_sha256_begin(&sha);
+    for (size_t i = 0; i < N_NUMBER; i++)
+        add_text(&sha, number[i]);
+    pmet_sha256_add(&sha, W, n_bytes);
+    pmet_sha256_hex(&sha, hex);
 }
 
-/* Whether the file is this edit's matrix k; then e receives it. */
+/* Whether the file is this edit's matrix k, undamaged; then e receives it. */
 static enum pmet_status take_matrix(const struct pmet_work *w, const struct pmet_safetensors *st,
                                     struct pmet_edited *e, bool *known, struct pmet_error *err)
 {
-    const char *key = pmet_safetensors_metadata(st, "key"), *name = pmet_safetensors_metadata(st, "module");
+    const char *key = pmet_safetensors_metadata(st, "key"), *name = pmet_safetensors_metadata(st, "module"),
+               *sha256 = pmet_safetensors_metadata(st, "sha256"), *number[N_NUMBER];
     const struct pmet_tensor *t = pmet_safetensors_find(st, "W");
-    double solver, iterations;
-    *known = key && name && t && strcmp(key, w->key) == 0 && strcmp(name, e->name) == 0 &&
-             t->dtype == PMET_REAL && t->n_dim == 2 && t->shape[0] == e->d_out && t->shape[1] == e->d_in &&
-             metadata_number(st, "update_norm", &e->upd_norm) &&
-             metadata_number(st, "weight_norm", &e->w_norm) &&
-             metadata_number(st, "residual", &e->solve.residual) && metadata_number(st, "solver", &solver) &&
-             metadata_number(st, "iterations", &iterations);
-    if (!*known)
+    char hex[65];
+    bool ours = key && name && sha256 && t && strcmp(key, w->key) == 0 && strcmp(name, e->name) == 0 &&
+                t->dtype == PMET_REAL && t->n_dim == 2 && t->shape[0] == e->d_out && t->shape[1] == e->d_in;
+    for (size_t i = 0; i < N_NUMBER; i++)
+        ours = (number[i] = pmet_safetensors_metadata(st, number_name[i])) != NULL && ours;
+    if (!ours)
         return PMET_OK;
-    e->solve.used = (enum pmet_solver)solver;
-    e->solve.iterations = (size_t)iterations;
+    matrix_digest(t->data, t->n_bytes, number, hex);
+    if (strcmp(hex, sha256) != 0)
+        return PMET_OK;
     PMET_TRY(pmet_calloc(&e->W, t->n_elem, sizeof *e->W, "an edited matrix", err));
     memcpy(e->W, t->data, t->n_bytes);
+    e->upd_norm = strtod(number[0], NULL);
+    e->w_norm = strtod(number[1], NULL);
+    e->solve.residual = strtod(number[2], NULL);
+    e->solve.used = (enum pmet_solver)strtod(number[3], NULL);
+    e->solve.iterations = (size_t)strtod(number[4], NULL);
+    *known = true;
     return PMET_OK;
 }
 
@@ -180,11 +191,11 @@ done:
 static enum pmet_status keep(void *user, size_t k, const struct pmet_edited *e, struct pmet_error *err)
 {
     const struct pmet_work *w = user;
-    char number[5][40], *path;
-    const double value[5] = {e->upd_norm, e->w_norm, e->solve.residual, (double)e->solve.used,
-                             (double)e->solve.iterations};
-    static const char *const name[5] = {"update_norm", "weight_norm", "residual", "solver", "iterations"};
-    struct pmet_pair pair[7] = {{"key", w->key}, {"module", e->name}};
+    char number[N_NUMBER][40], hex[65], *path;
+    const double value[N_NUMBER] = {e->upd_norm, e->w_norm, e->solve.residual, (double)e->solve.used,
+                                    (double)e->solve.iterations};
+    const char *text[N_NUMBER];
+    struct pmet_pair pair[3 + N_NUMBER] = {{"key", w->key}, {"module", e->name}, {"sha256", hex}};
     const struct pmet_tensor t = {.name = "W",
                                   .dtype = PMET_REAL,
                                   .n_dim = 2,
@@ -192,12 +203,14 @@ static enum pmet_status keep(void *user, size_t k, const struct pmet_edited *e, 
                                   .n_elem = e->d_out * e->d_in,
                                   .n_bytes = e->d_out * e->d_in * sizeof(real),
                                   .data = e->W};
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < N_NUMBER; i++) {
         snprintf(number[i], sizeof number[i], "%a", value[i]);
-        pair[2 + i] = (struct pmet_pair){name[i], number[i]};
+        pair[3 + i] = (struct pmet_pair){number_name[i], text[i] = number[i]};
     }
+    matrix_digest(e->W, t.n_bytes, text, hex);
     PMET_TRY(matrix_path(w, k, &path, err));
-    const enum pmet_status status = pmet_safetensors_write(w->job->s->io, path, &t, 1, pair, 7, err);
+    const enum pmet_status status =
+        pmet_safetensors_write(w->job->s->io, path, &t, 1, pair, 3 + N_NUMBER, err);
     free(path);
     return status;
 }

@@ -13,6 +13,7 @@
 #include "tensors/folder.h"
 #include "tensors/json.h"
 #include "tensors/safetensors.h"
+#include "tensors/sha256.h"
 
 enum { SHARE = 20 }; /* time computed for each unit of time spent keeping */
 
@@ -140,7 +141,30 @@ static enum pmet_status compare(const struct pmet_stats_work *w, const json_t *f
     return PMET_OK;
 }
 
+static void digest(const void *sum, size_t n_bytes, char hex[65])
+{
+    struct pmet_sha256 sha;
+    pmet_sha256_begin(&sha);
+    pmet_sha256_add(&sha, sum, n_bytes);
+    pmet_sha256_hex(&sha, hex);
+}
+
 /* ---- recall ---- */
+
+/* A bit that changed on the disk must not reach the statistics. */
+static enum pmet_status check_sum(const struct pmet_safetensors *st, const char *path,
+                                  const struct pmet_tensor *t, struct pmet_error *err)
+{
+    const char *expected = pmet_safetensors_metadata(st, "sha256");
+    char hex[65];
+    digest(t->data, t->n_bytes, hex);
+    if (!expected || strcmp(hex, expected) != 0)
+        return pmet_fail(
+            err, PMET_FORMAT,
+            "%s: sum: found SHA-256 %.16s; expected %.16s, as it was written (give another --work)", path,
+            hex, expected ? expected : "one");
+    return PMET_OK;
+}
 
 static enum pmet_status recall_sum(const struct pmet_stats_work *w, const struct pmet_model *model, size_t i,
                                    size_t d_in, real *sum, struct pmet_error *err)
@@ -153,6 +177,8 @@ static enum pmet_status recall_sum(const struct pmet_stats_work *w, const struct
     if (status == PMET_OK &&
         (!t || t->dtype != PMET_REAL || t->n_dim != 2 || t->shape[0] != d_in || t->shape[1] != d_in))
         status = pmet_fail(err, PMET_FORMAT, "%s: found no \"sum\" of [%zu,%zu] reals", path, d_in, d_in);
+    if (status == PMET_OK)
+        status = check_sum(st, path, t, err);
     if (status == PMET_OK)
         status = model->op->upload(model->op, sum, t->data, t->n_bytes, err);
     pmet_safetensors_close(st);
@@ -200,13 +226,15 @@ static enum pmet_status keep_sum(const struct pmet_stats_work *w, const struct p
                             .n_elem = d_in * d_in,
                             .n_bytes = d_in * d_in * sizeof(real)};
     real *host;
-    char *path = NULL;
+    char hex[65], *path = NULL;
+    const struct pmet_pair pair = {"sha256", hex};
     PMET_TRY(pmet_calloc(&host, t.n_elem, sizeof *host, "second moments", err));
     enum pmet_status status;
     PMET_GO(model->op->download(model->op, host, sum, t.n_bytes, err));
     t.data = host;
+    digest(host, t.n_bytes, hex);
     PMET_GO(sum_path(w, generation, i, &path, err));
-    status = pmet_safetensors_write(w->io, path, &t, 1, NULL, 0, err);
+    status = pmet_safetensors_write(w->io, path, &t, 1, &pair, 1, err);
 done:
     free(host);
     free(path);
