@@ -241,6 +241,48 @@ TEST(tokens_are_drawn_by_their_share_of_the_best_k)
     golden_close(&g);
 }
 
+/* E39 on logits that are equal: a head of zeros, whose bias favours three ids. */
+TEST(ties_go_to_the_lower_id)
+{
+    enum { N = 200 };
+    struct golden g;
+    struct pmet_error err = {PMET_OK, ""};
+    if (!golden_open(t, &g, 0))
+        return;
+    const size_t n_vocab = g.model->config.n_vocab, last = n_vocab - 1;
+    const struct pmet_weight head = g.model->head;
+    real *bias = g.model->head_bias, *flat = calloc(n_vocab * (head.n_in + 1), sizeof *flat);
+    struct pmet_rng rng;
+    g.model->head.data = flat;
+    g.model->head.dtype = PMET_REAL;
+    g.model->head_bias = flat + n_vocab * head.n_in;
+    g.model->head_bias[4] = g.model->head_bias[9] = g.model->head_bias[last] = 1;
+    pmet_rng_seed(&rng, 1);
+    for (size_t k = 1; k <= 5; k++) {
+        const int32_t allowed[5] = {4, 9, (int32_t)last, 0, 1};
+        size_t n_seen[5] = {0};
+        for (size_t i = 0; i < N; i++) {
+            struct pmet_ids row = {0};
+            const struct pmet_generate_options options = {.n_total = 2, .top_k = k};
+            CHECK_OK(pmet_ids_reserve(&row, 2, &err), &err);
+            row.id[0] = 7;
+            row.n = 1;
+            CHECK_OK(pmet_generate(g.model, &row, 1, &options, &rng, NULL, NULL, &err), &err);
+            for (size_t j = 0; j < 5; j++)
+                n_seen[j] += row.id[1] == allowed[j];
+            free(row.id);
+        }
+        size_t n = 0;
+        for (size_t j = 0; j < k; j++)
+            n += CHECK(n_seen[j] > 0) ? n_seen[j] : 0;
+        CHECK(n == N);
+    }
+    g.model->head = head;
+    g.model->head_bias = bias;
+    free(flat);
+    golden_close(&g);
+}
+
 /* Five templates of ten tokens, prompt included (E40); the seed fixes them. */
 TEST(contexts_come_from_the_seed)
 {
@@ -271,4 +313,4 @@ TEST_MAIN(CASE(the_generator_is_xoshiro256_seeded_by_splitmix64), CASE(greedy_te
           CASE(greedy_text_after_an_edit_is_the_published_codes),
           CASE(five_of_the_demos_facts_take_with_the_published_codes_weights),
           CASE(no_row_depends_on_those_beside_it), CASE(tokens_are_drawn_by_their_share_of_the_best_k),
-          CASE(contexts_come_from_the_seed))
+          CASE(ties_go_to_the_lower_id), CASE(contexts_come_from_the_seed))

@@ -8,7 +8,7 @@
 #include <string.h>
 #include "tokenizer/unicode.h"
 
-enum { PASS_TOKENS = 512, MOST_ROWS = 256 };
+enum { PASS_TOKENS = 512, MOST_ROWS = 256, MOST_TOP_K = 1024 };
 #define CACHE_BYTES ((size_t)2 << 30)
 
 /* A place in the batch, with n_total positions of the cache. */
@@ -32,7 +32,6 @@ struct generation {
     real *host;               /* [n_slot, n_vocab] */
     size_t *store_idx;        /* [capacity] */
     size_t *last;             /* [n_slot] each packed row's last token */
-    bool *taken;              /* [n_vocab] */
 };
 
 /* Packs what slots [first, *end) have not yet cached, and runs it; row i of host receives the logits of the i-th slot in
@@ -65,23 +64,22 @@ static enum pmet_status advance(struct generation *g, size_t first, size_t *end,
     return op->download(op, g->host, g->logits, batch->n_row * c->n_vocab * sizeof(real), err);
 }
 
-/* E39: one of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k =
- * 1. */
-static int32_t draw(struct generation *g, const real *logits, size_t k, struct pmet_rng *rng)
+/* E39: one of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k = 1. */
+static int32_t draw(const real *logits, size_t n_vocab, size_t k, struct pmet_rng *rng)
 {
-    int32_t best[1024];
-    double share[1024], total = 0;
-    const size_t n_vocab = g->model->config.n_vocab, n = k < n_vocab ? k : n_vocab;
-    memset(g->taken, 0, n_vocab * sizeof *g->taken);
-    for (size_t i = 0; i < n; i++) {
-        size_t top = n_vocab;
-        for (size_t v = 0; v < n_vocab; v++)
-            if (!g->taken[v] && (top == n_vocab || logits[v] > logits[top]))
-                top = v;
-        g->taken[top] = true;
-        best[i] = (int32_t)top;
-        total += share[i] = exp((double)logits[top] - (double)logits[best[0]]);
+    int32_t best[MOST_TOP_K]; /* of the ids so far, the likeliest first */
+    double share[MOST_TOP_K], total = 0;
+    size_t n = 0;
+    for (size_t v = 0; v < n_vocab; v++) {
+        if (n == k && !(logits[v] > logits[best[k - 1]]))
+            continue;
+        size_t at = n < k ? n++ : k - 1;
+        for (; at > 0 && logits[v] > logits[best[at - 1]]; at--)
+            best[at] = best[at - 1];
+        best[at] = (int32_t)v;
     }
+    for (size_t i = 0; i < n; i++)
+        total += share[i] = exp((double)logits[best[i]] - (double)logits[best[0]]);
     if (n == 1)
         return best[0];
     double at = pmet_rng_uniform(rng) * total;
@@ -118,7 +116,6 @@ static enum pmet_status reserve(struct generation *g, struct pmet_error *err)
     PMET_TRY(op->alloc(op, n * d * sizeof(real), &g->u, err));
     PMET_TRY(op->alloc(op, n * n_vocab * sizeof(real), &g->logits, err));
     PMET_TRY(pmet_calloc(&g->host, n * n_vocab, sizeof *g->host, "logits", err));
-    PMET_TRY(pmet_calloc(&g->taken, n_vocab, sizeof *g->taken, "logits", err));
     PMET_TRY(pmet_calloc(&g->last, n, sizeof *g->last, "positions", err));
     PMET_TRY(pmet_calloc(&g->store_idx, g->capacity, sizeof *g->store_idx, "positions", err));
     PMET_TRY(pmet_calloc(&g->slot, n, sizeof *g->slot, "rows", err));
@@ -138,7 +135,6 @@ static void release(struct generation *g)
     op->release(op, g->u);
     op->release(op, g->logits);
     free(g->host);
-    free(g->taken);
     free(g->last);
     free(g->store_idx);
     free(g->slot);
@@ -173,7 +169,7 @@ static enum pmet_status step(struct generation *g, struct pmet_error *err)
             if (g->slot[i].row == SIZE_MAX)
                 continue;
             struct pmet_ids *row = &g->row[g->slot[i].row];
-            const int32_t next = draw(g, logits, g->top_k, &g->rng[g->slot[i].row]);
+            const int32_t next = draw(logits, n_vocab, g->top_k, &g->rng[g->slot[i].row]);
             if (!isfinite((double)logits[next])) {
                 PMET_TRY(pmet_model_check_finite(g->model, err));
                 return pmet_fail(err, PMET_NUMERIC, "the logits are not finite");
@@ -205,8 +201,8 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
     if (options->n_total > model->config.n_ctx)
         return pmet_fail(err, PMET_INPUT, "found %zu tokens with those to add; the model takes %zu",
                          options->n_total, model->config.n_ctx);
-    if (options->top_k < 1 || options->top_k > 1024)
-        return pmet_fail(err, PMET_INPUT, "top-k: found %zu; expected 1 to 1024", options->top_k);
+    if (options->top_k < 1 || options->top_k > MOST_TOP_K)
+        return pmet_fail(err, PMET_INPUT, "top-k: found %zu; expected 1 to %d", options->top_k, MOST_TOP_K);
     if (n_short == 0)
         return PMET_OK;
     for (size_t i = 0; i < n_row; i++)
