@@ -173,6 +173,21 @@ TEST(a_folder_of_another_edit_is_refused)
     leave();
 }
 
+/* Contexts that the model wrote are kept by their seed: another seed's are not taken for them. */
+TEST(another_seed_has_other_contexts)
+{
+    static const char line[] =
+        "edit -q --threads 1 --model m --facts facts.json --stats s --limit 1 --hparams "
+        "hparams.json --work w --out ";
+    enter(t, "seed");
+    CHECK(cli(NULL, "%sone", line) == 0);
+    CHECK(cli(NULL, "%sagain --seed 1", line) == 0);
+    CHECK(system("diff -r one again > /dev/null") == 0);
+    CHECK(cli(NULL, "%stwo --seed 2", line) == 1);
+    CHECK(strncmp(cli_err(), "pmet edit: w/facts.journal: begun with other contexts: ", 55) == 0);
+    leave();
+}
+
 TEST(two_processes_do_not_share_a_folder)
 {
     enter(t, "two");
@@ -410,8 +425,9 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
 TEST_MAIN(CASE(finished_facts_and_matrices_are_not_done_twice),
           CASE(another_solve_uses_the_targets_and_solves_again),
           CASE(another_solver_solves_all_matrices_again), CASE(a_folder_of_another_edit_is_refused),
-          CASE(two_processes_do_not_share_a_folder), CASE(a_journal_that_ends_anywhere_is_gone_on_with),
-          CASE(a_damaged_journal_gives_no_wrong_target), CASE(a_journal_that_ends_in_zeros_is_gone_on_with),
-          CASE(killed_at_any_call_it_goes_on), CASE(killed_again_and_again_it_arrives),
-          CASE(a_call_that_fails_loses_nothing), CASE(a_signal_says_how_to_go_on),
-          CASE(statistics_that_are_killed_go_on), CASE(statistics_of_other_text_or_in_use_are_refused))
+          CASE(another_seed_has_other_contexts), CASE(two_processes_do_not_share_a_folder),
+          CASE(a_journal_that_ends_anywhere_is_gone_on_with), CASE(a_damaged_journal_gives_no_wrong_target),
+          CASE(a_journal_that_ends_in_zeros_is_gone_on_with), CASE(killed_at_any_call_it_goes_on),
+          CASE(killed_again_and_again_it_arrives), CASE(a_call_that_fails_loses_nothing),
+          CASE(a_signal_says_how_to_go_on), CASE(statistics_that_are_killed_go_on),
+          CASE(statistics_of_other_text_or_in_use_are_refused))
