@@ -18,7 +18,14 @@
 /* SPLIT_TILE: columns at a time of a 16-bit weight: a panel's sums, which every step reads and writes, stay in an L2
  * cache of 40 MB and more. LONG: steps in one sum where a loss matters less, of the lower terms and of rows that were
  * rounded. */
-enum { BLOCK = 256, ROWS = PMET_CUDA_ROWS, GROUP = 16 * ROWS, GRAM_TILE = 2048, SPLIT_TILE = 32 * ROWS, LONG = 4 };
+enum {
+    BLOCK = 256,
+    ROWS = PMET_CUDA_ROWS,
+    GROUP = 16 * ROWS,
+    GRAM_TILE = 2048,
+    SPLIT_TILE = 32 * ROWS,
+    LONG = 4
+};
 static const size_t WIDE_BYTES = (size_t)256 << 20; /* of widened weights */
 
 /* What cuBLAS multiplies, and how. */
@@ -45,8 +52,8 @@ static cublasStatus_t gemm(cublasHandle_t blas, struct arithmetic by, cublasOper
                            const void *b, size_t ldb, real beta, real *c, size_t ldc)
 {
     const real one = 1;
-    return cublasGemmEx(blas, ta, tb, (int)m, (int)n, (int)k, &one, a, by.type, (int)lda, b, by.type, (int)ldb,
-                        &beta, c, of_reals(false).type, (int)ldc, by.compute, CUBLAS_GEMM_DEFAULT);
+    return cublasGemmEx(blas, ta, tb, (int)m, (int)n, (int)k, &one, a, by.type, (int)lda, b, by.type,
+                        (int)ldb, &beta, c, of_reals(false).type, (int)ldc, by.compute, CUBLAS_GEMM_DEFAULT);
 }
 
 /* As in ref/ops/panel.h. */
@@ -75,13 +82,12 @@ static __global__ void __launch_bounds__(BLOCK) widen_part(real *wide, const voi
 
 /* The sums [term][ROWS, n_col] of n rows to where they belong. */
 static __global__ void __launch_bounds__(BLOCK)
-    store_sums(real *c, size_t c_stride, const real *sum, struct split s, const double *back, const real *bias,
-               bool add, size_t n, size_t n_col)
+    store_sums(real *c, size_t c_stride, const real *sum, struct split s, const double *back,
+               const real *bias, bool add, size_t n, size_t n_col)
 {
     for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n * n_col; i += (size_t)gridDim.x * BLOCK) {
         real *to = &c[i / n_col * c_stride + i % n_col];
-        const double y =
-            s.n_term ? join_terms(sum + i, ROWS * n_col, back[i / n_col], s) : (double)sum[i];
+        const double y = s.n_term ? join_terms(sum + i, ROWS * n_col, back[i / n_col], s) : (double)sum[i];
         *to = (real)(add ? (double)*to + y : bias ? y + (double)bias[i % n_col] : y);
     }
 }
@@ -196,8 +202,8 @@ static enum pmet_status multiply_tile(struct pmet_cuda *cuda, const struct produ
 }
 
 /* Rows t..t+n-1 of the product, and zeros up to n_all, to x. */
-static enum pmet_status pack(struct pmet_cuda *cuda, const struct product *p, const struct packed *x, size_t t,
-                             size_t n, size_t n_all, struct pmet_error *err)
+static enum pmet_status pack(struct pmet_cuda *cuda, const struct product *p, const struct packed *x,
+                             size_t t, size_t n, size_t n_all, struct pmet_error *err)
 {
     if (p->split.n_term)
         PMET_LAUNCH(split_rows, (unsigned)((n_all + SPLIT_WARPS - 1) / SPLIT_WARPS), 32 * SPLIT_WARPS, 0,
@@ -227,10 +233,10 @@ static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, s
     if (p->n_k > INT32_MAX || p->n_out > INT32_MAX)
         return pmet_fail(err, PMET_UNSUPPORTED, "cuda: a weight [%zu, %zu]; at most 2^31 a side", p->w.n_out,
                          p->w.n_in);
-    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_ROWS, n_all * n_term(p) * p->n_k * p->by.n_bytes, &x.rows,
-                               err));
-    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SCALE, p->split.n_term ? n_all * sizeof *x.back : 0, &x.back,
-                               err));
+    PMET_TRY(
+        pmet_cuda_scratch(cuda, PMET_SCRATCH_ROWS, n_all * n_term(p) * p->n_k * p->by.n_bytes, &x.rows, err));
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SCALE, p->split.n_term ? n_all * sizeof *x.back : 0,
+                               &x.back, err));
     PMET_TRY(pmet_cuda_scratch(
         cuda, PMET_SCRATCH_WIDE,
         p->split.n_term || p->w.dtype == PMET_REAL ? 0 : tile * p->n_k * sizeof *x.wide, &x.wide, err));

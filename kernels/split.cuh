@@ -32,8 +32,8 @@ static __device__ inline float keep_bits(float x, int b)
  * their second terms, and so on. back[t] = 1/s. Infinities and NaN, which have no part in the scale, are whole in
  * the first term: the row's products are then what they are without a split. A warp a row. */
 static __global__ void __launch_bounds__(32 * SPLIT_WARPS)
-    split_rows(uint16_t *pack, double *back, const real *a, size_t a_stride, size_t n, size_t n_all, size_t n_k,
-               size_t n_panel, struct split s)
+    split_rows(uint16_t *pack, double *back, const real *a, size_t a_stride, size_t n, size_t n_all,
+               size_t n_k, size_t n_panel, struct split s)
 {
     const size_t t = (size_t)blockIdx.x * SPLIT_WARPS + threadIdx.x / 32, lane = threadIdx.x % 32;
     double most = 0;

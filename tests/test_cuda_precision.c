@@ -128,7 +128,7 @@ TEST(rows_that_are_not_finite_and_rows_of_zeros)
 }
 
 /* Long sums, cut as tensor cores cut them: by the rule of SPEC E1, with plain C on widened weights for the reference.
- * Two terms of eleven bits are three times as far as it. */
+ * First terms of eleven bits are beyond it. */
 TEST(long_sums_stay_within_the_float_rule)
 {
     enum { N = 24, N_IN = 4096, N_OUT = 48 };
@@ -186,7 +186,7 @@ TEST(half_activations_round_what_enters_16_bit_weights)
 
 TEST(tf32_rounds_both_sides_of_products_with_f32_weights)
 {
-    check_mode(t, PMET_DEVICE_CUDA_TF32, PMET_F32, 0x1p-13, 0x1p-11);
+    check_mode(t, PMET_DEVICE_CUDA_TF32, PMET_F32, 0x1p-13, 0x1p-10);
     check_mode(t, PMET_DEVICE_CUDA_TF32, PMET_F16, 0, 0);
     check_mode(t, PMET_DEVICE_CUDA_TF32, PMET_BF16, 0, 0);
 }

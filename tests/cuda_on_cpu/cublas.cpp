@@ -55,10 +55,10 @@ static double cut(double x)
  * terms in order whatever the strip. In is what the operands are stored as, T what is summed: a float or double each
  * term rounded (GROUP 1), or on tensor cores GROUP exact products at a time, and then the sum is cut. */
 template <class T, int GROUP, class In, class Out>
-static cublasStatus_t gemm(bool ta, bool tb, int m, int n, int k, Out alpha, const In *a, int lda, const In *b,
-                           int ldb, Out beta, Out *c, int ldc)
+static cublasStatus_t gemm(bool ta, bool tb, int m, int n, int k, Out alpha, const In *a, int lda,
+                           const In *b, int ldb, Out beta, Out *c, int ldc)
 {
-    enum { STRIP = 64, DEEP = 512 };
+    enum { STRIP = 64, DEEP = 1024 };
     static T pack[DEEP * STRIP]; /* op(a), a strip of its rows: [term][row] */
     if (m < 0 || n < 0 || k < 0 || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m || lda < 1 ||
         ldb < 1 || ldc < 1)
@@ -157,7 +157,8 @@ cublasStatus_t cublasDgemm(cublasHandle_t, cublasOperation_t ta, cublasOperation
 {
     if (status_now())
         return CUBLAS_STATUS_EXECUTION_FAILED;
-    return gemm<double, 1>(ta == CUBLAS_OP_T, tb == CUBLAS_OP_T, m, n, k, *alpha, a, lda, b, ldb, *beta, c, ldc);
+    return gemm<double, 1>(ta == CUBLAS_OP_T, tb == CUBLAS_OP_T, m, n, k, *alpha, a, lda, b, ldb, *beta, c,
+                           ldc);
 }
 
 cublasStatus_t cublasDsyrk(cublasHandle_t, cublasFillMode_t fill, cublasOperation_t t, int n, int k,
@@ -181,8 +182,8 @@ cublasStatus_t cublasDsyrk(cublasHandle_t, cublasFillMode_t fill, cublasOperatio
                 double *y = &c[(size_t)(j + q) * ldc + j + i];
                 *y = (*beta == 0 ? 0 : *beta * *y) + square[q * SIDE + i];
             }
-        gemm<double, 1>(trans, !trans, n_i, n_j, k, *alpha, trans ? a + (size_t)first * lda : a + first, lda, right, lda,
-             *beta, c + (size_t)j * ldc + first, ldc);
+        gemm<double, 1>(trans, !trans, n_i, n_j, k, *alpha, trans ? a + (size_t)first * lda : a + first, lda,
+                        right, lda, *beta, c + (size_t)j * ldc + first, ldc);
     }
     return CUBLAS_STATUS_SUCCESS;
 }
