@@ -46,7 +46,7 @@ static __global__ void __launch_bounds__(32 * SPLIT_WARPS)
     }
     (void)frexp(warp_max(most), &e);
     const int shift = s.top - e < 127 ? s.top - e : 127;
-    const float scale = ldexpf(1, shift), up[2] = {ldexpf(1, s.b), ldexpf(1, s.p)};
+    const float scale = ldexpf(1, shift), up_b = ldexpf(1, s.b), up_p = ldexpf(1, s.p);
     uint16_t *to = pack + (t / n_panel * s.n_term * n_panel + t % n_panel) * n_k;
     if (lane == 0)
         back[t] = ldexp(1.0, -shift);
@@ -56,7 +56,7 @@ static __global__ void __launch_bounds__(32 * SPLIT_WARPS)
             const bool first = i == 0 && s.n_term > 1, finite = isfinite(x);
             const uint16_t h = narrow_16(first && finite ? keep_bits(x, s.b) : x, s.dtype);
             to[i * n_panel * n_k + k] = h;
-            x = finite ? (x - widen_16(h, s.dtype)) * up[i > 0] : 0; /* exact */
+            x = finite ? (x - widen_16(h, s.dtype)) * (first ? up_b : up_p) : 0; /* exact */
         }
     }
 }
@@ -64,9 +64,10 @@ static __global__ void __launch_bounds__(32 * SPLIT_WARPS)
 /* E96: the sums of a row's terms [term][n_panel, n_col], the small ones first. */
 static __device__ inline double join_terms(const real *sum, size_t stride, double back, struct split s)
 {
+    const double down_b = ldexp(1.0, -s.b), down_p = ldexp(1.0, -s.p);
     double y = 0;
     if (s.n_term > 1)
-        y = ldexp((double)sum[stride] + ldexp((double)sum[2 * stride], -s.p), -s.b);
+        y = ((double)sum[stride] + (double)sum[2 * stride] * down_p) * down_b;
     return ((double)sum[0] + y) * back;
 }
 
