@@ -97,7 +97,7 @@ $(B)/tests/test_%: $(B)/tests/test_%.o $(call obj,$(HELP_SRC)) $(call obj,$(CLI_
 	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $^ -o $@ $(ALL_LDLIBS)
 
 $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o $(B)/libpmet.a
-	@$(CC) $(LDFLAGS) $^ -o $@ $(ALL_LDLIBS)
+	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $^ -o $@ $(ALL_LDLIBS)
 
 .PHONY: tests
 tests: $(B)/pmet $(TESTS) $(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda $(if $(filter float,$(REAL)),$(CUDA_LIB))
@@ -164,7 +164,7 @@ spec-check: ## equations of SPEC.md that no source or no test cites
 
 .PHONY: bench
 bench: deps ## rates on this machine, beside its ceiling and the peers (PYTHON=python3)
-	@$(MAKE) --no-print-directory $(BENCHES)
+	@$(MAKE) --no-print-directory $(BENCHES) $(CUDA_LIB)
 	@for b in $(BENCHES); do echo; echo "== $$b"; $$b || exit 1; done
 
 BENCH_DIR := build/bench-peer

@@ -37,14 +37,26 @@ static __global__ void __launch_bounds__(BLOCK) add_rows_at(real *x, const size_
     x[idx[i / width] * width + i % width] += delta[which[i / width] * width + i % width];
 }
 
-/* A thread owns a feature of all deltas, so that j ascends for each without atomics. */
+/* A thread owns a feature of all deltas, so that j ascends for each without atomics; a fact's rows follow each other, so
+ * that its sum stays in a register. n_idx > 0. */
 static __global__ void __launch_bounds__(BLOCK)
     add_rows_grad(real *g_delta, const real *g_x, const size_t *idx, const size_t *which, size_t n_idx,
                   size_t width)
 {
     EACH(i, width)
-    for (size_t j = 0; j < n_idx; j++)
-        g_delta[which[j] * width + i] += g_x[idx[j] * width + i];
+    {
+        size_t delta = which[0];
+        real sum = g_delta[delta * width + i];
+        for (size_t j = 0; j < n_idx; j++) {
+            if (which[j] != delta) {
+                g_delta[delta * width + i] = sum;
+                delta = which[j];
+                sum = g_delta[delta * width + i];
+            }
+            sum += g_x[idx[j] * width + i];
+        }
+        g_delta[delta * width + i] = sum;
+    }
 }
 
 static __global__ void __launch_bounds__(BLOCK)

@@ -51,6 +51,9 @@ planned() {
 too_small() {
     CUDA_ON_CPU_MEMORY=9000000 refused '^pmet edit: the edit: needs .* MiB of the device.s memory, .* MiB free$' edit none ""
 }
+no_statistics() {
+    CUDA_ON_CPU_MEMORY=3000000 refused 'statistics of 2 layers at a time .*: needs 7 MiB of .* found 2 of 3 MiB free$' stats none
+}
 # A device that holds weights, edited matrices and keys, and not the solve: the host does that.
 on_host() {
     edit here "" && CUDA_ON_CPU_MEMORY=10600000 edit there "" 2> "$work/err" &&
@@ -84,6 +87,7 @@ claim "a model that does not fit is refused with what is needed and what is free
 claim "a driver older than the runtime is named" old_driver
 claim "a machine without a device is named" no_device
 claim "statistics on a device" stats stats
+claim "statistics that do not fit are refused before they begin" no_statistics
 claim "a plan counts the device's memory, too" planned
 claim "an edit that does not fit is refused before it begins" too_small
 claim "a solve that does not fit runs on the host" on_host

@@ -117,6 +117,38 @@ TEST(a_device_that_is_too_small_says_what_is_needed)
     cuda_on_cpu_memory((size_t)1 << 30);
 }
 
+/* Plans: half of what is free, whatever the host has; and to the MiB what fits beside the kernels' own sixteenth. */
+TEST(plans_follow_what_the_device_has)
+{
+    static const size_t mib = (size_t)1 << 20;
+    struct pmet_ops *op, *host;
+    struct pmet_error err = {PMET_OK, ""};
+    void *p = NULL;
+    size_t room = 0, n_free = 0, n_all = 0;
+    cuda_on_cpu_memory(64 * mib);
+    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), &op, &err), &err)) {
+        CHECK(CHECK_OK(op->alloc(op, 16 * mib, &p, &err), &err) && op->own_memory);
+        CHECK(CHECK_OK(op->memory(op, &n_free, &n_all, &err), &err) && n_free == 48 * mib &&
+              n_all == 64 * mib);
+        CHECK(CHECK_OK(pmet_room(op, 7, &room, &err), &err) && room == 24 * mib);
+        CHECK_OK(pmet_room_check(op, "all", 44. * (double)mib, &err), &err);
+        CHECK(pmet_room_check(op, "all", 45. * (double)mib, &err) == PMET_MEMORY);
+        CHECK_STR(err.message,
+                  "all: needs 49 MiB of the device's memory, of which 4 are for its kernels; found 48 of "
+                  "64 MiB free");
+        op->release(op, p);
+        pmet_ops_free(op);
+    }
+    err = (struct pmet_error){PMET_OK, ""};
+    if (CHECK_OK(pmet_ops_cpu(1, &host, &err), &err)) {
+        CHECK(CHECK_OK(pmet_room(host, 7, &room, &err), &err) && room == 7 && !host->own_memory);
+        CHECK_OK(pmet_room_check(host, "all", 1e30, &err), &err);
+        CHECK(CHECK_OK(host->memory(host, &n_free, &n_all, &err), &err) && n_free > 0 && n_free <= n_all);
+        pmet_ops_free(host);
+    }
+    cuda_on_cpu_memory((size_t)1 << 30);
+}
+
 /* A table of another build, whose struct has other entries or whose real has another size, is refused. */
 TEST(a_table_of_another_build_is_refused)
 {
@@ -231,5 +263,6 @@ TEST_MAIN(CASE(right_kernels_pass), CASE(a_missing_barrier_is_a_race), CASE(a_mi
           CASE(a_barrier_that_some_threads_miss), CASE(bounds_of_shared_arrays),
           CASE(shared_memory_that_nobody_wrote), CASE(bounds_of_device_memory),
           CASE(shuffles_keep_to_their_mask), CASE(launches_that_no_device_takes),
-          CASE(a_device_that_is_too_small_says_what_is_needed), CASE(a_table_of_another_build_is_refused),
-          CASE(any_call_may_fail), CASE(attention_over_rows_of_2048_tokens))
+          CASE(a_device_that_is_too_small_says_what_is_needed), CASE(plans_follow_what_the_device_has),
+          CASE(a_table_of_another_build_is_refused), CASE(any_call_may_fail),
+          CASE(attention_over_rows_of_2048_tokens))

@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * CUDA on a CPU: the part of the CUDA runtime that kernels/ uses, for a C++ compiler. A porter's tool: it needs no
- * GPU, and it finds what a GPU forgives or hides. Put this folder first on the include path, compile the .cu files
- * with "g++ -x c++", link runtime.cpp and cublas.cpp.
+ * GPU, and it finds what a GPU forgives or hides. In another project:
+ *   - take this folder (broken.cu shows each check at work) and the macros of kernels/cuda.h for three things that C++
+ *     cannot see: launches, shared arrays, and pointers to these
+ *   - compile the .cu files with "g++ -std=c++17 -Itests/cuda_on_cpu -x c++", link runtime.cpp and cublas.cpp
+ *   - add what is missing of the runtime, a few lines a call; cuda_on_cpu::failure() first, so that tests can fail it
+ *   - compare with plain C at small and odd sizes; then with -fsanitize=address; then with every call failing
  *
  * A launch runs its blocks in order, and the threads of a block in order, each on a stack of its own from one
  * barrier, shuffle or vote to the next: the same order every time. A launch ends with cudaErrorLaunchFailure, and
@@ -15,10 +19,8 @@
  *   - a grid, block or shared memory that no device takes (sm_80: 48 KiB, 163 KiB once asked for)
  *   - a copy that leaves its device allocation
  * Fresh device memory is 0xff bytes, which are NaN. Streams and events do nothing: all calls are finished when they
- * return. So a missing wait is not found, nor a race between blocks, nor a race through global memory.
- *
- * Three things a kernel must write through macros (kernels/cuda.h), since C++ cannot see them: launches, shared
- * arrays, and pointers to these. */
+ * return. So these are not found: a missing wait, a race between blocks, a race through global memory, and,
+ * without ASan, a read past a device allocation. */
 #ifndef PMET_TESTS_CUDA_RUNTIME_H
 #define PMET_TESTS_CUDA_RUNTIME_H
 
