@@ -7,11 +7,13 @@
 The way: transformers' own model in float32; one record at a time; all its prompts with both targets in one batch padded on
 the right, all logits of all tokens; then its generation prompts in one padded batch with cached keys and values, a token a
 pass, drawn from the five likeliest, to 100 tokens. Both sides in turn, with and without texts; texts are only written, not
-judged. Exit status 3 if the two sides' probabilities differ by more than 1e-3.
+judged. Exit status 3 if the two sides' probabilities differ by more than 1e-3. On a machine that others use, too, the CPU
+times of --threads 1 say more than the rates; with more threads they count those that wait.
 """
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -70,14 +72,20 @@ def write(model, tok, prompts):
 
 
 def peer(model, tok, records, texts):
-    started = time.perf_counter()
+    """(seconds, CPU seconds), and what judge gives of each record."""
+    started, used = time.perf_counter(), time.process_time()
     results = []
     with torch.no_grad():
         for record in records:
             results.append(judge(model, tok, record)[0])
             if texts:
                 write(model, tok, record["generation_prompts"])
-    return time.perf_counter() - started, results
+    return (time.perf_counter() - started, time.process_time() - used), results
+
+
+def cpu_of_children():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def ours(args, texts, work):
@@ -85,11 +93,13 @@ def ours(args, texts, work):
     line = [os.path.join(args.build, "pmet"), "eval", "-q", "--json", "--force", "--model", args.model, "--facts", args.facts,
             "--limit", str(args.records), "--generate", str(args.records if texts else 0), "--threads", str(args.threads),
             "--out", out]
+    used = cpu_of_children()
     seconds = json.loads(subprocess.run(line, check=True, capture_output=True, text=True).stdout)["seconds"]
+    used = cpu_of_children() - used
     with open(out, encoding="utf-8") as f:
         lines = [json.loads(text) for text in f][1:]
     lists = [f"{name}_prompts_probs" for name in ("rewrite", "paraphrase", "neighborhood")]
-    return seconds, [[(p["target_new"], p["target_true"]) for name in lists for p in line["post"][name]] for line in lines]
+    return (seconds, used), [[(p["target_new"], p["target_true"]) for name in lists for p in line["post"][name]] for line in lines]
 
 
 def largest_difference(a, b):
@@ -115,18 +125,20 @@ def main():
     args.records, worst = len(records), 0.0
     print(f"{args.model}: {args.records} records, {args.threads} threads; records/s, the median of {args.pairs} runs of each "
           f"side in turn; pmet's time includes opening the model and checking the records")
-    print(f"{'':20}{'published way':>15}{'pmet eval':>12}{'ratio':>8}{'range':>14}")
+    print(f"{'':20}{'published way':>15}{'pmet eval':>12}{'ratio':>8}{'range':>14}{'CPU s':>12}{'CPU s':>8}{'ratio':>8}")
     with tempfile.TemporaryDirectory() as work:
         for texts in (False, True):
             rates = []
             for _ in range(args.pairs):
                 theirs, expected = peer(model, tok, records, texts)
-                seconds, got = ours(args, texts, work)
+                own, got = ours(args, texts, work)
                 worst = max(worst, largest_difference(got, expected))
-                rates.append((args.records / theirs, args.records / seconds, theirs / seconds))
-            a, b, ratio = (statistics.median(column) for column in zip(*rates))
+                rates.append((args.records / theirs[0], args.records / own[0], theirs[0] / own[0], theirs[1], own[1],
+                              theirs[1] / own[1]))
+            a, b, ratio, *cpu = (statistics.median(column) for column in zip(*rates))
             low, high = min(r[2] for r in rates), max(r[2] for r in rates)
-            print(f"{'with texts' if texts else 'probabilities':20}{a:15.2f}{b:12.2f}{ratio:8.1f}{low:9.1f}-{high:.1f}")
+            print(f"{'with texts' if texts else 'probabilities':20}{a:15.2f}{b:12.2f}{ratio:8.1f}{low:9.1f}-{high:<4.1f}"
+                  f"{cpu[0]:12.2f}{cpu[1]:8.2f}{cpu[2]:8.1f}")
     print(f"largest difference of a mean negative log-likelihood: {worst:.1e}")
     return 3 if worst > 1e-3 else 0
 
