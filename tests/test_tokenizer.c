@@ -183,6 +183,35 @@ TEST(vocab_and_merges_give_the_ids_of_tokenizer_json)
     }
 }
 
+/* E7's last step: texts, and what clean_up_tokenization of transformers 4.30.2 makes of them. The order counts. */
+TEST(decoding_cleans_up_as_transformers_does)
+{
+    static const char *const cases[][2] = {
+        {"a ' n't b", "a'n't b"},
+        {"it ' s", "it's"},
+        {"a ' 's", "a''s"},
+        {"I 'm , you 're ; he 's . we 've ?", "I'm, you're ; he's. we've?"},
+        {"no ! n't ' ' x", "no!n't'' x"},
+        {"a  . b", "a . b"},
+        {" ' . '", " '. '"},
+        {"x ' 've", "x''ve"},
+        {"' re 're", "' re're"},
+        {" 'm 'm", "'m'm"},
+        {"a . . b ?!", "a.. b?!"}};
+    struct pmet_tokenizer *tk = open_tokenizer(t, models[4][0]);
+    for (size_t i = 0; tk && i < sizeof cases / sizeof *cases; i++) {
+        struct pmet_ids ids = {0};
+        struct pmet_text text = {0};
+        struct pmet_error err = {PMET_OK, ""};
+        CHECK_OK(pmet_tokenizer_encode(tk, cases[i][0], strlen(cases[i][0]), &ids, &err), &err);
+        CHECK_OK(pmet_tokenizer_decode(tk, ids.id, ids.n, PMET_DECODE_CLEANUP, &text, &err), &err);
+        CHECK_STR(text.data, cases[i][1]);
+        free(ids.id);
+        free(text.data);
+    }
+    pmet_tokenizer_close(tk);
+}
+
 /* What no golden uses, but tokenizer.json may ask for: small tokenizers of the reference's library, with an option each
  * (tests/data/make_tokenizer_options.py). E2, E5, E6. */
 TEST(every_option_of_a_tokenizer_gives_the_librarys_ids)
@@ -469,6 +498,7 @@ TEST(classes_are_those_of_unicode_14)
 
 TEST_MAIN(CASE(ids_and_texts_equal_the_reference), CASE(words_are_the_references_pretokens),
           CASE(vocab_and_merges_give_the_ids_of_tokenizer_json),
+          CASE(decoding_cleans_up_as_transformers_does),
           CASE(every_option_of_a_tokenizer_gives_the_librarys_ids),
           CASE(a_special_token_that_is_added_again_stays_special),
           CASE(decode_of_encode_gives_any_bytes_back), CASE(real_texts_round_trip),
