@@ -96,7 +96,7 @@ $(B)/pmet: $(B)/cli/main.o $(call obj,$(CLI_SRC)) $(B)/libpmet.a
 $(B)/tests/test_%: $(B)/tests/test_%.o $(call obj,$(HELP_SRC)) $(call obj,$(CLI_SRC)) $(B)/libpmet.a $(ON_CPU)
 	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $^ -o $@ $(ALL_LDLIBS)
 
-$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o $(B)/libpmet.a
+$(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o $(B)/bench/operators.o $(B)/libpmet.a
 	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $^ -o $@ $(ALL_LDLIBS)
 
 .PHONY: tests

@@ -126,7 +126,7 @@ TEST(plans_follow_what_the_device_has)
     void *p = NULL;
     size_t room = 0, n_free = 0, n_all = 0;
     cuda_on_cpu_memory(64 * mib);
-    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), &op, &err), &err)) {
+    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &err), &err)) {
         CHECK(CHECK_OK(op->alloc(op, 16 * mib, &p, &err), &err) && op->own_memory);
         CHECK(CHECK_OK(op->memory(op, &n_free, &n_all, &err), &err) && n_free == 48 * mib &&
               n_all == 64 * mib);
