@@ -212,6 +212,64 @@ TEST(decoding_cleans_up_as_transformers_does)
     pmet_tokenizer_close(tk);
 }
 
+/* E7: each maximal invalid part becomes one U+FFFD, here F, as Python's bytes.decode("utf-8", "replace") has it. */
+TEST(bytes_that_are_no_text_decode_as_in_python)
+{
+    static const char *const cases[][2] = {{"\xed\xa0\x80", "FFF"},
+                                           {"a\xed\xbf\xbf"
+                                            "b",
+                                            "aFFFb"},
+                                           {"\xf0\x80\x80\x80", "FFFF"},
+                                           {"\xf0\x8f\xbf\xbf", "FFFF"},
+                                           {"\xf0\x90\x80", "F"},
+                                           {"\xe0\x80\x80", "FFF"},
+                                           {"\xe0\x9f\xbf", "FFF"},
+                                           {"\xc0\xaf", "FF"},
+                                           {"\xf4\x90\x80\x80", "FFFF"},
+                                           {"\xf5\x80", "FF"},
+                                           {"\xff", "F"},
+                                           {"\x80\x80", "FF"},
+                                           {"x\xe2\x82y", "xFy"},
+                                           {"\xf1\x80\x80z", "Fz"},
+                                           {"\xc3", "F"}};
+    struct pmet_tokenizer *tk = open_tokenizer(t, models[4][0]);
+    for (size_t i = 0; tk && i < sizeof cases / sizeof *cases; i++) {
+        struct pmet_ids ids = {0};
+        struct pmet_text text = {0};
+        struct pmet_error err = {PMET_OK, ""};
+        char expected[64];
+        size_t n = 0;
+        for (const char *c = cases[i][1]; *c; c++) {
+            const char one[2] = {*c, '\0'};
+            n += (size_t)snprintf(expected + n, sizeof expected - n, "%s", *c == 'F' ? "\xef\xbf\xbd" : one);
+        }
+        CHECK_OK(pmet_tokenizer_encode(tk, cases[i][0], strlen(cases[i][0]), &ids, &err), &err);
+        CHECK_OK(pmet_tokenizer_decode(tk, ids.id, ids.n, 0, &text, &err), &err);
+        CHECK_STR(text.data, expected);
+        free(ids.id);
+        free(text.data);
+    }
+    pmet_tokenizer_close(tk);
+}
+
+TEST(an_id_far_beyond_the_vocabulary_buys_no_memory)
+{
+    static const char vocab[] = "{\"a\": 0, \"b\": 9000000}";
+    struct pmet_tokenizer *tk = NULL;
+    struct pmet_error err = {PMET_OK, ""};
+    mkdir(test_path("desert"), 0777);
+    test_write_file(test_path("desert/vocab.json"), vocab, sizeof vocab - 1);
+    test_write_file(test_path("desert/merges.txt"), "", 0);
+    CHECK(pmet_tokenizer_open(pmet_io_system(), test_path("desert"), &tk, &err) == PMET_FORMAT);
+    CHECK_STR(strrchr(err.message, '/'), "/vocab.json: ids up to 9000000 for 2 tokens; expected fewer holes");
+    err = (struct pmet_error){PMET_OK, ""};
+    test_write_file(test_path("desert/vocab.json"), "{\"a\": 0}", 8);
+    test_write_file(test_path("desert/added_tokens.json"), "{\"c\": 9000000}", 14);
+    CHECK(pmet_tokenizer_open(pmet_io_system(), test_path("desert"), &tk, &err) == PMET_FORMAT);
+    CHECK_STR(strrchr(err.message, '/'),
+              "/added_tokens.json: added token \"c\": id 9000000 beside 1 tokens; expected fewer holes");
+}
+
 /* What no golden uses, but tokenizer.json may ask for: small tokenizers of the reference's library, with an option each
  * (tests/data/make_tokenizer_options.py). E2, E5, E6. */
 TEST(every_option_of_a_tokenizer_gives_the_librarys_ids)
@@ -498,7 +556,8 @@ TEST(classes_are_those_of_unicode_14)
 
 TEST_MAIN(CASE(ids_and_texts_equal_the_reference), CASE(words_are_the_references_pretokens),
           CASE(vocab_and_merges_give_the_ids_of_tokenizer_json),
-          CASE(decoding_cleans_up_as_transformers_does),
+          CASE(decoding_cleans_up_as_transformers_does), CASE(bytes_that_are_no_text_decode_as_in_python),
+          CASE(an_id_far_beyond_the_vocabulary_buys_no_memory),
           CASE(every_option_of_a_tokenizer_gives_the_librarys_ids),
           CASE(a_special_token_that_is_added_again_stays_special),
           CASE(decode_of_encode_gives_any_bytes_back), CASE(real_texts_round_trip),

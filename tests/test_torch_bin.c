@@ -263,6 +263,8 @@ TEST(a_tensor_that_does_not_fit_is_refused_by_its_name)
          ": tensor \"w\": its storage x/data/1 is compressed; expected it stored, as torch.save writes it"},
         {BYTES(ONE(TENSOR(STORED("FloatStorage", "0", "K\7"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
          ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 7 elements of F32"},
+        {BYTES(ONE(TENSOR(STORED("FloatStorage", "0", "K\5"), "K\0", "K\5\x85", "K\1\x85"))), PMET_FORMAT,
+         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 5 elements of F32"},
         {BYTES(ONE(TENSOR(STORED("DoubleStorage", "0", "K\6"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
          ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 6 elements of F64"},
         {BYTES(ONE(

@@ -7,6 +7,8 @@
 #include "tokenizer/model.h"
 #include "tokenizer/unicode.h"
 
+enum { ROOM = 65536 }; /* unused ids that any vocabulary may have */
+
 static uint64_t hash_bytes(const char *p, size_t n)
 {
     uint64_t h = 0x9e3779b97f4a7c15u ^ n;
@@ -146,7 +148,7 @@ enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vo
     }
     if (n == 0)
         return pmet_fail(err, PMET_FORMAT, "%s: the vocabulary is empty", path);
-    if (n_id > 4 * n + 65536) /* holes are allowed, deserts buy memory with nothing */
+    if (n_id > 4 * n + ROOM) /* holes are allowed, deserts buy memory with nothing */
         return pmet_fail(err, PMET_FORMAT, "%s: ids up to %zu for %zu tokens; expected fewer holes", path,
                          n_id - 1, n);
     PMET_TRY(grow_tokens(tk, n_id, err));
@@ -225,6 +227,10 @@ enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *cont
     }
     if (!*content)
         return pmet_fail(err, PMET_FORMAT, "%s: added token %d is empty", b->path, (int)id);
+    if ((size_t)id > 4 * b->tk->n_token + ROOM)
+        return pmet_fail(err, PMET_FORMAT,
+                         "%s: added token \"%s\": id %d beside %zu tokens; expected fewer holes", b->path,
+                         content, (int)id, b->tk->n_token);
     PMET_TRY(grow_tokens(b->tk, (size_t)id + 1, err));
     char *text = strdup(content);
     if (!text)
