@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What an edited folder holds, says of itself, and is good for afterwards. */
 #include <jansson.h>
-#include "ref/real.h"
+#include "ref/edit/flop.h"
 #include "tensors/dtype.h"
 #include "tensors/safetensors.h"
 #include "tests/cli.h"
@@ -223,6 +223,15 @@ TEST(a_plan_writes_nothing)
     json_t *plan = result(t);
     CHECK(json_is_true(json_object_get(plan, "dry_run")));
     CHECK(json_array_size(json_object_get(plan, "facts_shown")) == 1);
+    CHECK(json_integer_value(json_object_get(plan, "rows")) == 14);
+    CHECK(json_integer_value(json_object_get(plan, "facts_together")) == 2);
+    const json_t *bytes = json_object_get(plan, "bytes");
+    CHECK(json_real_value(json_object_get(bytes, "matrices")) == 2 * 3 * 64 * 256 * sizeof(real));
+    CHECK(json_real_value(json_object_get(bytes, "solve")) == pmet_solve_bytes(PMET_SOLVER_AUTO, 256, 64, 2));
+    json_decref(plan);
+    CHECK(edit(dir, "m", "out", "--dry-run --memory 1") == 0);
+    plan = result(t);
+    CHECK(json_integer_value(json_object_get(plan, "facts_together")) == 1);
     json_decref(plan);
     CHECK(cli(NULL,
               "edit --model %s/m --facts %s/facts.json --hparams %s/hparams.json --contexts %s/contexts.json "
