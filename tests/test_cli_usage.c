@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Command lines: what is wrong usage, what each command prints and where, exit statuses. */
+#include <fcntl.h>
 #include <jansson.h>
+#include <unistd.h>
+#include "cli/progress.h"
 #include "tensors/safetensors.h"
 #include "tests/cli.h"
 
@@ -256,6 +259,30 @@ TEST(diff_judges_every_kind_by_its_own_rule)
     }
 }
 
+/* After 100 seconds 20 of 60 are done, 10 of them by a run before: 40 are left at 10 s each. */
+TEST(the_time_that_is_left_counts_what_this_run_has_done)
+{
+    const struct cli c = {.command = "edit"};
+    const char *path = test_path("progress");
+    struct progress p;
+    size_t n;
+    fflush(stderr);
+    const int was = dup(STDERR_FILENO), log = open(path, O_WRONLY | O_CREAT, 0666);
+    dup2(log, STDERR_FILENO);
+    progress_begin(&p, &c, "optimising", "facts");
+    progress_update(&p, 10, 60);
+    p.started -= 100;
+    p.shown -= 100;
+    progress_update(&p, 20, 60);
+    fflush(stderr);
+    dup2(was, STDERR_FILENO);
+    close(was);
+    close(log);
+    char *text = cli_slurp(path, &n);
+    CHECK_STR(text, "pmet edit: optimising: 20 of 60 facts  10.0 s each  6:40 left\n");
+    free(text);
+}
+
 TEST(colour_is_for_those_who_ask)
 {
     setenv("NO_COLOR", "1", 1);
@@ -271,4 +298,5 @@ TEST(colour_is_for_those_who_ask)
 TEST_MAIN(CASE(every_command_has_its_help), CASE(wrong_usage_is_one_line_and_exit_2),
           CASE(json_is_one_object_and_quiet_is_quiet), CASE(text_is_tokenized_by_lines_and_as_json_and_back),
           CASE(diff_measures_in_each_of_its_ways), CASE(diff_judges_every_kind_by_its_own_rule),
-          CASE(a_seed_of_the_command_line_is_the_one_that_draws), CASE(colour_is_for_those_who_ask))
+          CASE(a_seed_of_the_command_line_is_the_one_that_draws),
+          CASE(the_time_that_is_left_counts_what_this_run_has_done), CASE(colour_is_for_those_who_ask))
