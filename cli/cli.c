@@ -190,16 +190,19 @@ int pmet_cli(int argc, char **argv, const struct pmet_io *io)
     struct pmet_io guarded = *io;
     struct cli c = {.io = &guarded, .seed = 1};
     const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct sigaction was[COUNT_OF(awaited)], was_pipe;
+    struct sigaction was[COUNT_OF(awaited)], was_pipe, was_limit;
     stopped_by = 0;
     unguarded = io;
     guarded.write = guarded_write;
     guarded.copy_range = guarded_copy_range;
     await_signals(was);
     sigaction(SIGPIPE, &ignore, &was_pipe); /* hours of work do not end with the reader of their log */
+    sigaction(SIGXFSZ, &ignore,
+              &was_limit); /* a limit of file sizes is an error of a write, as a full disk is */
     const int status = close_output(dispatch(&c, argc, argv));
     for (size_t i = 0; i < COUNT_OF(awaited); i++)
         sigaction(awaited[i], &was[i], NULL);
     sigaction(SIGPIPE, &was_pipe, NULL);
+    sigaction(SIGXFSZ, &was_limit, NULL);
     return status;
 }

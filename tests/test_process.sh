@@ -16,6 +16,7 @@ edit() {
 only_out() { [ "$(echo "$work"/out*)" = "$work/out" ]; }
 journal_is_clean() { grep -q . "$work/kept/facts.journal" && ! grep -aq 'pmet edit' "$work/kept/facts.journal"; }
 without_output() { edit >&- 2> "$work/said"; }
+limited() { (ulimit -f 100 && edit -q); }
 without_input() { "$pmet" tokenize --model $g/model <&-; }
 reading_none() { { "$@" && echo 0 > "$work/rc" || echo $? > "$work/rc"; } 2>&1 | :; expect 141 return_of; }
 return_of() { return "$(cat "$work/rc")"; }
@@ -46,6 +47,8 @@ claim "in one line" grep -q '^pmet: standard output: Bad file descriptor$' "$wor
 claim "an edit goes on without its reader" reading_none edit --verbose
 claim "and leaves one folder" only_out
 claim "a reader who leaves ends the rest" through_head
+claim "a limit of file sizes is a failure" expect 1 limited
+claim "and nothing is left" [ "$(echo "$work"/out*)" = "$work/out*" ]
 claim "a closed input is a failure" expect 1 without_input
 claim "a signal that the caller ignores stops nothing" signalled
 claim "and the edit is whole" only_out
