@@ -109,8 +109,9 @@ SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
 # has an element type: the solve is in double anyway.
 on_layer  = $(addprefix build/$(1)/tests/,$(addsuffix @cuda-on-cpu,$(2)) test_golden_forward@cuda-on-cpu:every_tensor)
 ON_LAYER := $(call on_layer,float,$(notdir $(basename $(sort $(wildcard tests/test_ops_*.c))))) \
-            $(call on_layer,double,test_ops_attention test_ops_matmul test_ops_norm)
-LONG_LAYER := $(foreach c,optimisation_pmet_alt edit_from,build/float/tests/test_golden_edit@cuda-on-cpu:$(c))
+            $(call on_layer,double,test_ops_attention test_ops_matmul test_ops_norm) \
+            build/float/tests/test_property_solve@cuda-on-cpu:auto_takes
+LONG_LAYER := build/float/tests/test_property_solve@cuda-on-cpu $(foreach c,optimisation_pmet_alt edit_from,build/float/tests/test_golden_edit@cuda-on-cpu:$(c))
 ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(ON_LAYER) $(SCRIPTS)
 
 .PHONY: deps
@@ -135,7 +136,7 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 
 .PHONY: test-long
 test-long: sanitize ## the sanitizer build of every test; then a kill at every call
-	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/pmet \
+	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/tests/test_property_solve build/float/pmet \
 	    build/float/cuda_on_cpu/libpmet_cuda.so build/float/bench/bench_cuda
 	@cp build/test.log build/sanitize.log
 	@PMET_LONG=1 tests/run.sh $(LONG) $(LONG_LAYER) tests/test_cuda.sh > build/long.out; status=$$?; cat build/long.out; \

@@ -72,7 +72,7 @@ sweep() { # sweep OUT ERROR COMMAND...
             [ -z "$(find "$work" -name "*$out*")" ] || { echo "call $k:"; cat "$work/sweep.err"; ls -a "$work"; return 1; }
         k=$((k + 1 + k / far))
     done
-    [ "$k" -gt 500 ]
+    echo "$k calls" && [ "$k" -gt 150 ]
 }
 far=${PMET_LONG:+16} # a step is this part of the calls before
 far=${far:-1}
