@@ -100,7 +100,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $^ -o $@ $(ALL_LDLIBS)
 
 .PHONY: tests
-tests: $(B)/pmet $(TESTS) $(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda $(if $(filter float,$(REAL)),$(CUDA_LIB))
+tests: $(B)/pmet $(TESTS) $(if $(filter $(REAL)$(SAN),float),$(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda $(CUDA_LIB))
 
 PYTHON   ?= python3
 LONG     := build/float/tests/test_kill build/float/tests/test_work
