@@ -191,6 +191,34 @@ TEST(tf32_rounds_both_sides_of_products_with_f32_weights)
     check_mode(t, PMET_DEVICE_CUDA_TF32, PMET_BF16, 0, 0);
 }
 
+/* In every precision a row alone has the bits that it has among others, whatever the size of these. */
+TEST(a_row_never_depends_on_the_others_in_any_precision)
+{
+    enum { N = 50, N_IN = 97, N_OUT = 67 };
+    static const struct {
+        enum pmet_device device;
+        enum pmet_dtype dtype;
+    } modes[] = {{PMET_DEVICE_CUDA, PMET_F16},
+                 {PMET_DEVICE_CUDA, PMET_BF16},
+                 {PMET_DEVICE_CUDA_HALF, PMET_F16},
+                 {PMET_DEVICE_CUDA_HALF, PMET_BF16},
+                 {PMET_DEVICE_CUDA_TF32, PMET_F32}};
+    for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+        struct lab lab;
+        double *w;
+        if (!open_lab(&lab, t, modes[m].device))
+            return;
+        const struct pmet_weight weight = lab_weight(&lab, modes[m].dtype, N_OUT, N_IN, &w);
+        double *x = lab_random(&lab, N * N_IN, 1);
+        for (size_t i = 0; i < N * N_IN; i++)
+            x[i] = ldexp(x[i], (int)(i / N_IN % 7) * 9 - 27);
+        const double *all = product(&lab, x, weight, N);
+        for (size_t r = 0; r < N; r += 7)
+            lab_same(&lab, "alone", product(&lab, x + r * N_IN, weight, 1), all + r * N_OUT, N_OUT);
+        lab_close(&lab);
+    }
+}
+
 TEST(a_precision_is_named)
 {
     static const char *const kind[] = {"cuda", "cuda, half activations", "cuda, TF32"};
@@ -207,6 +235,7 @@ TEST(a_precision_is_named)
 TEST_MAIN(CASE(three_terms_are_the_whole_of_a_float), CASE(rows_and_elements_of_any_magnitude),
           CASE(rows_that_are_not_finite_and_rows_of_zeros), CASE(long_sums_stay_within_the_float_rule),
           CASE(half_activations_round_what_enters_16_bit_weights),
-          CASE(tf32_rounds_both_sides_of_products_with_f32_weights), CASE(a_precision_is_named))
+          CASE(tf32_rounds_both_sides_of_products_with_f32_weights),
+          CASE(a_row_never_depends_on_the_others_in_any_precision), CASE(a_precision_is_named))
 
 #endif
