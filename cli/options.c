@@ -196,7 +196,7 @@ int options_parse(struct cli *c, const struct command *self, const struct option
 {
     const struct option_row common[] = {
         {"device", 0, OPTION_CHOICE, &c->device, "auto|cpu|cuda",
-         "where to compute (auto, the default: the CPU)", false},
+         "where to compute (auto, the default: a GPU if there is one)", false},
         {"half-activations", 0, OPTION_FLAG, &c->half_activations, NULL,
          "with cuda: what F16 and BF16 matrices multiply is rounded to their type (faster)", false},
         {"tf32", 0, OPTION_FLAG, &c->tf32, NULL,

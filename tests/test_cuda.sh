@@ -97,6 +97,19 @@ for error in $out_of_memory $lost; do
 done
 claim "the bench of a GPU runs on the layer" small_bench
 
+# auto: which device a command names. It asks for a driver first; the layer is its own.
+ln -s "$PWD/$layer/libpmet_cuda.so" "$work/libcuda.so.1"
+auto_takes() { # auto_takes DEVICE [NAME=VALUE]
+    device=$1
+    shift
+    env LD_LIBRARY_PATH="$layer:$work" "$@" $pmet generate -v --model $golden/model --prompt x --max-tokens 1 2>&1 > "$work/out" |
+        grep "^pmet generate: $golden/model: .* on $device (" && [ -s "$work/out" ]
+}
+claim "auto takes a device that is there" auto_takes cuda
+claim "auto is the CPU without a device" auto_takes cpu CUDA_ON_CPU_FAIL=0,100
+claim "auto is the CPU where a device fails its trial" auto_takes cpu CUDA_ON_CPU_FAIL=60,214
+claim "auto is the CPU where the model does not fit the device" auto_takes cpu CUDA_ON_CPU_MEMORY=1500000
+
 # What the precisions say and refuse, on the layer: gptj-C is F32, neox-C is F16.
 short=golden/neox-C
 nothing_to_do() {

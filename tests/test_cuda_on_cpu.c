@@ -161,6 +161,72 @@ TEST(a_table_of_another_build_is_refused)
     }
 }
 
+/* One wrong entry at a time; what it does wrong is small. */
+static const struct pmet_ops *right;
+
+static enum pmet_status other_act(const struct pmet_ops *op, real *y, const real *x, enum pmet_act kind,
+                                  size_t n, struct pmet_error *err)
+{
+    (void)op;
+    return right->act(right, y, x, kind == PMET_GELU ? PMET_GELU_NEW : kind, n, err);
+}
+
+static enum pmet_status no_bias(const struct pmet_ops *op, real *y, size_t y_stride, const real *x,
+                                struct pmet_weight w, const real *bias, size_t n_tok, struct pmet_error *err)
+{
+    (void)op;
+    return right->matmul(right, y, y_stride, x, w, w.dtype == PMET_BF16 ? NULL : bias, n_tok, err);
+}
+
+static enum pmet_status nan_norm(const struct pmet_ops *op, double *norm, const real *x, size_t n_row,
+                                 size_t width, struct pmet_error *err)
+{
+    (void)op;
+    const enum pmet_status status = right->norm(right, norm, x, n_row, width, err);
+    norm[0] = (double)NAN;
+    return status;
+}
+
+static enum pmet_status no_factor(const struct pmet_ops *op, double *a, size_t n, size_t *pivot,
+                                  double *value, struct pmet_error *err)
+{
+    (void)op, (void)a, (void)n, (void)pivot, (void)value;
+    return pmet_fail(err, PMET_NUMERIC, "not positive definite");
+}
+
+static void tried(struct test *t, struct pmet_ops *op, const struct pmet_ops *plain, const char *entry)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    CHECK(pmet_ops_trial(op, plain, &err) == PMET_NUMERIC);
+    if (!strstr(err.message, entry) || strncmp(err.message, op->name, strlen(op->name)) != 0)
+        test_fail(t, "found \"%s\"; expected %s", err.message, entry);
+}
+
+TEST(a_table_is_tried_beside_plain_c)
+{
+    struct pmet_ops *op, *plain;
+    struct pmet_error err = {PMET_OK, ""};
+    if (!CHECK_OK(pmet_ops_cpu(1, &plain, &err), &err))
+        return;
+    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &err), &err)) {
+        struct pmet_ops wrong = *op;
+        right = op;
+        CHECK_OK(pmet_ops_trial(op, plain, &err), &err);
+        wrong.act = other_act;
+        tried(t, &wrong, plain, ": act is off by ");
+        wrong.matmul = no_bias;
+        tried(t, &wrong, plain, ": matmul by BF16 is off by ");
+        wrong = *op;
+        wrong.norm = nan_norm;
+        tried(t, &wrong, plain, ": the optimiser is off by inf");
+        wrong.norm = op->norm;
+        wrong.cholesky = no_factor;
+        tried(t, &wrong, plain, ": the solve is off by inf");
+        pmet_ops_free(op);
+    }
+    pmet_ops_free(plain);
+}
+
 /* Every call of a run through products, losses, attention and the solve fails once: the line says so, and nothing is
  * left. */
 static enum pmet_status run_entries(struct pmet_ops *op, struct pmet_error *err)
@@ -264,5 +330,5 @@ TEST_MAIN(CASE(right_kernels_pass), CASE(a_missing_barrier_is_a_race), CASE(a_mi
           CASE(shared_memory_that_nobody_wrote), CASE(bounds_of_device_memory),
           CASE(shuffles_keep_to_their_mask), CASE(launches_that_no_device_takes),
           CASE(a_device_that_is_too_small_says_what_is_needed), CASE(plans_follow_what_the_device_has),
-          CASE(a_table_of_another_build_is_refused), CASE(any_call_may_fail),
-          CASE(attention_over_rows_of_2048_tokens))
+          CASE(a_table_of_another_build_is_refused), CASE(a_table_is_tried_beside_plain_c),
+          CASE(any_call_may_fail), CASE(attention_over_rows_of_2048_tokens))

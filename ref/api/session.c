@@ -22,18 +22,34 @@ static enum pmet_status check_precision(const struct pmet_checkpoint *ck, enum p
                      half ? "half activations" : "TF32");
 }
 
+static enum pmet_status open_model(struct pmet_session *s, enum pmet_device device, struct pmet_error *err)
+{
+    PMET_TRY(pmet_ops_open(device, s->n_threads, &s->op, err));
+    PMET_TRY(check_precision(s->ck, device, err));
+    return pmet_model_open(s->ck, s->op, &s->model, err);
+}
+
 enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, enum pmet_device device,
                                       size_t n_threads, struct pmet_session **out, struct pmet_error *err)
 {
     struct pmet_session *s;
+    struct pmet_error why = {PMET_OK, ""};
     enum pmet_status status;
     PMET_TRY(pmet_calloc(&s, 1, sizeof *s, "a session", err));
     s->io = io;
     s->n_threads = n_threads;
-    PMET_GO(pmet_ops_open(device, n_threads, &s->op, err));
     PMET_GO(pmet_checkpoint_open(io, dir, &s->ck, err));
-    PMET_GO(check_precision(s->ck, device, err));
-    PMET_GO(pmet_model_open(s->ck, s->op, &s->model, err));
+    status = open_model(s, device, &why);
+    if (status == PMET_MEMORY && device == PMET_DEVICE_AUTO && s->op && s->op->own_memory) {
+        pmet_ops_free(s->op); /* a GPU that is too small for the model */
+        s->op = NULL;
+        why = (struct pmet_error){PMET_OK, ""};
+        status = open_model(s, PMET_DEVICE_CPU, &why);
+    }
+    if (status != PMET_OK) {
+        *err = why;
+        goto done;
+    }
     PMET_GO(pmet_tokenizer_open(io, dir, &s->tk, err));
     PMET_GO(pmet_checkpoint_fingerprint(s->ck, s->fingerprint, err));
     *out = s;

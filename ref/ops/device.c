@@ -21,10 +21,33 @@ static enum pmet_status open_cuda(enum pmet_device device, struct pmet_ops **out
     return open(sizeof **out, sizeof(real), device, out, err);
 }
 
+/* A GPU that nobody asked for must compute what plain C does; one that cannot be opened or tried is as good as none.
+ * Where there is no driver, cuBLAS, which takes a while, is not loaded. */
+static enum pmet_status open_auto(size_t n_threads, struct pmet_ops **out, struct pmet_error *err)
+{
+    struct pmet_ops *plain, *cuda = NULL;
+    struct pmet_error why = {PMET_OK, ""};
+    PMET_TRY(pmet_ops_cpu(n_threads, &plain, err));
+    *out = plain;
+    if (!dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL))
+        return PMET_OK;
+    enum pmet_status status = open_cuda(PMET_DEVICE_CUDA, &cuda, &why);
+    if (status == PMET_OK)
+        status = pmet_ops_trial(cuda, plain, &why);
+    if (status == PMET_OK || status == PMET_NUMERIC) {
+        pmet_ops_free(plain);
+        *out = cuda;
+        cuda = NULL;
+    }
+    pmet_ops_free(cuda);
+    return status == PMET_NUMERIC ? pmet_fail(err, status, "%s", why.message) : PMET_OK;
+}
+
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err)
 {
-    /* auto stays on the CPU until the CUDA table has passed the goldens on a GPU */
+    if (device == PMET_DEVICE_AUTO)
+        return open_auto(n_threads, out, err);
     return device >= PMET_DEVICE_CUDA ? open_cuda(device, out, err) : pmet_ops_cpu(n_threads, out, err);
 }
 

@@ -217,11 +217,15 @@ struct pmet_ops {
 
 /* The plain-C table, on n_threads threads (0: all the machine has). */
 enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err);
-/* The table of a device: CUDA, in one of its precisions, or the message says what is missing; auto is plain C for
- * now. */
+/* The table of a device: CUDA, in one of its precisions, or the message says what is missing. Auto is CUDA where the
+ * library and a GPU are there, after a trial; else plain C. */
 enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
                                struct pmet_error *err);
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
+/* PMET_NUMERIC, naming the first entry that is off by more than 1e-4 (in double 1e-9) of the largest number that `plain`
+ * computes from the same small inputs. */
+enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops *plain,
+                                struct pmet_error *err);
 
 /* The host's memory, whatever the table: bytes that can be had without swapping, caches of files counted as free (half
  * of all if the system does not say), and bytes in all (4 GiB if it does not say). */
