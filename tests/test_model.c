@@ -79,6 +79,32 @@ TEST(every_activation_has_its_names)
     }
 }
 
+TEST(configs_of_no_model_are_refused)
+{
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {GPTJ ", \"layer_norm_epsilon\": 0}", "layer_norm_epsilon: found 0; expected a positive number"},
+        {NEOX ", \"layer_norm_eps\": -1e-5}", "layer_norm_eps: found -1e-05; expected a positive number"},
+        {GPTJ ", \"rotary_dim\": 7}", "7 rotary features; expected an even number, at most the head's 128"},
+        {GPTJ ", \"rotary_dim\": 130}",
+         "130 rotary features; expected an even number, at most the head's 128"},
+        {NEOX ", \"rotary_pct\": 1.5}", "rotary_pct: found 1.5; expected at most 1"},
+        {NEOX ", \"rotary_emb_base\": 0}", "rotary_emb_base: found 0; expected a positive number"},
+        {GPTJ ", \"n_inner\": 0}", "n_inner: found 0; expected 1 to 16777216"},
+        {GPTJ ", \"n_inner\": 16777217}", "n_inner: found 16777217; expected 1 to 16777216"},
+        {NEOX ", \"tie_word_embeddings\": 1}",
+         "tie_word_embeddings: found an integer; expected true or false"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pmet_error err = {PMET_OK, ""};
+        struct pmet_config c;
+        json_t *json = json_loads(cases[i].text, 0, NULL);
+        CHECK(pmet_config_read(json, "config.json", &c, &err) == PMET_INPUT);
+        CHECK_STR(strchr(err.message, ' ') ? strchr(err.message, ' ') + 1 : "", cases[i].message);
+        json_decref(json);
+    }
+}
+
 /* ---- checkpoints ---- */
 
 /* A copy of golden/neox-A in T/NAME: without its head, with an infinite buffer, its data one byte further on. */
@@ -175,5 +201,5 @@ TEST(a_head_that_is_missing_is_refused_unless_it_is_tied)
 TEST_MAIN(CASE(what_a_config_leaves_out_has_the_published_default),
           CASE(null_means_the_width_of_the_head_and_four_of_the_model),
           CASE(the_other_spellings_of_sizes_are_read), CASE(every_activation_has_its_names),
-          CASE(odd_checkpoints_bind_as_they_should),
+          CASE(configs_of_no_model_are_refused), CASE(odd_checkpoints_bind_as_they_should),
           CASE(a_head_that_is_missing_is_refused_unless_it_is_tied))
