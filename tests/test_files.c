@@ -79,6 +79,28 @@ TEST(a_file_that_is_replaced_is_untouched_when_any_call_fails)
     fail_each_call(t, "the original");
 }
 
+/* A file system without hard links replaces all the same. */
+TEST(a_file_is_replaced_where_there_are_no_hard_links)
+{
+    const char *path = test_path("linkless");
+    size_t n_link = 0;
+    for (size_t k = 0;; k++) {
+        struct fault f;
+        struct pmet_error err = {PMET_OK, ""};
+        test_write_file(path, "old", 3);
+        fault_begin(&f, k, EPERM);
+        const enum pmet_status status = write_file(&f.io, path, "new", &err);
+        if (!f.fired)
+            break;
+        if (strcmp(f.call, "link") == 0) {
+            CHECK_OK(status, &err);
+            CHECK(holds(path, "new"));
+            n_link++;
+        }
+    }
+    CHECK(n_link == 1);
+}
+
 TEST(short_writes_are_continued)
 {
     struct fault f;
@@ -395,6 +417,7 @@ TEST(json_fields_must_be_of_their_type)
 
 TEST_MAIN(CASE(a_file_whose_writing_fails_at_any_call_leaves_nothing_behind),
           CASE(a_file_that_is_replaced_is_untouched_when_any_call_fails), CASE(short_writes_are_continued),
+          CASE(a_file_is_replaced_where_there_are_no_hard_links),
           CASE(only_files_and_links_to_files_are_replaced),
           CASE(leftovers_of_a_killed_process_with_our_id_are_left_alone),
           CASE(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind),

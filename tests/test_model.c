@@ -2,6 +2,7 @@
  * What config.json may leave out or say otherwise, and checkpoints whose tensors are not as the goldens' are: a tied
  * head, buffers, data at odd addresses.      SPEC §3.7, §3.8 */
 #include <sys/stat.h>
+#include "ref/edit/flop.h"
 #include "ref/model/model.h"
 #include "tests/test.h"
 
@@ -105,6 +106,25 @@ TEST(configs_of_no_model_are_refused)
     }
 }
 
+/* Two rows, of 10 tokens with the subject's last at 3, and the KL row, of which the one at 2 matters; two target
+ * tokens; six layers, the deltas in layer 2; four passes, three of them with a way back. */
+TEST(operations_are_those_counted_by_hand)
+{
+    const struct pmet_config c = {.n_layer = 6, .d_model = 64, .d_ff = 256, .n_vocab = 1024};
+    const struct pmet_hparams h = {.n_layer = 2, .layers = {1, 2}, .n_module = 1};
+    struct pmet_row row[2] = {{.n_tok = 10, .lookup_idx = 3}, {.n_tok = 5, .lookup_idx = 2}};
+    const struct pmet_fact_rows rows = {.n_row = 2, .row = row, .n_target = 2};
+    const double block = 2 * (4 * 64 * 64 + 2 * 64 * 256), head = 2 * 64 * 1024;
+    CHECK(pmet_block_flop(&c) == block && pmet_head_flop(&c) == head);
+    CHECK(pmet_rows_n_tok(&rows) == 15 && pmet_rows_n_suffix(&rows) == 8);
+    const double fixed = (15 * 3 + 7 * 3) * block, pass = 8 * 3 * block + 3 * head;
+    CHECK(pmet_delta_flop(&c, &h, &rows, 4) == fixed + 7 * pass &&
+          pmet_delta_flop(&c, &h, &rows, 0) == fixed);
+    /* keys of layers 1 and 2 over the context's row, outputs of layer 2 over the plain one, before each */
+    CHECK(pmet_keys_flop(&c, &h, &rows) == ((2 + 3) * 10 + 2 * 3 * 10) * block);
+    CHECK(pmet_solve_flop(30, 4, 5) == 30 * 30 * 30 / 3 + 5 * 30 * 30 * 5 + 2 * 4 * 30 * 5);
+}
+
 /* ---- checkpoints ---- */
 
 /* A copy of golden/neox-A in T/NAME: without its head, with an infinite buffer, its data one byte further on. */
@@ -201,5 +221,6 @@ TEST(a_head_that_is_missing_is_refused_unless_it_is_tied)
 TEST_MAIN(CASE(what_a_config_leaves_out_has_the_published_default),
           CASE(null_means_the_width_of_the_head_and_four_of_the_model),
           CASE(the_other_spellings_of_sizes_are_read), CASE(every_activation_has_its_names),
-          CASE(configs_of_no_model_are_refused), CASE(odd_checkpoints_bind_as_they_should),
+          CASE(configs_of_no_model_are_refused), CASE(operations_are_those_counted_by_hand),
+          CASE(odd_checkpoints_bind_as_they_should),
           CASE(a_head_that_is_missing_is_refused_unless_it_is_tied))
