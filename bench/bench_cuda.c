@@ -83,22 +83,11 @@ static void stats(const struct bench *b)
     pmet_docs_close(docs);
 }
 
-static double *random_doubles(uint64_t seed, size_t n)
-{
-    real *x = bench_alloc(n * sizeof *x);
-    double *wide = bench_alloc(n * sizeof *wide);
-    bench_random(seed, 1, x, n);
-    for (size_t i = 0; i < n; i++)
-        wide[i] = (double)x[i];
-    free(x);
-    return wide;
-}
-
 static void solve(const struct bench *b, size_t f)
 {
     const size_t d = b->size.d_model, n = b->n_fact;
-    double *cov = bench_alloc(f * f * sizeof *cov), *keys = random_doubles(2, f * n),
-           *resid = random_doubles(3, d * n), *upd = bench_alloc(d * f * sizeof *upd);
+    double *cov = bench_alloc(f * f * sizeof *cov), *keys = bench_random_doubles(2, f * n),
+           *resid = bench_random_doubles(3, d * n), *upd = bench_alloc(d * f * sizeof *upd);
     struct pmet_solve_report report;
     struct pmet_error err = {PMET_OK, ""};
     char what[64];

@@ -17,17 +17,6 @@ struct job {
     double *cov, *keys, *resid, *upd, *a, *b;
 };
 
-static double *doubles(uint64_t seed, size_t n)
-{
-    real *x = bench_alloc(n * sizeof *x);
-    double *wide = bench_alloc(n * sizeof *wide);
-    bench_random(seed, 1, x, n);
-    for (size_t i = 0; i < n; i++)
-        wide[i] = (double)x[i];
-    free(x);
-    return wide;
-}
-
 static void update(void *user)
 {
     const struct job *j = user;
@@ -80,8 +69,8 @@ int main(int argc, char **argv)
     j.a = bench_alloc(j.f * j.f * sizeof *j.a);
     j.upd = bench_alloc(j.d * j.f * sizeof *j.upd);
     j.b = bench_alloc(j.f * j.n * sizeof *j.b);
-    j.keys = doubles(2, j.f * j.n);
-    j.resid = doubles(3, j.d * j.n);
+    j.keys = bench_random_doubles(2, j.f * j.n);
+    j.resid = bench_random_doubles(3, j.d * j.n);
     for (size_t i = 0; i < j.f; i++) /* positive definite: 2 on the diagonal, 1/(1 + |i - j|)^2 beside it */
         for (size_t k = 0; k < j.f; k++) {
             const double far = 1 + (i > k ? (double)(i - k) : (double)(k - i));

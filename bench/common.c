@@ -90,6 +90,17 @@ void bench_random(uint64_t seed, double scale, real *x, size_t n)
     }
 }
 
+double *bench_random_doubles(uint64_t seed, size_t n)
+{
+    real *x = bench_alloc(n * sizeof *x);
+    double *wide = bench_alloc(n * sizeof *wide);
+    bench_random(seed, 1, x, n);
+    for (size_t i = 0; i < n; i++)
+        wide[i] = (double)x[i];
+    free(x);
+    return wide;
+}
+
 size_t bench_threads(const struct pmet_ops *op)
 {
     return pmet_cpu_of(op)->n_thread;

@@ -25,6 +25,7 @@ void *bench_alloc(size_t n_bytes); /* 64-byte aligned; ends the program without 
 
 /* n seeded numbers, near normal, times scale. */
 void bench_random(uint64_t seed, double scale, real *x, size_t n);
+double *bench_random_doubles(uint64_t seed, size_t n); /* allocated; free releases it */
 
 /* GFLOP/s of the peer's product y = x W^T at n_tok x n_out x n_in on n_thread threads: in `real`, or in
  * double for the solve. 0 without OpenBLAS. */

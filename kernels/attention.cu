@@ -29,33 +29,27 @@ static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_su
     const size_t t = r.from + warp, last = pmet_min(r.from + WARPS, r.n_own), n_all = r.n_past + last,
                  n_keys = t < r.n_own ? r.n_past + t + 1 : 0; /* the warp's own */
     const double scale = 1 / sqrt((double)d);
-    double top = -HUGE_VAL, sum = 0;
+    struct running s = no_keys_yet();
     clear(o, d);
     if (t < r.n_own)
         load_own(q, a.q.data + (r.first + t) * a.q.row_stride + e * a.q.head_stride, d);
     for (size_t s0 = 0; s0 < n_all; s0 += TILE) {
         const size_t n = n_keys > s0 ? pmet_min(TILE, n_keys - s0) : 0;
-        double p = 0, shrink = 1;
+        double p = 0;
         load_tile(tile, k, r, s0, n_all, d);
-        if (n > 0) {
-            const double score = lane < n ? dot(q, tile + lane * (d + 1), d) * scale : -HUGE_VAL;
-            const double most = fmax(top, warp_max(score));
-            shrink = exp(top - most);
-            p = lane < n ? exp(score - most) : 0;
-            sum = shrink * sum + warp_sum(p);
-            top = most;
-        }
+        if (n > 0)
+            p = weigh(&s, q, tile, scale, n, d);
         load_tile(tile, v, r, s0, n_all, d);
         if (n > 0)
-            add_weighted(o, shrink, p, weights, tile, 0, n, d);
+            add_weighted(o, s.shrink, p, weights, tile, 0, n, d);
     }
     if (t >= r.n_own)
         return; /* no barrier follows */
     for (size_t i = lane; i < d; i += 32)
-        out[((r.first + t) * a.n_head + e) * d + i] = (real)(o[i] / sum);
+        out[((r.first + t) * a.n_head + e) * d + i] = (real)(o[i] / s.sum);
     if (top_sum && lane == 0) {
-        top_sum[2 * ((r.first + t) * a.n_head + e)] = top;
-        top_sum[2 * ((r.first + t) * a.n_head + e) + 1] = sum;
+        top_sum[2 * ((r.first + t) * a.n_head + e)] = s.top;
+        top_sum[2 * ((r.first + t) * a.n_head + e) + 1] = s.sum;
     }
 }
 

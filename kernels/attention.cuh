@@ -100,6 +100,30 @@ static __device__ inline double dot(PMET_SHARED_PTR(real) a, PMET_SHARED_PTR(rea
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
+/* A softmax over tiles of keys: largest score and sum so far; shrink: what the last tile made of earlier weights. */
+struct running {
+    double top, sum, shrink;
+};
+
+static __device__ inline struct running no_keys_yet()
+{
+    const struct running s = {-HUGE_VAL, 0, 1};
+    return s;
+}
+
+/* The lane's weight exp(q.k c - top), k its vector of a tile of n > 0 keys; lanes from n on: 0. */
+static __device__ inline double weigh(struct running *s, PMET_SHARED_PTR(real) q, PMET_SHARED_PTR(real) tile,
+                                      double c, size_t n, size_t d)
+{
+    const size_t lane = threadIdx.x % 32;
+    const double score = lane < n ? dot(q, tile + lane * (d + 1), d) * c : -HUGE_VAL,
+                 most = fmax(s->top, warp_max(score)), p = lane < n ? exp(score - most) : 0;
+    s->shrink = exp(s->top - most);
+    s->sum = s->shrink * s->sum + warp_sum(p);
+    s->top = most;
+    return p;
+}
+
 /* acc[i] = shrink acc[i] + sum_j weight[j] tile[j][i], from <= j < n: the lanes share the features. Lane j brings
  * weight[j]; all [32] hands them round. The caller's next barrier parts it from the next call. */
 static __device__ inline void add_weighted(PMET_SHARED_PTR(double) acc, double shrink, double weight,

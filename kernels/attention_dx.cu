@@ -23,26 +23,21 @@ static __device__ void query_stats(double stats[3], struct dx_args a, struct row
 {
     const size_t lane = threadIdx.x % 32, d = a.d;
     const double c = 1 / sqrt((double)d);
-    double top = -HUGE_VAL, sum = 0, mean = 0;
+    struct running s = no_keys_yet();
+    double mean = 0;
     for (size_t s0 = 0; s0 < n_all; s0 += TILE) {
         const size_t n = n_keys > s0 ? pmet_min(TILE, n_keys - s0) : 0;
-        double p = 0, shrink = 1;
+        double p = 0;
         load_tile(tile, k, r, s0, n_all, d);
-        if (n > 0) {
-            const double score = lane < n ? dot(q, tile + lane * (d + 1), d) * c : -HUGE_VAL;
-            const double most = fmax(top, warp_max(score));
-            shrink = exp(top - most);
-            p = lane < n ? exp(score - most) : 0;
-            sum = shrink * sum + warp_sum(p);
-            top = most;
-        }
+        if (n > 0)
+            p = weigh(&s, q, tile, c, n, d);
         load_tile(tile, v, r, s0, n_all, d);
         if (n > 0)
-            mean = shrink * mean + warp_sum(lane < n ? p * dot(g_out, tile + lane * (d + 1), d) : 0);
+            mean = s.shrink * mean + warp_sum(lane < n ? p * dot(g_out, tile + lane * (d + 1), d) : 0);
     }
-    stats[0] = top;
-    stats[1] = sum;
-    stats[2] = mean / sum;
+    stats[0] = s.top;
+    stats[1] = s.sum;
+    stats[2] = mean / s.sum;
 }
 
 static __global__ void __launch_bounds__(BLOCK) query_dx(struct dx_args a)

@@ -27,7 +27,8 @@ struct side {
     size_t index[TOK];
     int32_t id[TOK];
     double step[TOK];
-    double out[N], result[3 * TOK], solved[ORDER * ORDER]; /* what OUT holds, what is on the host, in double */
+    double out[N], result[3 * TOK],
+        solved[ORDER * ORDER]; /* what OUT holds, what is on the host, in double */
 };
 
 static const size_t row_start[] = {0, 17, TOK}, no_past[] = {0, 0};
@@ -217,7 +218,8 @@ static enum pmet_status try_solve(struct side *s, struct pmet_error *err)
     for (size_t i = 0; i < ORDER * ORDER; i++)
         s->solved[i] = number(i) + (i % (ORDER + 1) == 0 ? 16 : 0);
     PMET_TRY(op->upload(op, s->b, s->solved, sizeof s->solved, err));
-    PMET_TRY(op->gemm64(op, false, true, ORDER, ORDER, ORDER, 1, s->b, ORDER, s->b, ORDER, 0, s->a, ORDER, err));
+    PMET_TRY(
+        op->gemm64(op, false, true, ORDER, ORDER, ORDER, 1, s->b, ORDER, s->b, ORDER, 0, s->a, ORDER, err));
     const enum pmet_status status = op->cholesky(op, s->a, ORDER, &pivot, &value, &failure);
     if (status == PMET_NUMERIC) {
         s->solved[0] = HUGE_VAL;
@@ -329,7 +331,8 @@ static double apart(const double *a, const double *b, size_t n)
     return off == 0 ? 0 : off / most;
 }
 
-enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops *plain, struct pmet_error *err)
+enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops *plain,
+                                struct pmet_error *err)
 {
     const struct pmet_ops *const table[] = {plain, op};
     struct side *side[2] = {NULL, NULL};
@@ -346,10 +349,11 @@ enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops
         const double off = fmax(apart(a->out, b->out, N), fmax(apart(a->result, b->result, 3 * TOK),
                                                                apart(a->solved, b->solved, ORDER * ORDER)));
         if (off > most_off) {
-            status = pmet_fail(err, PMET_NUMERIC,
-                               "%s: %s is off by %.1e of plain C's largest number, in a trial that allows %.0e "
-                               "(--device cpu works without it)",
-                               op->name, entries[e].name, off, most_off);
+            status =
+                pmet_fail(err, PMET_NUMERIC,
+                          "%s: %s is off by %.1e of plain C's largest number, in a trial that allows %.0e "
+                          "(--device cpu works without it)",
+                          op->name, entries[e].name, off, most_off);
             goto done;
         }
     }
