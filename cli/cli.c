@@ -24,12 +24,12 @@ static const struct command commands[] = {
      "probability before and after (mean of its tokens), and whether it is now the model's answer.",
      "  pmet edit --dry-run --show 3 --model gpt-j-6b --facts counterfact.json\n"
      "  pmet edit --model gpt-j-6b --facts counterfact.json --limit 100 --stats stats --out edited",
-     run_edit},
+     run_edit, USES_SEED},
     {"stats", "second moments of a model's keys over a text, as edit needs them",
      "--model DIR --text FILE... --out DIR [OPTION]...",
      "One pass of a text through the model, for all layers that will be edited. FILE: JSON lines with a\n"
      "document in each \"text\", or plain text with documents parted by blank lines.",
-     "  pmet stats --model gpt-j-6b --text wikipedia.jsonl --out stats", run_stats},
+     "  pmet stats --model gpt-j-6b --text wikipedia.jsonl --out stats", run_stats, USES_SEED},
     {"eval", "how well a model knows edited facts, and what else it still knows",
      "--model DIR --facts FILE [--before DIR] [OPTION]...",
      "Judges a model by CounterFact or zsRE records, under the names of the published evaluation: does it "
@@ -39,25 +39,27 @@ static const struct command commands[] = {
      "it writes fluent and consistent. With --before (--after is the same as --model) both models and the\n"
      "difference. What is finished stays in FILE.partial: the same command goes on where it was.",
      "  pmet eval --before gpt-j-6b --after edited --facts counterfact.json --limit 100 --out results.jsonl",
-     run_eval},
+     run_eval, USES_SEED},
     {"generate", "text from a model", "--model DIR --prompt TEXT [OPTION]...",
      "Continues each prompt, greedily unless --top-k is more than 1. There is no stop at an end-of-text\n"
      "token.",
-     "  pmet generate --model edited --prompt \"The capital of France is\" --max-tokens 30", run_generate},
+     "  pmet generate --model edited --prompt \"The capital of France is\" --max-tokens 30", run_generate,
+     USES_SEED},
     {"tokenize", "text to token ids, or back", "--model DIR [OPTION]... [FILE]",
      "A line of ids for each line of text, from FILE or standard input. With --json: an array of strings "
      "in,\n"
      "an array of id arrays out. Needs only the tokenizer's files in DIR.",
-     "  echo \"The capital of France\" | pmet tokenize --model gpt-j-6b", run_tokenize},
+     "  echo \"The capital of France\" | pmet tokenize --model gpt-j-6b", run_tokenize, USES_NEITHER},
     {"trace", "every activation of a forward pass, as safetensors",
      "--model DIR --prompts FILE --out FILE.safetensors [OPTION]...",
      "Runs each prompt (a JSON array of strings, or one prompt a line) through the model alone and writes\n"
      "row{r}.hidden.{l}, attn_in, attn_probs, attn_out, mlp_key, mlp_out, ln_f and logits.",
-     "  pmet trace --model gpt-j-6b --prompts prompts.json --out forward.safetensors", run_trace},
+     "  pmet trace --model gpt-j-6b --prompts prompts.json --out forward.safetensors", run_trace,
+     USES_DEVICE},
     {"inspect", "what a checkpoint, a file of tensors or a folder of statistics holds", "PATH [--check]",
      "Shows a checkpoint (with the edits it went through), a .safetensors or .bin file, or a folder of "
      "statistics.",
-     "  pmet inspect edited --check", run_inspect},
+     "  pmet inspect edited --check", run_inspect, USES_NEITHER},
     {"diff", "how far the tensors of two files are from each other", "A B [OPTION]...",
      "Compares the tensors that A and B both have. Without --rtol, --atol or --yardstick they must be "
      "equal.\n"
@@ -68,7 +70,8 @@ static const struct command commands[] = {
      "of their kind, none beyond 10 times its own yardstick or the largest of its kind; losses and\n"
      "probabilities of the optimisation as root mean square of a field.\n"
      "Exit status 3 past the limits, when no name is common, or when a required one is missing.",
-     "  pmet diff ours.safetensors golden.fp64.safetensors --yardstick golden.fp32.safetensors", run_diff},
+     "  pmet diff ours.safetensors golden.fp64.safetensors --yardstick golden.fp32.safetensors", run_diff,
+     USES_NEITHER},
 };
 
 static const int awaited[] = {SIGHUP, SIGINT, SIGTERM};

@@ -27,12 +27,16 @@ struct cli {
         kept[512]; /* what an unfinished command leaves: "w keeps 3 of 10 facts: ..." by which it can go on */
 };
 
+/* Which of the common options a command has a use for: all; all but --seed; none of those of computing. */
+enum uses { USES_SEED, USES_DEVICE, USES_NEITHER };
+
 struct command {
     const char *name, *summary;
     const char *usage;   /* what follows "pmet NAME " */
     const char *about;   /* a paragraph for --help */
     const char *example; /* a line or more */
     int (*run)(struct cli *c, const struct command *self, int argc, char **argv);
+    enum uses uses;
 };
 
 int run_edit(struct cli *c, const struct command *self, int argc, char **argv);

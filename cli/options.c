@@ -194,7 +194,9 @@ static int take_precision(struct cli *c)
 int options_parse(struct cli *c, const struct command *self, const struct option_row *rows, size_t n_row,
                   int argc, char **argv, struct texts *operands)
 {
-    const struct option_row common[] = {
+    static const size_t first_used[] = {[USES_SEED] = 0, [USES_DEVICE] = 1, [USES_NEITHER] = 5};
+    const struct option_row every[] = {
+        {"seed", 0, OPTION_COUNT, &c->seed, "N", "of all sampling (default 1)", false},
         {"device", 0, OPTION_CHOICE, &c->device, "auto|cpu|cuda",
          "where to compute (auto, the default: a GPU if there is one)", false},
         {"half-activations", 0, OPTION_FLAG, &c->half_activations, NULL,
@@ -203,7 +205,6 @@ int options_parse(struct cli *c, const struct command *self, const struct option
          "with cuda: products with F32 matrices keep ten bits of fraction (faster)", false},
         {"threads", 0, OPTION_COUNT, &c->threads, "N", "threads (default: as many as the machine has)",
          false},
-        {"seed", 0, OPTION_COUNT, &c->seed, "N", "of all sampling (default 1)", false},
         {"quiet", 'q', OPTION_FLAG, &c->quiet, NULL, "no progress, no notes", false},
         {"verbose", 'v', OPTION_FLAG, &c->verbose, NULL, "more notes", false},
         {"color", 0, OPTION_CHOICE, &c->color, "auto|always|never",
@@ -213,7 +214,8 @@ int options_parse(struct cli *c, const struct command *self, const struct option
     bool seen[MAX_OPTION] = {false};
     struct option longs[MAX_OPTION + 2];
     char shorts[2 * MAX_OPTION + 3];
-    const size_t n = n_row + COUNT_OF(common);
+    const struct option_row *common = every + first_used[self->uses];
+    const size_t n_common = COUNT_OF(every) - first_used[self->uses], n = n_row + n_common;
     int got;
     for (size_t i = 0; i < n; i++)
         all[i] = i < n_row ? &rows[i] : &common[i - n_row];
@@ -223,7 +225,7 @@ int options_parse(struct cli *c, const struct command *self, const struct option
     while ((got = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
         size_t i = 0;
         if (got == HELP_VALUE || got == 'h') {
-            help_command(self, rows, n_row, common, COUNT_OF(common));
+            help_command(self, rows, n_row, common, n_common);
             return EXIT_DONE;
         }
         while (i < n && got != (int)(FIRST_VALUE + i) && got != all[i]->letter)
