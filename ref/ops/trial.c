@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A table tried beside plain C: small inputs through its entries, before anybody's model is trusted to it. */
+ * A table tried beside plain C: small inputs through its entries, before anybody's model is trusted to it.
+ *                                                                                                    SPEC §12.4 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
