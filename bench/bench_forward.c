@@ -6,9 +6,9 @@
 #include <string.h>
 #include "bench/common.h"
 #include "bench/model.h"
-#include "ref/edit/delta.h"
-#include "ref/edit/flop.h"
-#include "ref/edit/solve.h"
+#include "ref/delta/delta.h"
+#include "ref/method/flop.h"
+#include "ref/method/solve.h"
 #include "tensors/dtype.h"
 
 enum { ROWS = 8, ROW = 128, DOCUMENTS = 6 };

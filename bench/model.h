@@ -3,8 +3,8 @@
 #ifndef PMET_BENCH_MODEL_H
 #define PMET_BENCH_MODEL_H
 
-#include "ref/edit/hparams.h"
-#include "ref/edit/rows.h"
+#include "ref/facts/hparams.h"
+#include "ref/facts/rows.h"
 #include "ref/model/model.h"
 
 struct bench_size {

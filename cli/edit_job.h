@@ -8,7 +8,7 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/tensor_list.h"
-#include "ref/api/job.h"
+#include "ref/job/job.h"
 
 /* Steps of a fact, kept until its trace is written. */
 struct edit_steps {

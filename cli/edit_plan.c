@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
-#include "ref/edit/flop.h"
+#include "ref/method/flop.h"
 
 /* Width of the factorisation that is timed; tokens of the product, and how often: the fastest counts. */
 enum { PROBE = 384, TOKENS = 256, TRIES = 5 };

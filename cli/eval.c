@@ -6,7 +6,7 @@
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/session.h"
-#include "ref/api/eval_job.h"
+#include "ref/job/eval_job.h"
 
 struct eval {
     const struct cli *c;

@@ -7,8 +7,8 @@
 #include <unistd.h>
 #include "cli/options.h"
 #include "cli/session.h"
-#include "ref/api/job.h"
-#include "ref/edit/stats.h"
+#include "ref/job/job.h"
+#include "ref/method/stats.h"
 #include "tensors/folder.h"
 #include "tensors/weights.h"
 

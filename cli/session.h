@@ -4,7 +4,7 @@
 #define PMET_CLI_SESSION_H
 
 #include "cli/command.h"
-#include "ref/api/session.h"
+#include "ref/job/session.h"
 
 /* The model in dir, on the threads and the device of the command line; --device cuda without
  * one is refused, and the message says what is missing. */

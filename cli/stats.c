@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * pmet stats. */
-#include "ref/edit/flop.h"
-#include "ref/edit/pmet_edit.h"
-#include "ref/edit/stats_work.h"
+#include "ref/method/flop.h"
+#include "ref/method/pmet_edit.h"
+#include "ref/method/stats_work.h"
 
 #include <ctype.h>
 #include <errno.h>

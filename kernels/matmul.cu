@@ -56,7 +56,7 @@ static cublasStatus_t gemm(cublasHandle_t blas, struct arithmetic by, cublasOper
                         (int)ldb, &beta, c, of_reals(false).type, (int)ldc, by.compute, CUBLAS_GEMM_DEFAULT);
 }
 
-/* As in ref/ops/panel.h. */
+/* As in ref/cpu/panel.h. */
 static size_t terms_in_one_sum(size_t k)
 {
     const size_t sixteenth = (k + 255) / 256 * 16;

@@ -5,7 +5,7 @@
 #define PMET_TESTS_GOLDEN_H
 
 #include <jansson.h>
-#include "ref/edit/pmet_edit.h"
+#include "ref/method/pmet_edit.h"
 #include "tests/test.h"
 
 #define N_GOLDEN 4

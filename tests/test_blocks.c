@@ -2,7 +2,7 @@
  * The block under all products against its definition, bit by bit, and a row's bits against the number of
  * threads and the groups that a long batch is cut into.      SPEC §1.3 */
 #include "ref/ops/ops.h"
-#include "ref/ops/panel.h"
+#include "ref/cpu/panel.h"
 #include "tests/test.h"
 
 static real *random_reals(uint64_t seed, size_t n)

@@ -2,7 +2,7 @@
  * Context templates: nested and flat lists, generated ones, what is refused.      SPEC E40 */
 #include <errno.h>
 #include <jansson.h>
-#include "ref/edit/contexts.h"
+#include "ref/facts/contexts.h"
 #include "tests/fault.h"
 #include "tests/fuzz.h"
 

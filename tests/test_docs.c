@@ -2,7 +2,7 @@
  * Documents of text files and the published order of sampling.      SPEC E64 */
 #include <errno.h>
 #include <jansson.h>
-#include "ref/edit/docs.h"
+#include "ref/facts/docs.h"
 #include "tests/fault.h"
 #include "tests/fuzz.h"
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include <unistd.h>
-#include "ref/api/eval_job.h"
+#include "ref/job/eval_job.h"
 #include "tests/cli.h"
 #include "tests/fault.h"
 #include "tests/golden.h"

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <time.h>
-#include "ref/edit/facts.h"
+#include "ref/facts/facts.h"
 #include "tests/fault.h"
 #include "tests/fuzz.h"
 

@@ -2,9 +2,9 @@
  * Damaged input files of every kind, through the library's readers and through whole commands: each ends in success or in
  * one line, never in a signal or a hang, and an output is whole or absent. PMET_LONG=1: thousands of each. */
 #include <unistd.h>
-#include "ref/edit/stats.h"
-#include "ref/eval/snippets.h"
-#include "ref/eval/tfidf.h"
+#include "ref/method/stats.h"
+#include "ref/text/snippets.h"
+#include "ref/text/tfidf.h"
 #include "ref/model/model.h"
 #include "tests/cli.h"
 #include "tests/fuzz.h"

@@ -2,7 +2,7 @@
  * Hyper-parameter files: the published ones, the built-in ones, and what is refused in which words.      SPEC
  * §9.3 */
 #include <jansson.h>
-#include "ref/edit/hparams.h"
+#include "ref/facts/hparams.h"
 #include "tests/fuzz.h"
 
 static enum pmet_status load_text(const char *text, size_t n, struct pmet_hparams *h, struct pmet_error *err)

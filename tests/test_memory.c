@@ -7,11 +7,11 @@
 #include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "ref/edit/flop.h"
-#include "ref/edit/solve.h"
-#include "ref/eval/entropy.h"
-#include "ref/eval/snippets.h"
-#include "ref/eval/tfidf.h"
+#include "ref/method/flop.h"
+#include "ref/method/solve.h"
+#include "ref/text/entropy.h"
+#include "ref/text/snippets.h"
+#include "ref/text/tfidf.h"
 #include "tensors/checkpoint_private.h"
 #include "tensors/folder.h"
 #include "tensors/npz.h"

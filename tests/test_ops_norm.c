@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Layer normalisation and activations against their equations, gradients by central differences.
  * SPEC E9, E10, E18-E22 */
-#include "ref/ops/exponential.h"
+#include "ref/cpu/exponential.h"
 #include "tests/device.h"
 #include "tests/naive.h"
 

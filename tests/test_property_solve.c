@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * One update by every way to it: the factor of the sum, conjugate gradients, the factor of C alone.
  * SPEC E69-E74 */
-#include "ref/edit/solve.h"
+#include "ref/method/solve.h"
 #include "tests/device.h"
 #include "tests/edits.h"
 #include "tests/naive.h"

@@ -2,7 +2,7 @@
  * Rows, labels and lookup indices against those of the published code, and what it raises on.      SPEC
  * E41-E44 */
 #include <jansson.h>
-#include "ref/edit/rows.h"
+#include "ref/facts/rows.h"
 #include "tests/test.h"
 
 #define N_MODEL 4

@@ -3,9 +3,9 @@
  * words. SPEC §11.7 */
 #include <errno.h>
 #include <jansson.h>
-#include "ref/eval/entropy.h"
-#include "ref/eval/snippets.h"
-#include "ref/eval/tfidf.h"
+#include "ref/text/entropy.h"
+#include "ref/text/snippets.h"
+#include "ref/text/tfidf.h"
 #include "tests/fault.h"
 #include "tests/fuzz.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Words, sentences and n-gram entropy: what nltk makes of the same texts.      SPEC §11.7 */
 #include <jansson.h>
-#include "ref/eval/entropy.h"
+#include "ref/text/entropy.h"
 #include "ref/eval/points.h"
 #include "tests/test.h"
 

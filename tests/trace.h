@@ -4,7 +4,7 @@
 #ifndef PMET_TESTS_TRACE_H
 #define PMET_TESTS_TRACE_H
 
-#include "ref/edit/rows.h"
+#include "ref/facts/rows.h"
 #include "ref/model/model.h"
 #include "tests/test.h"
 

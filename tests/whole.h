@@ -4,7 +4,7 @@
 #ifndef PMET_TESTS_WHOLE_H
 #define PMET_TESTS_WHOLE_H
 
-#include "ref/edit/delta.h"
+#include "ref/delta/delta.h"
 #include "tests/test.h"
 
 /* Rows of random ids: row j has shape[j][0] tokens and its lookup index at shape[j][1]; the last is the KL row.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Context templates written by the model itself (E39, E40).      SPEC §4.2 */
 #include <stdlib.h>
-#include "ref/edit/contexts.h"
+#include "ref/facts/contexts.h"
 #include "ref/eval/generate.h"
 
 enum { N_TEXT = 5, N_TOKEN = 10, TOP_K = 5 };

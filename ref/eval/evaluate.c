@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "ref/eval/entropy.h"
+#include "ref/text/entropy.h"
 
 static const struct pmet_snippet_answer *answer_of(const struct pmet_eval_record *record,
                                                    const struct pmet_evaluate_options *options)

@@ -5,8 +5,8 @@
 
 #include "ref/eval/generate.h"
 #include "ref/eval/probs.h"
-#include "ref/eval/snippets.h"
-#include "ref/eval/tfidf.h"
+#include "ref/text/snippets.h"
+#include "ref/text/tfidf.h"
 
 #ifdef __cplusplus
 extern "C" {

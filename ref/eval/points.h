@@ -4,7 +4,7 @@
 #ifndef PMET_REF_EVAL_POINTS_H
 #define PMET_REF_EVAL_POINTS_H
 
-#include "ref/eval/words.h"
+#include "ref/text/words.h"
 #include "tokenizer/unicode.h"
 
 #ifdef __cplusplus

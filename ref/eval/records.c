@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "ref/edit/facts_record.h"
+#include "ref/facts/facts_record.h"
 
 struct pmet_records {
     struct pmet_elements *elements;

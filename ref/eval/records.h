@@ -3,7 +3,7 @@
 #ifndef PMET_REF_EVAL_RECORDS_H
 #define PMET_REF_EVAL_RECORDS_H
 
-#include "ref/edit/facts.h"
+#include "ref/facts/facts.h"
 #include "tensors/elements.h"
 
 #ifdef __cplusplus

@@ -3,7 +3,7 @@
 #ifndef PMET_REF_EVAL_SCORE_H
 #define PMET_REF_EVAL_SCORE_H
 
-#include "ref/edit/rows.h"
+#include "ref/facts/rows.h"
 #include "ref/model/model.h"
 
 #ifdef __cplusplus

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ * The course of an evaluation, and the library's way in.      SPEC §11 */
+#include "ref/job/eval_job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_BATCH = 256 }; /* records evaluated together */
+/* Multiplications of the first batch: about a second on a few cores. */
+static const double first_work = 1e11, short_s = 2, long_s = 30;
+#define CACHE_BYTES ((size_t)2 << 30)
+
+static int stop(void *user)
+{
+    const struct pmet_eval_job *j = user;
+    return j->watch.progress ? j->watch.progress(j->watch.user, PMET_PHASE_EVALUATE, j->n_done, j->n_record)
+                             : 0;
+}
+
+static struct pmet_evaluate_options options_of(struct pmet_eval_job *j)
+{
+    return (struct pmet_evaluate_options){.greedy = j->request.greedy,
+                                          .n_generate = j->request.n_generate,
+                                          .top_k = j->request.top_k,
+                                          .seed = j->request.seed,
+                                          .tfidf = j->tfidf,
+                                          .answer = j->snippets.answer,
+                                          .n_answer = j->snippets.n,
+                                          .path = j->request.facts,
+                                          .stop = stop,
+                                          .user = j};
+}
+
+struct batch {
+    struct pmet_eval_record record[MOST_BATCH];
+    struct pmet_case after[MOST_BATCH], before[MOST_BATCH];
+    size_t n;
+};
+
+static void batch_clear(struct batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        pmet_eval_record_free(&b->record[i]);
+        pmet_case_free(&b->after[i]);
+        pmet_case_free(&b->before[i]);
+    }
+    b->n = 0;
+}
+
+static enum pmet_status keep_line(struct pmet_eval_job *j, const struct batch *b, size_t i,
+                                  struct pmet_error *err)
+{
+    json_t *line = pmet_eval_case_json(&b->record[i], &b->after[i], j->before ? &b->before[i] : NULL);
+    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    enum pmet_status status;
+    if (!text) {
+        status = pmet_fail_memory(err, "a result", 0);
+        goto done;
+    }
+    if (j->lines)
+        PMET_GO(pmet_lines_append(j->lines, text, err));
+    PMET_GO(pmet_eval_sum_up(&j->summary[0], line, "post", j->request.facts, err));
+    if (j->before)
+        PMET_GO(pmet_eval_sum_up(&j->summary[1], line, "pre", j->request.facts, err));
+    j->n_done++;
+    status = PMET_OK;
+done:
+    free(text);
+    json_decref(line);
+    return status;
+}
+
+static enum pmet_status run_batch(struct pmet_eval_job *j, struct batch *b, struct pmet_error *err)
+{
+    struct pmet_evaluate_options options = options_of(j);
+    PMET_TRY(pmet_room(j->s->op, CACHE_BYTES, &options.max_bytes, err));
+    PMET_TRY(pmet_evaluate_records(j->s->model, j->s->tk, b->record, b->n, &options, b->after, err));
+    if (j->before)
+        PMET_TRY(pmet_evaluate_records(j->before->model, j->before->tk, b->record, b->n, &options, b->before,
+                                       err));
+    for (size_t i = 0; i < b->n; i++)
+        PMET_TRY(keep_line(j, b, i, err));
+    if (j->lines)
+        PMET_TRY(pmet_lines_sync(j->lines, err));
+    return stop(j) ? pmet_fail(err, PMET_INTERRUPTED, "interrupted") : PMET_OK;
+}
+
+/* About how many multiplications a record takes: a token has some four bytes, a text a hundred tokens. */
+static double work_of(const struct pmet_eval_job *j, const struct pmet_eval_record *r)
+{
+    const struct pmet_config *c = &j->s->model->config;
+    const struct pmet_prompts *const list[2] = {&r->paraphrase, &r->neighborhood};
+    size_t n_byte = strlen(r->rewrite);
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < list[k]->n; i++)
+            n_byte += strlen(list[k]->text[i]);
+    const size_t n_text = r->fact.record < j->request.n_generate ? r->generation.n : 0;
+    return ((double)n_byte / 4 + 100 * (double)n_text) *
+           ((double)c->n_layer * (double)c->d_model * (4 * (double)c->d_model + 2 * (double)c->d_ff) +
+            (double)c->n_vocab * (double)c->d_model);
+}
+
+/* Results do not depend on how many records go together: as many as take some seconds, since what is finished is kept. */
+static double next_work(double work, double took_s)
+{
+    return took_s < short_s ? 2 * work : took_s > long_s ? work / 2 : work;
+}
+
+static enum pmet_status run_records(struct pmet_eval_job *j, struct pmet_records *records, struct batch *b,
+                                    struct pmet_error *err)
+{
+    size_t n_seen = 0;
+    double most = first_work;
+    for (bool more = true; more;) {
+        const double started = pmet_seconds();
+        for (double work = 0; more && b->n < MOST_BATCH && work < most;) {
+            PMET_TRY(pmet_records_next(records, &b->record[b->n], &more, err));
+            if (more && n_seen++ < j->n_resumed)
+                pmet_eval_record_free(&b->record[b->n]);
+            else if (more)
+                work += work_of(j, &b->record[b->n++]);
+        }
+        if (b->n > 0)
+            PMET_TRY(run_batch(j, b, err));
+        batch_clear(b);
+        most = next_work(most, pmet_seconds() - started);
+    }
+    if (j->n_done != j->n_record || strcmp(pmet_records_sha256(records), j->facts_sha256) != 0)
+        return pmet_fail(err, PMET_INPUT, "%s: is not the file that it was when the evaluation began",
+                         j->request.facts);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_eval_job_run(struct pmet_eval_job *j, struct pmet_error *err)
+{
+    struct pmet_records *records = NULL;
+    struct batch *b = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_calloc(&b, 1, sizeof *b, "records", err));
+    PMET_GO(pmet_records_open(j->s->io, j->request.facts, j->request.limit, &records, err));
+    if (stop(j)) {
+        status = pmet_fail(err, PMET_INTERRUPTED, "interrupted");
+        goto done;
+    }
+    status = run_records(j, records, b, err);
+done:
+    if (b)
+        batch_clear(b);
+    free(b);
+    pmet_records_close(records);
+    return status;
+}
+
+enum pmet_status pmet_eval_job_finish(struct pmet_eval_job *j, struct pmet_error *err)
+{
+    return j->lines ? pmet_lines_finish(j->lines, err) : PMET_OK;
+}
+
+void pmet_eval_job_free(struct pmet_eval_job *j)
+{
+    pmet_lines_close(j->lines);
+    json_decref(j->header);
+    pmet_snippets_free(&j->snippets);
+    pmet_tfidf_close(j->tfidf);
+    j->tfidf = NULL;
+    j->lines = NULL;
+    j->header = NULL;
+}
+
+enum pmet_status pmet_evaluate(struct pmet_session *s, struct pmet_session *before,
+                               const struct pmet_evaluate_request *request, const struct pmet_watch *watch,
+                               struct pmet_evaluation *result, struct pmet_error *err)
+{
+    struct pmet_eval_job j = {.s = s, .before = before, .request = *request};
+    enum pmet_status status;
+    if (watch)
+        j.watch = *watch;
+    PMET_GO(pmet_eval_job_open(&j, err));
+    PMET_GO(pmet_eval_job_run(&j, err));
+    PMET_GO(pmet_eval_job_finish(&j, err));
+    if (result) {
+        memset(result, 0, sizeof *result);
+        result->n_record = j.n_record;
+        pmet_summary_report(&j.summary[0], "post", result);
+        if (before)
+            pmet_summary_report(&j.summary[1], "pre", result);
+    }
+done:
+    pmet_eval_job_free(&j);
+    return status;
+}

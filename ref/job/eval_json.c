@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ * Results of an evaluation as JSON, under the published keys.      SPEC §11.6 */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "ref/job/eval_job.h"
+#include "tensors/json.h"
+
+static const char *const lists[3] = {"rewrite_prompts", "paraphrase_prompts", "neighborhood_prompts"};
+
+static void set(json_t *object, const char *list, const char *end, json_t *value)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s_%s", list, end);
+    json_object_set_new(object, key, value);
+}
+
+static const json_t *get(const json_t *object, const char *list, const char *end)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s_%s", list, end);
+    return json_object_get(object, key);
+}
+
+static json_t *flags(const bool *flag, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_boolean(flag[i]));
+    return list;
+}
+
+static json_t *number_or_null(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *essence_json(const struct pmet_texts *texts)
+{
+    json_t *list = json_array();
+    const char *text = texts->essence;
+    for (size_t i = 0; i < texts->n_essence; i++, text += strlen(text) + 1)
+        json_array_append_new(list, json_string(text));
+    return list;
+}
+
+static void add_texts(json_t *side, const struct pmet_texts *texts)
+{
+    json_t *text = json_array();
+    for (size_t i = 0; i < texts->n; i++)
+        json_array_append_new(text, json_string(texts->text[i]));
+    json_object_set_new(side, "ngram_entropy", json_real(texts->ngram_entropy));
+    if (texts->has_reference)
+        json_object_set_new(side, "reference_score", number_or_null(texts->reference_score));
+    json_object_set_new(side, "text", text);
+    if (!texts->essence)
+        return;
+    json_object_set_new(side, "essence_score", json_real(texts->essence_score));
+    json_object_set_new(side, "essence_text", essence_json(texts));
+}
+
+static json_t *side_json(const struct pmet_case *c)
+{
+    const struct pmet_answers *const a[3] = {&c->verdict.rewrite, &c->verdict.paraphrase,
+                                             &c->verdict.neighborhood};
+    json_t *side = json_object();
+    for (size_t k = 0; k < 3; k++) {
+        json_t *probs = a[k]->nll_new ? json_array() : NULL;
+        for (size_t i = 0; probs && i < a[k]->n; i++)
+            json_array_append_new(probs, json_pack("{s:f, s:f}", "target_new", a[k]->nll_new[i],
+                                                   "target_true", a[k]->nll_true[i]));
+        if (probs)
+            set(side, lists[k], "probs", probs);
+    }
+    for (size_t k = 0; k < 3; k++)
+        set(side, lists[k], "correct", flags(a[k]->correct, a[k]->n));
+    for (size_t k = 0; k < 3; k++)
+        if (a[k]->greedy)
+            set(side, lists[k], "greedy", flags(a[k]->greedy, a[k]->n_prompt));
+    if (c->texts.n > 0)
+        add_texts(side, &c->texts);
+    return side;
+}
+
+/* zsRE's request as the published code converts it. */
+static json_t *request_json(const struct pmet_eval_record *r)
+{
+    if (r->kind == PMET_COUNTERFACT)
+        return json_incref(json_object_get(r->json, "requested_rewrite"));
+    return json_pack("{s:s, s:s, s:{s:s}, s:{s:s}}", "prompt", r->fact.prompt, "subject", r->fact.subject,
+                     "target_new", "str", r->fact.target, "target_true", "str", "<|endoftext|>");
+}
+
+json_t *pmet_eval_case_json(const struct pmet_eval_record *record, const struct pmet_case *after,
+                            const struct pmet_case *before)
+{
+    json_t *line = json_pack("{s:I, s:o}", "case_id", (json_int_t)record->fact.case_id, "requested_rewrite",
+                             request_json(record));
+    if (before)
+        json_object_set_new(line, "pre", side_json(before));
+    json_object_set_new(line, "post", side_json(after));
+    return line;
+}
+
+static void copy_key(json_t *to, const json_t *from, const char *key)
+{
+    json_t *value = from ? json_object_get(from, key) : NULL;
+    json_object_set_new(to, key, value ? json_incref(value) : json_null());
+}
+
+/* What a model's folder says of how it was made; nulls for one that was never edited. */
+static json_t *model_json(const struct pmet_session *s, const struct pmet_record *record)
+{
+    json_t *model = json_pack("{s:s}", "fingerprint", s->fingerprint);
+    copy_key(model, record->json, "method");
+    copy_key(model, record->json, "base");
+    copy_key(model, record->json, "hparams");
+    copy_key(model, record->json, "seed");
+    copy_key(model, record->json, "facts");
+    return model;
+}
+
+json_t *pmet_eval_header_json(const struct pmet_eval_job *j, const struct pmet_record *record,
+                              const struct pmet_record *before)
+{
+    const struct pmet_evaluate_request *r = &j->request;
+    json_t *header = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:I}, s:I, s:I, s:I, s:s, s:s?, s:s?}", "pmet",
+                               PMET_VERSION, "device", j->s->op->kind, "model", model_json(j->s, record),
+                               "before", j->before ? model_json(j->before, before) : json_null(), "facts",
+                               "sha256", j->facts_sha256, "count", (json_int_t)j->n_record, "seed",
+                               (json_int_t)r->seed, "generate", (json_int_t)r->n_generate, "top_k",
+                               (json_int_t)r->top_k, "decode", r->greedy ? "greedy" : "published", "snippets",
+                               r->snippets ? j->snippets.sha256 : NULL, "idf", r->idf ? j->idf_sha256 : NULL);
+    return header;
+}
+
+/* ---- and back, for the summary ---- */
+
+static enum pmet_status sum_probs(struct pmet_summary *s, size_t k, const json_t *probs, const char *path,
+                                  struct pmet_error *err)
+{
+    const size_t n = json_array_size(probs);
+    enum pmet_status status = PMET_OK;
+    double *nll;
+    PMET_TRY(pmet_calloc(&nll, n, 2 * sizeof *nll, path, err));
+    for (size_t i = 0; i < n; i++) {
+        const json_t *pair = json_array_get(probs, i);
+        PMET_GO(pmet_json_number(pair, path, "target_new", &nll[i], err));
+        PMET_GO(pmet_json_number(pair, path, "target_true", &nll[n + i], err));
+    }
+    pmet_summary_probs(s, k, nll, nll + n, n);
+done:
+    free(nll);
+    return status;
+}
+
+static void sum_flags(struct pmet_summary *s, enum pmet_metric_kind kind, size_t k, const json_t *list)
+{
+    size_t n_set = 0;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        n_set += json_is_true(json_array_get(list, i));
+    pmet_summary_flags(s, kind, k, n_set, json_array_size(list));
+}
+
+enum pmet_status pmet_eval_sum_up(struct pmet_summary *summary, const json_t *line, const char *side,
+                                  const char *path, struct pmet_error *err)
+{
+    static const struct {
+        const char *key;
+        size_t metric;
+    } scores[] = {{"ngram_entropy", PMET_NGRAM_ENTROPY},
+                  {"reference_score", PMET_REFERENCE_SCORE},
+                  {"essence_score", PMET_ESSENCE_SCORE}};
+    const json_t *results = json_object_get(line, side);
+    if (!json_is_object(results))
+        return pmet_fail(err, PMET_FORMAT, "%s: %s: found %s; expected an object", path, side,
+                         pmet_json_kind(results));
+    for (size_t k = 0; k < 3; k++) {
+        PMET_TRY(sum_probs(summary, k, get(results, lists[k], "probs"), path, err));
+        sum_flags(summary, PMET_ACC, k, get(results, lists[k], "correct"));
+        sum_flags(summary, PMET_GREEDY, k, get(results, lists[k], "greedy"));
+    }
+    for (size_t i = 0; i < sizeof scores / sizeof *scores; i++)
+        if (json_is_number(json_object_get(results, scores[i].key)))
+            pmet_summary_add(summary, scores[i].metric,
+                             json_number_value(json_object_get(results, scores[i].key)));
+    return PMET_OK;
+}

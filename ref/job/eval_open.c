@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT
+ * The inputs of an evaluation, checked before the work starts, and what an earlier run has left.      SPEC §11 */
+#include <stdlib.h>
+#include <string.h>
+#include "ref/job/eval_job.h"
+#include "tensors/json.h"
+#include "tensors/sha256.h"
+
+static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet_error *err)
+{
+    const struct pmet_evaluate_request *r = &j->request;
+    if (!r->facts)
+        return pmet_fail(err, PMET_INPUT, "the request lacks facts");
+    if (strcmp(r->facts, "-") == 0)
+        return pmet_fail(err, PMET_INPUT,
+                         "facts: found standard input; expected a file, which is read twice");
+    if (r->idf && !r->snippets)
+        return pmet_fail(err, PMET_INPUT, "%s: found weights of terms without snippets; expected both",
+                         r->idf);
+    if (!r->out)
+        return PMET_OK;
+    PMET_TRY(pmet_check_apart(r->out, r->facts, "the facts", err));
+    PMET_TRY(pmet_check_apart(r->out, r->snippets, "the snippets", err));
+    PMET_TRY(pmet_check_apart(r->out, r->idf, "the weights of terms", err));
+    PMET_TRY(pmet_check_apart(r->out, pmet_checkpoint_dir(j->s->ck), "the model", err));
+    if (j->before)
+        PMET_TRY(pmet_check_apart(r->out, pmet_checkpoint_dir(j->before->ck), "the model before", err));
+    return pmet_check_new(r->out, r->force, err);
+}
+
+/* Asks all that one record does, of a model that is not there to answer: whatever is wrong with it is found now. */
+static enum pmet_status check_record(const struct pmet_eval_job *j, const struct pmet_eval_record *record,
+                                     const struct pmet_session *s, struct pmet_error *err)
+{
+    struct pmet_questions q = {.tk = s->tk, .config = &s->model->config, .path = j->request.facts};
+    struct pmet_verdict verdict;
+    const enum pmet_status status = pmet_ask(&q, record, j->request.greedy, &verdict, err);
+    pmet_questions_free(&q);
+    pmet_verdict_free(&verdict);
+    return status;
+}
+
+/* What the first records ask of the snippets, copied: the records do not stay. */
+struct queries {
+    struct pmet_snippet_query *query;
+    char **owned; /* [3 n] */
+    size_t n, cap;
+};
+
+static void queries_free(struct queries *q)
+{
+    for (size_t i = 0; i < 3 * q->n; i++)
+        free(q->owned[i]);
+    free(q->owned);
+    free(q->query);
+}
+
+static enum pmet_status copy_text(const char *text, char **out, struct pmet_error *err)
+{
+    PMET_TRY(pmet_calloc(out, strlen(text) + 1, 1, "a query", err));
+    memcpy(*out, text, strlen(text));
+    return PMET_OK;
+}
+
+/* A record without texts asks for nothing: no element has empty ids. */
+static enum pmet_status add_query(const struct pmet_eval_job *j, struct queries *q,
+                                  const struct pmet_eval_record *r, struct pmet_error *err)
+{
+    const bool wants = r->generation.n > 0;
+    const char *const text[3] = {wants ? r->relation_id : "", wants ? r->target_id : "", r->fact.subject};
+    if (!text[0] || !text[1])
+        return pmet_fail(
+            err, PMET_INPUT,
+            "%s: record %zu (line %zu): requested_rewrite.%s: found nothing; expected a string, by "
+            "which its snippets are found",
+            j->request.facts, r->fact.record, r->fact.line, text[0] ? "target_new.id" : "relation_id");
+    if (q->n == q->cap) {
+        const size_t cap = 2 * q->cap + 64;
+        struct pmet_snippet_query *query = realloc(q->query, cap * sizeof *query);
+        char **owned = query ? realloc(q->owned, 3 * cap * sizeof *owned) : NULL;
+        q->query = query ? query : q->query;
+        q->owned = owned ? owned : q->owned;
+        if (!owned)
+            return pmet_fail_memory(err, "queries", cap * sizeof *query);
+        q->cap = cap;
+    }
+    char **copy = q->owned + 3 * q->n;
+    copy[0] = copy[1] = copy[2] = NULL;
+    q->n++;
+    for (size_t i = 0; i < 3; i++)
+        PMET_TRY(copy_text(text[i], &copy[i], err));
+    q->query[q->n - 1] = (struct pmet_snippet_query){copy[0], copy[1], copy[2]};
+    return PMET_OK;
+}
+
+static enum pmet_status check_records(struct pmet_eval_job *j, struct queries *q, struct pmet_error *err)
+{
+    struct pmet_records *records = NULL;
+    enum pmet_status status;
+    bool more = true;
+    PMET_TRY(pmet_records_open(j->s->io, j->request.facts, j->request.limit, &records, err));
+    for (;;) {
+        struct pmet_eval_record record;
+        PMET_GO(pmet_records_next(records, &record, &more, err));
+        if (!more)
+            break;
+        status = check_record(j, &record, j->s, err);
+        if (status == PMET_OK && j->before)
+            status = check_record(j, &record, j->before, err);
+        if (status == PMET_OK && j->request.snippets && j->n_record < j->request.n_generate)
+            status = add_query(j, q, &record, err);
+        pmet_eval_record_free(&record);
+        if (status != PMET_OK)
+            goto done;
+        j->n_record++;
+    }
+    memcpy(j->facts_sha256, pmet_records_sha256(records), sizeof j->facts_sha256);
+    if (j->n_record == 0)
+        status = pmet_fail(err, PMET_INPUT, "%s: holds no records", j->request.facts);
+done:
+    pmet_records_close(records);
+    return status;
+}
+
+static enum pmet_status hash_file(const struct pmet_io *io, const char *dir, const char *name,
+                                  struct pmet_sha256 *sha, struct pmet_error *err)
+{
+    char *path, *data = NULL;
+    size_t n;
+    PMET_TRY(pmet_path_join(dir, name, &path, err));
+    const enum pmet_status status = pmet_read_file(io, path, (size_t)1 << 32, &data, &n, err);
+    if (status == PMET_OK)
+        pmet_sha256_add(sha, data, n);
+    free(data);
+    free(path);
+    return status;
+}
+
+/* The snippets that the records ask for, and the weights of terms: read, or made of all snippets. */
+static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct queries *q,
+                                      struct pmet_error *err)
+{
+    const struct pmet_io *io = j->s->io;
+    const struct pmet_evaluate_request *r = &j->request;
+    size_t n_without = 0;
+    if (!r->snippets)
+        return PMET_OK;
+    PMET_TRY(pmet_snippets_load(io, r->snippets, q->query, q->n, &j->snippets, err));
+    for (size_t i = 0; i < q->n; i++)
+        n_without += q->query[i].relation_id[0] && !j->snippets.answer[i].reference;
+    if (n_without > 0)
+        pmet_note(&j->watch, true,
+                  "%s: has nothing about the new object of %zu of %zu records; they get no "
+                  "reference_score",
+                  r->snippets, n_without, q->n);
+    if (!r->idf)
+        return pmet_tfidf_build(io, r->snippets, &j->tfidf, err);
+    struct pmet_sha256 sha;
+    pmet_sha256_begin(&sha);
+    PMET_TRY(hash_file(io, r->idf, "idf.npy", &sha, err));
+    PMET_TRY(hash_file(io, r->idf, "tfidf_vocab.json", &sha, err));
+    pmet_sha256_hex(&sha, j->idf_sha256);
+    return pmet_tfidf_open(io, r->idf, &j->tfidf, err);
+}
+
+/* The record of a model's folder, if it is of these weights. */
+static enum pmet_status read_record(const struct pmet_eval_job *j, const struct pmet_session *s,
+                                    struct pmet_record *out, struct pmet_error *err)
+{
+    PMET_TRY(pmet_record_read(s->io, pmet_checkpoint_dir(s->ck), out, err));
+    if (out->json && strcmp(out->fingerprint, s->fingerprint) != 0) {
+        pmet_note(&j->watch, true, "%s/" PMET_RECORD_FILE ": was written for other weights; it is not used",
+                  pmet_checkpoint_dir(s->ck));
+        pmet_record_free(out);
+    }
+    return PMET_OK;
+}
+
+static enum pmet_status make_header(struct pmet_eval_job *j, struct pmet_error *err)
+{
+    struct pmet_record record = {0}, before = {0};
+    enum pmet_status status;
+    PMET_GO(read_record(j, j->s, &record, err));
+    if (j->before)
+        PMET_GO(read_record(j, j->before, &before, err));
+    j->header = pmet_eval_header_json(j, &record, &before);
+    status = j->header ? PMET_OK : pmet_fail_memory(err, "a header", 0);
+done:
+    pmet_record_free(&record);
+    pmet_record_free(&before);
+    return status;
+}
+
+/* Names the first thing in which an earlier run differs from this one. */
+static enum pmet_status compare_header(const struct pmet_eval_job *j, const json_t *was,
+                                       struct pmet_error *err)
+{
+    const char *key;
+    json_t *now;
+    json_object_foreach(j->header, key, now)
+    {
+        json_t *then = json_object_get(was, key);
+        if (then && json_equal(then, now))
+            continue;
+        char *a = then ? json_dumps(then, JSON_COMPACT | JSON_ENCODE_ANY) : NULL,
+             *b = json_dumps(now, JSON_COMPACT | JSON_ENCODE_ANY);
+        pmet_fail(
+            err, PMET_INPUT,
+            "%s: was begun with another \"%s\": found %.150s; now it is %.150s; remove the file to begin "
+            "anew",
+            pmet_lines_partial(j->lines), key, a ? a : "none", b ? b : "?");
+        free(a);
+        free(b);
+        return PMET_INPUT;
+    }
+    return PMET_OK;
+}
+
+/* What an earlier run has finished counts; its first line must be what this run's would be. */
+static enum pmet_status take_up(struct pmet_eval_job *j, struct pmet_error *err)
+{
+    const char *path = pmet_lines_partial(j->lines);
+    for (size_t i = 0; i < pmet_lines_count(j->lines); i++) {
+        const char *text = pmet_lines_line(j->lines, i);
+        json_t *line;
+        PMET_TRY(pmet_json_parse(text, strlen(text), path, i, &line, err));
+        enum pmet_status status = PMET_OK;
+        if (i == 0)
+            status = compare_header(j, line, err);
+        else
+            status = pmet_eval_sum_up(&j->summary[0], line, "post", path, err);
+        if (i > 0 && status == PMET_OK && j->before)
+            status = pmet_eval_sum_up(&j->summary[1], line, "pre", path, err);
+        json_decref(line);
+        PMET_TRY(status);
+    }
+    j->n_done = j->n_resumed = pmet_lines_count(j->lines) - 1;
+    if (j->n_done > 0)
+        pmet_note(&j->watch, false, "%s: goes on after %zu of %zu records", path, j->n_done, j->n_record);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_eval_job_open(struct pmet_eval_job *j, struct pmet_error *err)
+{
+    struct queries q = {0};
+    enum pmet_status status;
+    PMET_TRY(check_request(j, err));
+    status = check_records(j, &q, err);
+    status = status ? status : open_snippets(j, &q, err);
+    queries_free(&q);
+    PMET_TRY(status);
+    PMET_TRY(make_header(j, err));
+    if (!j->request.out)
+        return PMET_OK;
+    char *first = json_dumps(j->header, JSON_COMPACT);
+    if (!first)
+        return pmet_fail_memory(err, "a header", 0);
+    status = pmet_lines_open(j->s->io, j->request.out, first, &j->lines, err);
+    free(first);
+    return status ? status : take_up(j, err);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ * An open model, as the library's own files see it. */
+#ifndef PMET_REF_JOB_SESSION_H
+#define PMET_REF_JOB_SESSION_H
+
+#include "pmet.h"
+#include "ref/facts/hparams.h"
+#include "ref/model/model.h"
+#include "tokenizer/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pmet_session {
+    const struct pmet_io *io;
+    struct pmet_ops *op;
+    size_t n_threads; /* as asked for */
+    struct pmet_checkpoint *ck;
+    struct pmet_model *model;
+    struct pmet_tokenizer *tk;
+    char fingerprint[65];
+};
+
+/* pmet_session_open with a table of system calls, which must outlive the session. */
+enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, enum pmet_device device,
+                                      size_t n_threads, struct pmet_session **out, struct pmet_error *err);
+
+/* The file's hyper-parameters, or the built-in ones if path is NULL. Where there are none for the model,
+ * *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. */
+enum pmet_status pmet_session_hparams(const struct pmet_session *s, const char *path,
+                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err);
+
+/* Refuses an output that is, holds or lies inside something else; `what` names that ("the model"). Either may be
+ * NULL, or not exist yet. */
+enum pmet_status pmet_check_apart(const char *out, const char *read, const char *what,
+                                  struct pmet_error *err);
+/* Refuses an output (or NULL) for which there is no folder, or none that may be written to: before the work. */
+enum pmet_status pmet_check_room(const char *out, struct pmet_error *err);
+/* The same, and refuses an output that exists, unless force. */
+enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ * Second moments of the keys, E[k k^T], from text: made in one pass for all edited layers, kept one file a
+ * layer and module.      SPEC §7 */
+#ifndef PMET_REF_METHOD_STATS_H
+#define PMET_REF_METHOD_STATS_H
+
+#include "ref/facts/docs.h"
+#include "ref/model/model.h"
+#include "tokenizer/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct pmet_stats_work;
+
+struct pmet_stats_options {
+    const size_t *layers; /* [n_layer] ascending */
+    size_t n_layer;
+    bool attn;                    /* also the moments of attn_out's input */
+    size_t n_samples;             /* documents, not keys (X12); 0 or more than there are: all */
+    size_t max_length;            /* tokens of a document; 0: the model's n_ctx */
+    uint32_t seed;                /* of the shuffle; published: 1 */
+    bool factor;                  /* write the Cholesky factor of each mean, too */
+    struct pmet_stats_work *work; /* keeps sums on the way and goes on from them; or NULL */
+};
+
+/* (done, total) documents; a nonzero return stops with PMET_INTERRUPTED. */
+typedef int pmet_progress(void *user, size_t done, size_t total);
+
+struct pmet_moment {
+    enum pmet_module module;
+    size_t layer, d_in;
+    real *mom2; /* host [d_in, d_in], symmetric, the mean */
+    /* after pmet_stats_write with options->factor: whether it has a factor, else the pivot that is not positive */
+    bool factored;
+    size_t pivot;
+    double value;
+};
+struct pmet_stats {
+    struct pmet_moment *moment;
+    size_t n_moment;
+    size_t count;          /* tokens */
+    size_t n_docs, n_used; /* documents there are, documents used (empty ones are not) */
+};
+
+enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct pmet_tokenizer *tk,
+                                    const struct pmet_docs *docs, const struct pmet_stats_options *options,
+                                    pmet_progress *progress, void *user, struct pmet_stats *out,
+                                    struct pmet_error *err);
+void pmet_stats_free(struct pmet_stats *stats);
+
+/* Writes one safetensors file for each moment into the existing folder dir: "<module name>.safetensors" with
+ * tensors mom2 [d_in, d_in] and count [1] (I64), metadata fingerprint, module, samples, max_length, seed,
+ * text_sha256, version; with options->factor also factor [d_in, d_in] (F64, strict upper triangle 0), L of mom2 = L L^T,
+ * unless mom2 is not positive definite: then the moment says at which pivot. */
+enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
+                                  struct pmet_stats *stats, const struct pmet_stats_options *options,
+                                  const char *fingerprint, const char *text_sha256, struct pmet_error *err);
+
+/* What is said of a moment without one: layer, pivot, order, value. */
+#define PMET_NO_FACTOR                                                                                       \
+    "layer %zu: second moments are not positive definite (pivot %zu of %zu is %g): no factor is kept, "      \
+    "edits form the "                                                                                        \
+    "full matrix"
+
+/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that serves this build, whose
+ * C is that of pmet_stats_load to the bit. out, if not NULL, receives it: [d_in, d_in] doubles, free() releases them. */
+enum pmet_status pmet_stats_factor(const struct pmet_io *io, const char *dir, const char *module_name,
+                                   size_t d_in, bool *has, double **out, struct pmet_error *err);
+
+/* How a moment's file relates to the model in hand. */
+enum pmet_stats_origin { PMET_STATS_VERIFIED, PMET_STATS_OF_BASE, PMET_STATS_UNVERIFIED };
+
+/* C of one module, [d_in, d_in] doubles on the host, free() releases it: from dir/<module name>.safetensors,
+ * or from a published .npz there (unverified). Checked: shape, symmetry of origin, count > 0, finiteness,
+ * fingerprint: that of the model, or of one of the n_ancestor bases it was edited from. In the float build
+ * values are rounded to float first, as published. */
+enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, const char *module_name,
+                                 size_t d_in, const char *fingerprint, const char *const *ancestors,
+                                 size_t n_ancestor, double **out, size_t *count,
+                                 enum pmet_stats_origin *origin, struct pmet_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT
+ * Second moments as files.      SPEC §9 */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "ref/method/stats.h"
+#include "tensors/npz.h"
+
+/* l [n, n] on the host becomes its factor. */
+static enum pmet_status factor_on(const struct pmet_ops *op, double *l, size_t n, struct pmet_moment *m,
+                                  struct pmet_error *err)
+{
+    const size_t n_bytes = n * n * sizeof *l;
+    double *dev = NULL;
+    enum pmet_status status;
+    if (!op->own_memory)
+        return op->cholesky(op, l, n, &m->pivot, &m->value, err);
+    PMET_GO(op->alloc(op, n_bytes, &dev, err));
+    PMET_GO(op->upload(op, dev, l, n_bytes, err));
+    PMET_GO(op->cholesky(op, dev, n, &m->pivot, &m->value, err));
+    status = op->download(op, l, dev, n_bytes, err);
+done:
+    op->release(op, dev);
+    return status;
+}
+
+/* E70 of a moment; *out stays NULL where it is not positive definite. */
+static enum pmet_status factor_moment(const struct pmet_ops *op, struct pmet_moment *m, double **out,
+                                      struct pmet_error *err)
+{
+    const size_t n = m->d_in;
+    struct pmet_error failure = {PMET_OK, ""};
+    double *l;
+    PMET_TRY(pmet_calloc(&l, n * n, sizeof *l, "the factor of second moments", err));
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j <= i; j++)
+            l[i * n + j] = (double)m->mom2[i * n + j];
+    enum pmet_status status = factor_on(op, l, n, m, &failure);
+    m->factored = status == PMET_OK;
+    if (m->factored)
+        *out = l;
+    else
+        free(l);
+    return m->factored || status == PMET_NUMERIC ? PMET_OK : pmet_fail(err, status, "%s", failure.message);
+}
+
+static enum pmet_status write_one(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
+                                  struct pmet_moment *m, size_t count, bool factor,
+                                  const struct pmet_pair *meta, size_t n_meta, struct pmet_error *err)
+{
+    char name[160], file[180], *path = NULL;
+    double *l = NULL;
+    enum pmet_status status;
+    const int64_t n_token = (int64_t)count;
+    struct pmet_pair pairs[8];
+    pmet_module_name(name, sizeof name, pmet_module_template(model->config.family, m->module), m->layer);
+    snprintf(file, sizeof file, "%s.safetensors", name);
+    memcpy(pairs, meta, n_meta * sizeof *meta);
+    pairs[n_meta] = (struct pmet_pair){"module", name};
+    if (factor)
+        PMET_GO(factor_moment(model->op, m, &l, err));
+    const struct pmet_tensor tensors[3] = {{.name = "mom2",
+                                            .dtype = PMET_REAL,
+                                            .n_dim = 2,
+                                            .shape = {m->d_in, m->d_in},
+                                            .n_elem = m->d_in * m->d_in,
+                                            .n_bytes = m->d_in * m->d_in * sizeof(real),
+                                            .data = m->mom2},
+                                           {.name = "count",
+                                            .dtype = PMET_I64,
+                                            .n_dim = 1,
+                                            .shape = {1},
+                                            .n_elem = 1,
+                                            .n_bytes = sizeof n_token,
+                                            .data = &n_token},
+                                           {.name = "factor",
+                                            .dtype = PMET_F64,
+                                            .n_dim = 2,
+                                            .shape = {m->d_in, m->d_in},
+                                            .n_elem = m->d_in * m->d_in,
+                                            .n_bytes = m->d_in * m->d_in * sizeof(double),
+                                            .data = l}};
+    PMET_GO(pmet_path_join(dir, file, &path, err));
+    status = pmet_safetensors_write(io, path, tensors, l ? 3 : 2, pairs, n_meta + 1, err);
+done:
+    free(path);
+    free(l);
+    return status;
+}
+
+enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
+                                  struct pmet_stats *stats, const struct pmet_stats_options *options,
+                                  const char *fingerprint, const char *text_sha256, struct pmet_error *err)
+{
+    char samples[32], length[32], seed[32];
+    snprintf(samples, sizeof samples, "%zu", stats->n_used);
+    snprintf(length, sizeof length, "%zu", options->max_length ? options->max_length : model->config.n_ctx);
+    snprintf(seed, sizeof seed, "%u", options->seed);
+    const struct pmet_pair meta[] = {{"fingerprint", fingerprint},
+                                     {"text_sha256", text_sha256},
+                                     {"samples", samples},
+                                     {"max_length", length},
+                                     {"seed", seed},
+                                     {"device", model->op->kind},
+                                     {"version", PMET_VERSION}};
+    for (size_t i = 0; i < stats->n_moment; i++)
+        PMET_TRY(write_one(io, dir, model, &stats->moment[i], stats->count, options->factor, meta,
+                           sizeof meta / sizeof *meta, err));
+    return PMET_OK;
+}
+
+/* |c_ij - c_ji| <= 1e-5 sqrt(c_ii c_jj), in tiles: along a column every element is another page. */
+static enum pmet_status check_symmetric(const char *path, const double *c, size_t d_in,
+                                        struct pmet_error *err)
+{
+    const size_t tile = 32, n_tile = (d_in + tile - 1) / tile;
+    double *size;
+    PMET_TRY(pmet_calloc(&size, d_in, sizeof *size, "second moments", err));
+    for (size_t i = 0; i < d_in; i++)
+        size[i] = sqrt(fabs(c[i * d_in + i]));
+    enum pmet_status status = PMET_OK;
+    for (size_t k = 0; k < n_tile * n_tile && status == PMET_OK; k++) {
+        const size_t at = k / n_tile * tile, across = k % n_tile * tile;
+        for (size_t i = at; across <= at && i < at + tile && i < d_in; i++)
+            for (size_t j = across; j < across + tile && j < i; j++)
+                if (!(fabs(c[i * d_in + j] - c[j * d_in + i]) <= 1e-5 * size[i] * size[j]))
+                    status = pmet_fail(
+                        err, PMET_INPUT,
+                        "%s: mom2: elements [%zu,%zu] and [%zu,%zu] differ; expected a symmetric matrix",
+                        path, i, j, j, i);
+    }
+    free(size);
+    return status;
+}
+
+/* mom2 / divisor as doubles; in the float build rounded to float on the way, as published. */
+static enum pmet_status take(const char *path, const struct pmet_tensor *t, size_t d_in, double divisor,
+                             double **out, struct pmet_error *err)
+{
+    if (t->n_dim != 2 || t->shape[0] != d_in || t->shape[1] != d_in)
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: mom2: found %zu dimensions, the first of %zu; expected [%zu,%zu]", path,
+                         t->n_dim, t->n_dim ? t->shape[0] : 0, d_in, d_in);
+    if (t->dtype != PMET_F32 && t->dtype != PMET_F64)
+        return pmet_fail(err, PMET_INPUT, "%s: mom2: found dtype %s; expected F32 or F64", path,
+                         pmet_dtype_name(t->dtype));
+    double *c;
+    PMET_TRY(pmet_calloc(&c, t->n_elem, sizeof *c, "second moments", err));
+    pmet_to_f64(c, t->data, t->dtype, t->n_elem);
+    for (size_t i = 0; i < t->n_elem; i++) {
+        c[i] = (double)(real)(c[i] / divisor);
+        if (!isfinite(c[i])) {
+            free(c);
+            return pmet_fail(err, PMET_NUMERIC, "%s: mom2: element [%zu,%zu] is not finite", path, i / d_in,
+                             i % d_in);
+        }
+    }
+    const enum pmet_status status = check_symmetric(path, c, d_in, err);
+    if (status == PMET_OK)
+        *out = c;
+    else
+        free(c);
+    return status;
+}
+
+static enum pmet_status load_safetensors(const struct pmet_io *io, const char *path, const char *module,
+                                         size_t d_in, const char *fingerprint, const char *const *ancestors,
+                                         size_t n_ancestor, double **out, size_t *count,
+                                         enum pmet_stats_origin *origin, struct pmet_error *err)
+{
+    struct pmet_safetensors *st = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_safetensors_open(io, path, &st, err));
+    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
+                             *n = pmet_safetensors_find(st, "count");
+    const char *of = pmet_safetensors_metadata(st, "fingerprint"),
+               *name = pmet_safetensors_metadata(st, "module");
+    if (!mom2 || !n || n->dtype != PMET_I64 || n->n_elem != 1) {
+        status =
+            pmet_fail(err, PMET_INPUT,
+                      "%s: found no tensors mom2 and count (one I64); expected what pmet stats writes", path);
+        goto done;
+    }
+    double tokens;
+    pmet_to_f64(&tokens, n->data, n->dtype, 1);
+    if (!(tokens > 0)) {
+        status = pmet_fail(err, PMET_INPUT, "%s: count: found %g; expected more than 0", path, tokens);
+        goto done;
+    }
+    *count = (size_t)tokens;
+    if (name && strcmp(name, module) != 0) {
+        status = pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", path, name,
+                           module);
+        goto done;
+    }
+    bool known = of && strcmp(of, fingerprint) == 0;
+    *origin = PMET_STATS_VERIFIED;
+    for (size_t i = 0; of && !known && i < n_ancestor; i++) {
+        known = strcmp(of, ancestors[i]) == 0;
+        *origin = PMET_STATS_OF_BASE;
+    }
+    if (!known) {
+        status = pmet_fail(err, PMET_INPUT,
+                           "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", path,
+                           of ? of : "missing", fingerprint);
+        goto done;
+    }
+    status = take(path, mom2, d_in, 1, out, err);
+done:
+    pmet_safetensors_close(st);
+    return status;
+}
+
+static enum pmet_status take_factor(const char *path, const struct pmet_tensor *t, size_t d_in, double **out,
+                                    struct pmet_error *err)
+{
+    double *l;
+    PMET_TRY(pmet_calloc(&l, t->n_elem, sizeof *l, "the factor of second moments", err));
+    pmet_to_f64(l, t->data, t->dtype, t->n_elem);
+    for (size_t i = 0; i < d_in; i++)
+        for (size_t j = 0; j <= i; j++)
+            if (!isfinite(l[i * d_in + j]) || (i == j && !(l[i * d_in + i] > 0))) {
+                const double value = l[i * d_in + j];
+                free(l);
+                return pmet_fail(
+                    err, PMET_NUMERIC,
+                    "%s: factor: element [%zu,%zu] is %g; expected a factor of mom2, which is positive on "
+                    "the diagonal",
+                    path, i, j, value);
+            }
+    *out = l;
+    return PMET_OK;
+}
+
+enum pmet_status pmet_stats_factor(const struct pmet_io *io, const char *dir, const char *module_name,
+                                   size_t d_in, bool *has, double **out, struct pmet_error *err)
+{
+    struct pmet_safetensors *st = NULL;
+    char file[256], *path = NULL;
+    enum pmet_status status;
+    *has = false;
+    snprintf(file, sizeof file, "%s.safetensors", module_name);
+    PMET_GO(pmet_path_join(dir, file, &path, err));
+    if (access(path, F_OK) != 0)
+        goto done;
+    PMET_GO(pmet_safetensors_open(io, path, &st, err));
+    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
+                             *l = pmet_safetensors_find(st, "factor");
+    if (!l || !mom2 || mom2->dtype != PMET_REAL) /* the other build's C is not this one's to the bit */
+        goto done;
+    if (l->dtype != PMET_F64 || l->n_dim != 2 || l->shape[0] != d_in || l->shape[1] != d_in) {
+        status = pmet_fail(err, PMET_INPUT, "%s: factor: found %s of %zu dimensions; expected F64 [%zu,%zu]",
+                           path, pmet_dtype_name(l->dtype), l->n_dim, d_in, d_in);
+        goto done;
+    }
+    *has = true;
+    if (out)
+        status = take_factor(path, l, d_in, out, err);
+done:
+    pmet_safetensors_close(st);
+    free(path);
+    return status;
+}
+
+static enum pmet_status load_npz(const struct pmet_io *io, const char *path, size_t d_in, double **out,
+                                 size_t *count, struct pmet_error *err)
+{
+    struct pmet_npz *npz = NULL;
+    struct pmet_tensor mom2, n;
+    double tokens;
+    enum pmet_status status;
+    PMET_GO(pmet_npz_open(io, path, &npz, err));
+    PMET_GO(pmet_npz_find(npz, "mom2.count", &n, err));
+    if (n.n_elem != 1) {
+        status =
+            pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %zu elements; expected one", path, n.n_elem);
+        goto done;
+    }
+    pmet_to_f64(&tokens, n.data, n.dtype, 1);
+    if (!(tokens > 0)) {
+        status = pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %g; expected more than 0", path, tokens);
+        goto done;
+    }
+    *count = (size_t)tokens;
+    PMET_GO(pmet_npz_find(npz, "mom2.mom2", &mom2, err));
+    status = take(path, &mom2, d_in, tokens, out, err); /* the file holds the sum */
+done:
+    pmet_npz_close(npz);
+    return status;
+}
+
+enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, const char *module_name,
+                                 size_t d_in, const char *fingerprint, const char *const *ancestors,
+                                 size_t n_ancestor, double **out, size_t *count,
+                                 enum pmet_stats_origin *origin, struct pmet_error *err)
+{
+    static const char *const endings[] = {".safetensors", ".npz", "_float32_mom2_100000.npz",
+                                          "_float32_mom2_50000.npz"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char file[256], *path;
+        snprintf(file, sizeof file, "%s%s", module_name, endings[i]);
+        PMET_TRY(pmet_path_join(dir, file, &path, err));
+        if (access(path, F_OK) == 0) {
+            enum pmet_status status;
+            if (i == 0) {
+                status = load_safetensors(io, path, module_name, d_in, fingerprint, ancestors, n_ancestor,
+                                          out, count, origin, err);
+            } else {
+                *origin = PMET_STATS_UNVERIFIED;
+                status = load_npz(io, path, d_in, out, count, err);
+            }
+            free(path);
+            return status;
+        }
+        free(path);
+    }
+    return pmet_fail(err, PMET_INPUT,
+                     "%s: holds no statistics of \"%s\"; expected %s.safetensors, as pmet stats writes it",
+                     dir, module_name, module_name);
+}
