@@ -26,7 +26,7 @@ ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. $(WARNINGS) -ffp-contract=off
               $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
 ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -ldl -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
 
-LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/*/*.c))
+LIB_SRC  := $(sort $(wildcard tensors/*.c tokenizer/*.c ref/*.c ref/*/*.c))
 CLI_SRC  := $(sort $(filter-out cli/main.c,$(wildcard cli/*.c)))
 TEST_SRC := $(sort $(wildcard tests/test_*.c))
 HELP_SRC := $(sort $(filter-out $(TEST_SRC) tests/example.c,$(wildcard tests/*.c)))

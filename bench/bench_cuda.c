@@ -47,7 +47,7 @@ static void delta(const struct bench *b)
     bench_rows(b->size.n_vocab, &one);
     for (size_t i = 0; i < b->n_fact; i++)
         rows[i] = one;
-    bench_ok(pmet_room(b->op, SIZE_MAX, &max_bytes, &err), &err);
+    bench_ok(pmet_capacity(b->op, SIZE_MAX, &max_bytes, &err), &err);
     const struct pmet_delta_room room = pmet_delta_plan(b->model, &h, rows, b->n_fact, max_bytes);
     bench_ok(pmet_delta_open(b->model, &h, &room, &p, &err), &err);
     const double start = bench_now();
@@ -116,7 +116,7 @@ static void evaluate(const struct bench *b)
     size_t n = 0;
     bool more = true;
     memset(out, 0, b->n_record * sizeof *out);
-    bench_ok(pmet_room(b->op, (size_t)1 << 30, &options.max_bytes, &err), &err);
+    bench_ok(pmet_capacity(b->op, (size_t)1 << 30, &options.max_bytes, &err), &err);
     bench_ok(pmet_records_open(pmet_io_system(), options.path, b->n_record, &records, &err), &err);
     while (more && n < b->n_record) {
         bench_ok(pmet_records_next(records, &record[n], &more, &err), &err);

@@ -80,7 +80,7 @@ static enum pmet_status check_trace(const struct edit_job *j, struct pmet_error 
     static const char *const what[] = {"--model", "--facts", "--stats", "--hparams", "--contexts", "--out"};
     for (size_t i = 0; i < COUNT_OF(read); i++)
         PMET_TRY(pmet_check_apart(j->trace, read[i], what[i], err));
-    return pmet_check_room(j->trace, err);
+    return pmet_check_writable(j->trace, err);
 }
 
 static enum pmet_status course(struct edit_job *j, struct pmet_error *err)

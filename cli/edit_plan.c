@@ -62,7 +62,7 @@ static enum pmet_status count(const struct edit_job *j, struct plan *p, struct p
         for (size_t b = 0; b < r->n_row; b++)
             p->longest = r->row[b].n_tok > p->longest ? r->row[b].n_tok : p->longest;
     }
-    PMET_TRY(pmet_room(op, j->job.request.max_bytes, &max_bytes, err));
+    PMET_TRY(pmet_capacity(op, j->job.request.max_bytes, &max_bytes, err));
     const struct pmet_delta_room room =
         pmet_delta_plan(j->job.s->model, &j->job.h, j->job.rows, j->job.facts.n_fact, max_bytes);
     p->together = room.n_fact;

@@ -156,7 +156,7 @@ static enum pmet_status check_paths(const struct job *j, struct pmet_error *err)
         PMET_TRY(pmet_check_apart(j->out, j->texts.item[i], "--text", err));
         PMET_TRY(pmet_check_apart(j->trace, j->texts.item[i], "--text", err));
     }
-    PMET_TRY(pmet_check_room(j->trace, err));
+    PMET_TRY(pmet_check_writable(j->trace, err));
     return pmet_check_new(j->out, j->force, err);
 }
 

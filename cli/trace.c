@@ -30,6 +30,8 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     const struct pmet_ops *op = j->s->op;
     char full[64];
     real *to = NULL;
+    if (site == PMET_SITE_BLOCK_OUT) /* the next layer's hidden */
+        return PMET_OK;
     snprintf(full, sizeof full, "row%zu.%s.%zu", j->row, name[site], layer);
     PMET_TRY(list_add(&j->list, full, PMET_REAL, probs ? 4 : 3, shape, &to, err));
     return op->download(op, to, data, j->list.tensor[j->list.n - 1].n_bytes, err);
@@ -141,7 +143,7 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
     size_t n, first = 0;
     PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
     PMET_TRY(pmet_check_apart(j->out, j->prompts, "--prompts", err));
-    PMET_TRY(pmet_check_room(j->out, err));
+    PMET_TRY(pmet_check_writable(j->out, err));
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
     PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
     while (first < n && isspace((unsigned char)text[first]))

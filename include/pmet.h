@@ -89,6 +89,32 @@ enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_
 
 enum pmet_phase { PMET_PHASE_STATS, PMET_PHASE_DELTA, PMET_PHASE_SOLVE, PMET_PHASE_EVALUATE };
 
+/* What a long call reports while it runs. */
+enum pmet_event_kind {
+    PMET_EVENT_PROGRESS, /* `done` of `total` in `phase` */
+    PMET_EVENT_NOTE,     /* a line worth showing: `text`, `warning` */
+    PMET_EVENT_PASS,     /* one pass of the optimisation of fact `index` */
+    PMET_EVENT_FACT,     /* the optimisation of fact `index` has ended */
+    PMET_EVENT_LAYER,    /* edited matrix `index` has its new value */
+    PMET_EVENT_DONE      /* the output stands under its name */
+};
+struct pmet_event {
+    enum pmet_event_kind kind;
+    enum pmet_phase phase;
+    size_t done, total;
+    bool warning;
+    const char *text; /* one line, no newline; NULL but for notes */
+    size_t index;
+    const void *detail; /* the library's own (ref/event.h), or NULL */
+};
+/* Receives the events of a call, on the thread that made it. A status other than PMET_OK stops the call with that
+ * status and nothing written; PMET_INTERRUPTED needs no message. */
+struct pmet_listener {
+    void *user;
+    enum pmet_status (*on_event)(void *user, const struct pmet_event *event,
+                                 struct pmet_error *err); /* or NULL */
+};
+
 /* What a long call tells. A nonzero return of progress stops it with PMET_INTERRUPTED and nothing written. */
 struct pmet_watch {
     void *user;

@@ -130,9 +130,9 @@ TEST(plans_follow_what_the_device_has)
         CHECK(CHECK_OK(op->alloc(op, 16 * mib, &p, &err), &err) && op->own_memory);
         CHECK(CHECK_OK(op->memory(op, &n_free, &n_all, &err), &err) && n_free == 48 * mib &&
               n_all == 64 * mib);
-        CHECK(CHECK_OK(pmet_room(op, 7, &room, &err), &err) && room == 24 * mib);
-        CHECK_OK(pmet_room_check(op, "all", 44. * (double)mib, &err), &err);
-        CHECK(pmet_room_check(op, "all", 45. * (double)mib, &err) == PMET_MEMORY);
+        CHECK(CHECK_OK(pmet_capacity(op, 7, &room, &err), &err) && room == 24 * mib);
+        CHECK_OK(pmet_capacity_check(op, "all", 44. * (double)mib, &err), &err);
+        CHECK(pmet_capacity_check(op, "all", 45. * (double)mib, &err) == PMET_MEMORY);
         CHECK_STR(err.message,
                   "all: needs 49 MiB of the device's memory, of which 4 are for its kernels; found 48 of "
                   "64 MiB free");
@@ -141,8 +141,8 @@ TEST(plans_follow_what_the_device_has)
     }
     err = (struct pmet_error){PMET_OK, ""};
     if (CHECK_OK(pmet_ops_cpu(1, &host, &err), &err)) {
-        CHECK(CHECK_OK(pmet_room(host, 7, &room, &err), &err) && room == 7 && !host->own_memory);
-        CHECK_OK(pmet_room_check(host, "all", 1e30, &err), &err);
+        CHECK(CHECK_OK(pmet_capacity(host, 7, &room, &err), &err) && room == 7 && !host->own_memory);
+        CHECK_OK(pmet_capacity_check(host, "all", 1e30, &err), &err);
         CHECK(CHECK_OK(host->memory(host, &n_free, &n_all, &err), &err) && n_free > 0 && n_free <= n_all);
         pmet_ops_free(host);
     }

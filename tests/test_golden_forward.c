@@ -17,6 +17,8 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     char tensor[96], group[64];
     (void)err;
     size_t n = n_tok * width;
+    if (site == PMET_SITE_BLOCK_OUT) /* the next layer's hidden */
+        return PMET_OK;
     snprintf(tensor, sizeof tensor, "row%zu.%s.%zu", s->row, name[site], layer);
     snprintf(group, sizeof group, "forward row.%s", name[site]);
     if (site == PMET_SITE_ATTN_PROBS) {

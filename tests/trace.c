@@ -33,6 +33,8 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
                                             [PMET_SITE_MLP_OUT] = 3,
                                             [PMET_SITE_MLP_KEY] = 4};
     (void)n_tok;
+    if (site == PMET_SITE_BLOCK_OUT)
+        return PMET_OK;
     return copy_lines(p, data, width, layer * block + hiddens_before[site] * c->d_model, err);
 }
 

@@ -208,7 +208,7 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
     for (size_t i = 0; i < n_row; i++)
         if (row[i].n < options->n_total)
             PMET_TRY(pmet_ids_reserve(&row[i], options->n_total - row[i].n, err));
-    PMET_TRY(pmet_room(model->op, CACHE_BYTES, &n_bytes, err));
+    PMET_TRY(pmet_capacity(model->op, CACHE_BYTES, &n_bytes, err));
     g.n_slot = choose_slots(&g, options->n_batch, n_bytes);
     PMET_GO(reserve(&g, err));
     while (refill(&g)) {

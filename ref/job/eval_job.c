@@ -73,7 +73,7 @@ done:
 static enum pmet_status run_batch(struct pmet_eval_job *j, struct batch *b, struct pmet_error *err)
 {
     struct pmet_evaluate_options options = options_of(j);
-    PMET_TRY(pmet_room(j->s->op, CACHE_BYTES, &options.max_bytes, err));
+    PMET_TRY(pmet_capacity(j->s->op, CACHE_BYTES, &options.max_bytes, err));
     PMET_TRY(pmet_evaluate_records(j->s->model, j->s->tk, b->record, b->n, &options, b->after, err));
     if (j->before)
         PMET_TRY(pmet_evaluate_records(j->before->model, j->before->tk, b->record, b->n, &options, b->before,

@@ -43,7 +43,7 @@ enum pmet_status pmet_job_plan_device(struct pmet_job *j, struct pmet_error *err
     const double editing = j->s->model->weight_bytes + j->device.matrices + j->device.keys;
     if (editing + j->device.solve > (double)n_all * 7 / 8)
         PMET_TRY(pmet_ops_cpu(j->s->n_threads, &j->solve_op, err));
-    PMET_TRY(pmet_room_check(op, "the edit", pmet_job_device_bytes(j, j->device.fact), err));
+    PMET_TRY(pmet_capacity_check(op, "the edit", pmet_job_device_bytes(j, j->device.fact), err));
     if (j->solve_op)
         pmet_note(
             &j->watch, true,

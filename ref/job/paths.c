@@ -55,7 +55,7 @@ enum pmet_status pmet_check_apart(const char *out, const char *read, const char 
     return PMET_OK;
 }
 
-enum pmet_status pmet_check_room(const char *out, struct pmet_error *err)
+enum pmet_status pmet_check_writable(const char *out, struct pmet_error *err)
 {
     char full[PATH_MAX];
     errno = ENAMETOOLONG;
@@ -72,5 +72,5 @@ enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *
     struct stat st;
     if (!force && lstat(out, &st) == 0)
         return pmet_fail(err, PMET_INPUT, "%s: exists; give --force to replace it", out);
-    return pmet_check_room(out, err);
+    return pmet_check_writable(out, err);
 }

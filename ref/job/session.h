@@ -36,7 +36,7 @@ enum pmet_status pmet_session_hparams(const struct pmet_session *s, const char *
 enum pmet_status pmet_check_apart(const char *out, const char *read, const char *what,
                                   struct pmet_error *err);
 /* Refuses an output (or NULL) for which there is no folder, or none that may be written to: before the work. */
-enum pmet_status pmet_check_room(const char *out, struct pmet_error *err);
+enum pmet_status pmet_check_writable(const char *out, struct pmet_error *err);
 /* The same, and refuses an output that exists, unless force. */
 enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *err);
 

@@ -42,7 +42,7 @@ static enum pmet_status check_device(const struct collector *c, struct pmet_erro
     const double sums = (double)c->options->n_layer * (ff * ff + (c->options->attn ? d * d : 0));
     char what[64];
     snprintf(what, sizeof what, "statistics of %zu layers at a time (--layers)", c->options->n_layer);
-    return pmet_room_check(c->model->op, what, (sums + (double)c->cap * (9 * d + 2 * ff)) * sizeof(real),
+    return pmet_capacity_check(c->model->op, what, (sums + (double)c->cap * (9 * d + 2 * ff)) * sizeof(real),
                            err);
 }
 

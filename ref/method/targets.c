@@ -104,7 +104,7 @@ static enum pmet_status optimise(struct search *s, const struct pmet_fact_rows *
     const struct pmet_delta_watch watch = {.user = s, .pass = on_pass, .done = on_done};
     const size_t n = s->targets->n_fact;
     size_t max_bytes;
-    PMET_TRY(pmet_room(s->model->op, s->options->max_bytes, &max_bytes, err));
+    PMET_TRY(pmet_capacity(s->model->op, s->options->max_bytes, &max_bytes, err));
     const struct pmet_delta_room room = pmet_delta_plan(s->model, s->options->hparams, rows, n, max_bytes);
     bool *skip = NULL;
     struct pmet_delta *p = NULL;

@@ -139,9 +139,9 @@ enum pmet_status pmet_block(const struct pmet_model *model, size_t l, real *out,
     PMET_TRY(pmet_ffn(model, l, s->m, f, s->g, s->u, n, err));
     PMET_TRY(look(tap, PMET_SITE_MLP_KEY, l, s->g, n, c->d_ff, err));
     PMET_TRY(look(tap, PMET_SITE_MLP_OUT, l, s->m, n, d, err));
-    if (c->parallel)
-        return op->residual(op, out, s->a, s->m, x, n * d, err);
-    return op->add(op, out, s->m, y, n * d, err);
+    PMET_TRY(c->parallel ? op->residual(op, out, s->a, s->m, x, n * d, err)
+                         : op->add(op, out, s->m, y, n * d, err));
+    return look(tap, PMET_SITE_BLOCK_OUT, l, out, n, d, err);
 }
 
 enum pmet_status pmet_blocks(const struct pmet_model *model, size_t first, size_t last, real *x,

@@ -285,7 +285,7 @@ static enum pmet_status each_field(struct pmet_model *m, visit_fn *visit, void *
 static enum pmet_status bind_all(struct pmet_model *m, struct pmet_error *err)
 {
     PMET_TRY(each_field(m, weigh, &m->weight_bytes, err));
-    PMET_TRY(pmet_room_check(m->op, pmet_checkpoint_dir(m->checkpoint), m->weight_bytes, err));
+    PMET_TRY(pmet_capacity_check(m->op, pmet_checkpoint_dir(m->checkpoint), m->weight_bytes, err));
     PMET_TRY(each_field(m, bind, NULL, err));
     for (size_t i = 0; i < pmet_checkpoint_count(m->checkpoint); i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(m->checkpoint, i);

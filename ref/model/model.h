@@ -92,12 +92,13 @@ void pmet_cache_free(struct pmet_cache *cache);
 
 /* What a block computes on its way, for those who look in: data (dev) [n_tok, width]. */
 enum pmet_site {
-    PMET_SITE_HIDDEN,    /* entering the block, [n_tok, d_model] */
-    PMET_SITE_ATTN_IN,   /* heads merged, what enters attn_out [n_tok, d_model] */
-    PMET_SITE_ATTN_OUT,  /* a, bias included */
-    PMET_SITE_MLP_KEY,   /* what enters fc_out [n_tok, d_ff] */
-    PMET_SITE_MLP_OUT,   /* m, bias included */
-    PMET_SITE_ATTN_PROBS /* only with want_probs: rows in turn [n_head, n_tok, n_past + n_tok]; width 0 */
+    PMET_SITE_HIDDEN,     /* entering the block, [n_tok, d_model] */
+    PMET_SITE_ATTN_IN,    /* heads merged, what enters attn_out [n_tok, d_model] */
+    PMET_SITE_ATTN_OUT,   /* a, bias included */
+    PMET_SITE_MLP_KEY,    /* what enters fc_out [n_tok, d_ff] */
+    PMET_SITE_MLP_OUT,    /* m, bias included */
+    PMET_SITE_ATTN_PROBS, /* only with want_probs: rows in turn [n_head, n_tok, n_past + n_tok]; width 0 */
+    PMET_SITE_BLOCK_OUT   /* leaving the block, [n_tok, d_model]: the next one's PMET_SITE_HIDDEN */
 };
 struct pmet_tap {
     void *user;

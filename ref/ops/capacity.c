@@ -4,7 +4,7 @@
 
 enum { SHARE = 16 }; /* of the device's memory, left for what its kernels themselves need */
 
-enum pmet_status pmet_room(const struct pmet_ops *op, size_t on_host, size_t *out, struct pmet_error *err)
+enum pmet_status pmet_capacity(const struct pmet_ops *op, size_t on_host, size_t *out, struct pmet_error *err)
 {
     size_t n_free, n_all;
     *out = on_host;
@@ -15,7 +15,7 @@ enum pmet_status pmet_room(const struct pmet_ops *op, size_t on_host, size_t *ou
     return PMET_OK;
 }
 
-enum pmet_status pmet_room_check(const struct pmet_ops *op, const char *what, double n_bytes,
+enum pmet_status pmet_capacity_check(const struct pmet_ops *op, const char *what, double n_bytes,
                                  struct pmet_error *err)
 {
     static const double mib = 1 << 20;

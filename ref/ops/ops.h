@@ -231,10 +231,10 @@ enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops
  * of all if the system does not say), and bytes in all (4 GiB if it does not say). */
 void pmet_host_memory(size_t *n_free, size_t *n_all);
 /* Bytes that batches and caches may take: on_host, but half of what is free on a device with own_memory. */
-enum pmet_status pmet_room(const struct pmet_ops *op, size_t on_host, size_t *out, struct pmet_error *err);
+enum pmet_status pmet_capacity(const struct pmet_ops *op, size_t on_host, size_t *out, struct pmet_error *err);
 /* PMET_MEMORY with what is needed and what is free, unless a device with own_memory can take n_bytes more, and beside
  * them what its kernels need for themselves. `what` begins the line. */
-enum pmet_status pmet_room_check(const struct pmet_ops *op, const char *what, double n_bytes,
+enum pmet_status pmet_capacity_check(const struct pmet_ops *op, const char *what, double n_bytes,
                                  struct pmet_error *err);
 
 #ifdef __cplusplus
