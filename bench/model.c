@@ -62,7 +62,7 @@ struct pmet_model *bench_model(const struct pmet_ops *op, const struct bench_siz
     uint64_t seed = 0x6d65;
     struct pmet_model *model = bench_alloc(sizeof *model);
     *model = (struct pmet_model){.op = op};
-    model->config = (struct pmet_config){.family = PMET_GPTJ,
+    model->config = (struct pmet_config){.family = &pmet_family_gptj,
                                          .n_layer = size->n_layer,
                                          .d_model = d,
                                          .n_head = d / size->d_head,
@@ -85,9 +85,9 @@ struct pmet_model *bench_model(const struct pmet_ops *op, const struct bench_siz
     for (size_t l = 0; l < size->n_layer; l++)
         model->layer[l] = (struct pmet_layer){.ln1_gain = vector(op, 1, d),
                                               .ln1_bias = vector(op, 0, d),
-                                              .q = matrix(op, &seed, size->dtype, d, d),
-                                              .k = matrix(op, &seed, size->dtype, d, d),
-                                              .v = matrix(op, &seed, size->dtype, d, d),
+                                              .qkv = {matrix(op, &seed, size->dtype, d, d),
+                                                      matrix(op, &seed, size->dtype, d, d),
+                                                      matrix(op, &seed, size->dtype, d, d)},
                                               .attn_out = matrix(op, &seed, size->dtype, d, d),
                                               .fc_in = matrix(op, &seed, size->dtype, ff, d),
                                               .fc_out = matrix(op, &seed, size->dtype, d, ff),
@@ -107,7 +107,8 @@ void bench_model_free(struct pmet_model *model)
     for (size_t l = 0; l < model->config.n_layer; l++) {
         struct pmet_layer *w = &model->layer[l];
         real *const vectors[] = {w->ln1_gain, w->ln1_bias, w->fc_in_bias, w->fc_out_bias};
-        const struct pmet_weight matrices[] = {w->q, w->k, w->v, w->attn_out, w->fc_in, w->fc_out};
+        const struct pmet_weight matrices[] = {w->qkv[0],   w->qkv[1], w->qkv[2],
+                                               w->attn_out, w->fc_in,  w->fc_out};
         for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
             op->release(op, vectors[i]);
         for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++)

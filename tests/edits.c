@@ -49,7 +49,7 @@ bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model
     facts.fact += first;
     facts.n_fact = n;
     snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", g->name);
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &h, &err), &err) ||
+    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err) ||
         !CHECK_OK(pmet_targets_alloc(n, h.n_module, out->d, &out->targets, &err), &err))
         return false;
     const struct pmet_edit_options options = {

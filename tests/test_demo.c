@@ -82,7 +82,7 @@ static bool open_knower(struct test *t, const char *name, struct knower *k)
         return false;
     pmet_contexts_free(&contexts);
     snprintf(path, sizeof path, DEMO "%s/hparams.json", name);
-    return CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &hp, &err), &err);
+    return CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &hp, &err), &err);
 }
 
 static void close_knower(struct knower *k)

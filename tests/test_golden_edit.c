@@ -272,7 +272,7 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     snprintf(file, sizeof file, "compute_z.%s.fp64.json", alg);
     json_t *b = golden_json(t, &g, file);
     snprintf(file, sizeof file, "golden/%s/hparams/PMET/%s.json", g.name, hparams);
-    CHECK_OK(pmet_hparams_load(pmet_io_system(), file, &h, &err), &err);
+    CHECK_OK(pmet_hparams_load(pmet_io_system(), file, &pmet_hparams_pmet, &h, &err), &err);
     snprintf(file, sizeof file, "golden/%s/%s", g.name, facts_file);
     CHECK_OK(pmet_facts_load(pmet_io_system(), file, (struct pmet_facts_options){0}, &facts, &err), &err);
     const struct pmet_rows_options o = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
@@ -423,7 +423,7 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
         !golden_pair_open(t, &z, &g, "compute_z.pmet"))
         return;
     snprintf(file, sizeof file, "golden/%s/hparams/PMET/%s.json", g.name, hparams);
-    CHECK_OK(pmet_hparams_load(pmet_io_system(), file, &h, &err), &err);
+    CHECK_OK(pmet_hparams_load(pmet_io_system(), file, &pmet_hparams_pmet, &h, &err), &err);
     snprintf(file, sizeof file, "golden/%s/stats_text.jsonl", g.name);
     CHECK_OK(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &err), &err);
     struct edit_check c = {.t = t, .g = &g, .pair = &pair, .docs = docs, .late = late};

@@ -32,7 +32,7 @@ static bool problem_open(struct test *t, struct problem *q, size_t model, const 
         return false;
     q->d = q->g.model->config.d_model;
     snprintf(path, sizeof path, "golden/%s/hparams/PMET/%s.json", q->g.name, hparams);
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &q->h, &err), &err))
+    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &q->h, &err), &err))
         return false;
     q->h.v_weight_decay = 0.7; /* so that each term weighs enough to be seen */
     q->h.kl_factor = 0.6;

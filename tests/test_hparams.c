@@ -2,7 +2,7 @@
  * Hyper-parameter files: the published ones, the built-in ones, and what is refused in which words.      SPEC
  * §9.3 */
 #include <jansson.h>
-#include "ref/facts/hparams.h"
+#include "ref/method/pmet_hparams.h"
 #include "tests/fuzz.h"
 
 static enum pmet_status load_text(const char *text, size_t n, struct pmet_hparams *h, struct pmet_error *err)
@@ -10,7 +10,7 @@ static enum pmet_status load_text(const char *text, size_t n, struct pmet_hparam
     const char *path = test_path("pmet.json");
     test_write_file(path, text, n);
     *err = (struct pmet_error){PMET_OK, ""};
-    return pmet_hparams_load(pmet_io_system(), path, h, err);
+    return pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, h, err);
 }
 
 /* The message after the path of the file. */
@@ -34,7 +34,7 @@ TEST(published_files_are_read)
     struct pmet_hparams h;
     struct pmet_error err = {PMET_OK, ""};
     const char *path = "golden/gptj-A/hparams/PMET/pmet.json";
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &h, &err), &err))
+    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err))
         return;
     CHECK(has_layers(&h, 0, 3));
     CHECK(h.clamp_norm_factor == 2.2 && h.v_num_grad_steps == 30 && h.v_lr == 0.4 && h.v_loss_layer == 5);
@@ -60,7 +60,7 @@ TEST(two_modules_keep_their_order)
         struct pmet_error err = {PMET_OK, ""};
         char path[96];
         snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet_2mod.json", models[m]);
-        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &h, &err), &err);
+        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err);
         json_t *g = json_load_file(path, 0, NULL);
         const json_t *names = json_object_get(g, "rewrite_module_tmps");
         if (CHECK(h.n_module == 2 && json_array_size(names) == 2))
@@ -68,7 +68,7 @@ TEST(two_modules_keep_their_order)
                 CHECK_STR(h.rewrite_module_tmps[q], json_string_value(json_array_get(names, q)));
         json_decref(g);
         snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet_alt.json", models[m]);
-        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &alt, &err), &err);
+        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &alt, &err), &err);
         CHECK(strcmp(alt.sha256, h.sha256) != 0);
     }
 }
@@ -78,7 +78,7 @@ TEST(built_in_values_are_the_published_ones)
 {
     struct pmet_hparams h;
     struct pmet_error err = {PMET_OK, ""};
-    if (CHECK_OK(pmet_hparams_default("gptj", 28, 4096, &h, &err), &err)) {
+    if (CHECK_OK(pmet_hparams_default(&pmet_family_gptj, &pmet_hparams_pmet, 28, 4096, &h, &err), &err)) {
         CHECK(has_layers(&h, 3, 6));
         CHECK(h.clamp_norm_factor == 0.75 && h.v_num_grad_steps == 30 && h.v_lr == 0.2 &&
               h.v_loss_layer == 27);
@@ -89,7 +89,7 @@ TEST(built_in_values_are_the_published_ones)
         CHECK_STR(h.ln_f_module, "transformer.ln_f");
         CHECK_STR(h.lm_head_module, "lm_head");
     }
-    if (CHECK_OK(pmet_hparams_default("gpt_neox", 44, 6144, &h, &err), &err)) {
+    if (CHECK_OK(pmet_hparams_default(&pmet_family_neox, &pmet_hparams_pmet, 44, 6144, &h, &err), &err)) {
         CHECK(has_layers(&h, 6, 5));
         CHECK(h.clamp_norm_factor == 0.8 && h.v_num_grad_steps == 30 && h.v_lr == 0.5 &&
               h.v_loss_layer == 43);
@@ -104,28 +104,35 @@ TEST(built_in_values_are_the_published_ones)
     }
 }
 
+/* A family without presets, and a method that no family has presets of. */
+static const struct pmet_family llama = {.name = "llama"};
+static const struct pmet_hparam_set other_method = {"OTHER", NULL, 0};
+
 TEST(other_sizes_are_asked_for_a_file)
 {
     static const struct {
-        const char *family;
+        const struct pmet_family *family;
+        const struct pmet_hparam_set *set;
         size_t n_layer, d_model;
         const char *message;
     } cases[] = {
-        {"gptj", 28, 4095,
+        {&pmet_family_gptj, &pmet_hparams_pmet, 28, 4095,
          "no built-in hyper-parameters for a gptj model of 28 layers and width 4095; give --hparams FILE"},
-        {"gptj", 44, 6144,
+        {&pmet_family_gptj, &pmet_hparams_pmet, 44, 6144,
          "no built-in hyper-parameters for a gptj model of 44 layers and width 6144; give --hparams FILE"},
-        {"gpt_neox", 16, 2048,
+        {&pmet_family_neox, &pmet_hparams_pmet, 16, 2048,
          "no built-in hyper-parameters for a gpt_neox model of 16 layers and width 2048; give --hparams "
          "FILE"},
-        {"llama", 28, 4096,
+        {&llama, &pmet_hparams_pmet, 28, 4096,
          "no built-in hyper-parameters for a llama model of 28 layers and width 4096; give --hparams FILE"},
+        {&pmet_family_gptj, &other_method, 28, 4096,
+         "no built-in hyper-parameters for a gptj model of 28 layers and width 4096; give --hparams FILE"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct pmet_hparams h;
         struct pmet_error err = {PMET_OK, ""};
-        CHECK(pmet_hparams_default(cases[i].family, cases[i].n_layer, cases[i].d_model, &h, &err) ==
-              PMET_INPUT);
+        CHECK(pmet_hparams_default(cases[i].family, cases[i].set, cases[i].n_layer, cases[i].d_model, &h,
+                                   &err) == PMET_INPUT);
         CHECK_STR(err.message, cases[i].message);
     }
 }
@@ -133,31 +140,34 @@ TEST(other_sizes_are_asked_for_a_file)
 /* The template loads, its layers fit the model, and for the two known sizes it is the built-in file. */
 TEST(a_template_loads_for_every_number_of_layers)
 {
-    static const char *const families[] = {"gptj", "gpt_neox"};
-    for (size_t i = 0; i < 2; i++)
+    const struct pmet_family *const *families = pmet_families;
+    for (size_t i = 0; families[i]; i++)
         for (size_t n = 1; n <= 130; n++) {
             char *text;
             struct pmet_hparams h, built_in;
             struct pmet_error err = {PMET_OK, ""};
-            if (!CHECK_OK(pmet_hparams_template(families[i], n, &text, &err), &err))
+            if (!CHECK_OK(pmet_hparams_template(families[i], &pmet_hparams_pmet, n, &text, &err), &err))
                 continue;
             if (CHECK_OK(load_text(text, strlen(text), &h, &err), &err)) {
                 CHECK(h.layers[h.n_layer - 1] < n && h.v_loss_layer == n - 1 && h.n_layer <= 6);
                 CHECK(n < 12 || h.n_layer >= 4);
             }
-            if (n == (i ? 44 : 28)) {
-                CHECK_OK(pmet_hparams_default(families[i], n, i ? 6144 : 4096, &built_in, &err), &err);
+            if (n == families[i]->preset->n_layer) {
+                CHECK_OK(pmet_hparams_default(families[i], &pmet_hparams_pmet, n,
+                                              families[i]->preset->d_model, &built_in, &err),
+                         &err);
                 CHECK_STR(built_in.sha256, h.sha256);
             }
             free(text);
         }
     char *text = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    CHECK(pmet_hparams_template("gptj", 0, &text, &err) == PMET_UNSUPPORTED && !text);
+    CHECK(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 0, &text, &err) == PMET_UNSUPPORTED &&
+          !text);
     CHECK_STR(err.message, "no hyper-parameters for a gptj model of 0 layers");
     err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_hparams_template("bert", 12, &text, &err) == PMET_UNSUPPORTED && !text);
-    CHECK_STR(err.message, "no hyper-parameters for a bert model of 12 layers");
+    CHECK(pmet_hparams_template(&llama, &pmet_hparams_pmet, 12, &text, &err) == PMET_UNSUPPORTED && !text);
+    CHECK_STR(err.message, "no hyper-parameters for a llama model of 12 layers");
 }
 
 /* GPT-J's template with one key set to a JSON value, or removed. */
@@ -170,7 +180,7 @@ static void try_refusals(struct test *t, const struct refusal *r, size_t n, enum
 {
     char *text = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    if (!CHECK_OK(pmet_hparams_template("gptj", 28, &text, &err), &err))
+    if (!CHECK_OK(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &err), &err))
         return;
     for (size_t i = 0; i < n; i++) {
         struct pmet_hparams h;
@@ -303,7 +313,7 @@ TEST(limits_themselves_are_accepted)
     char *text = NULL;
     struct pmet_hparams h;
     struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_hparams_template("gptj", 28, &text, &err), &err);
+    CHECK_OK(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &err), &err);
     for (size_t i = 0; text && i < sizeof cases / sizeof *cases; i++) {
         json_t *root = json_loads(text, 0, NULL);
         json_object_set_new(root, cases[i].key, json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
@@ -335,14 +345,14 @@ TEST(files_that_are_no_object_are_refused)
     }
     struct pmet_hparams h;
     struct pmet_error err = {PMET_OK, ""};
-    CHECK(pmet_hparams_load(pmet_io_system(), "no/such/file.json", &h, &err) == PMET_IO);
+    CHECK(pmet_hparams_load(pmet_io_system(), "no/such/file.json", &pmet_hparams_pmet, &h, &err) == PMET_IO);
     CHECK_STR(err.message, "no/such/file.json: open: No such file or directory");
 }
 
 static enum pmet_status load_damaged(const char *path, struct pmet_error *err)
 {
     struct pmet_hparams h;
-    PMET_TRY(pmet_hparams_load(pmet_io_system(), path, &h, err));
+    PMET_TRY(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, err));
     if (h.n_layer < 1 || h.n_layer > PMET_MAX_EDIT_LAYERS || !(h.v_lr > 0) || h.n_module < 1 ||
         h.n_module > 2 || !(h.clamp_norm_factor > 0) || h.v_num_grad_steps < 1)
         pmet_fail(err, PMET_FORMAT, "a value out of range was taken");
@@ -353,7 +363,7 @@ TEST(damaged_files_are_read_or_refused_in_one_line)
 {
     char *text = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    if (!CHECK_OK(pmet_hparams_template("gpt_neox", 44, &text, &err), &err))
+    if (!CHECK_OK(pmet_hparams_template(&pmet_family_neox, &pmet_hparams_pmet, 44, &text, &err), &err))
         return;
     const size_t taken = fuzz(t, text, strlen(text), 4000, 3, load_damaged);
     CHECK(taken > 200 && taken < 2000);

@@ -10,7 +10,8 @@ static bool read_config(struct test *t, const char *text, struct pmet_config *c)
 {
     struct pmet_error err = {PMET_OK, ""};
     json_t *json = json_loads(text, 0, NULL);
-    const bool ok = CHECK(json) && CHECK_OK(pmet_config_read(json, "config.json", c, &err), &err);
+    const bool ok =
+        CHECK(json) && CHECK_OK(pmet_config_read(json, "config.json", pmet_families, c, &err), &err);
     json_decref(json);
     return ok;
 }
@@ -27,12 +28,13 @@ TEST(what_a_config_leaves_out_has_the_published_default)
 {
     struct pmet_config c;
     if (read_config(t, GPTJ "}", &c))
-        CHECK(c.family == PMET_GPTJ && c.d_ff == 2048 && c.rotary_dim == 64 && c.d_head == 128 &&
+        CHECK(c.family == &pmet_family_gptj && c.d_ff == 2048 && c.rotary_dim == 64 && c.d_head == 128 &&
               c.rope == PMET_ROPE_INTERLEAVED && c.rope_base == 10000 && c.act == PMET_GELU_NEW &&
               c.ln_eps == 1e-5 && c.parallel && !c.tied_head);
     if (read_config(t, NEOX "}", &c))
-        CHECK(c.family == PMET_NEOX && c.d_ff == 30 && c.rotary_dim == 32 && c.rope == PMET_ROPE_HALF &&
-              c.rope_base == 10000 && c.act == PMET_GELU && c.ln_eps == 1e-5 && c.parallel && !c.tied_head);
+        CHECK(c.family == &pmet_family_neox && c.d_ff == 30 && c.rotary_dim == 32 &&
+              c.rope == PMET_ROPE_HALF && c.rope_base == 10000 && c.act == PMET_GELU && c.ln_eps == 1e-5 &&
+              c.parallel && !c.tied_head);
 }
 
 TEST(null_means_the_width_of_the_head_and_four_of_the_model)
@@ -100,7 +102,7 @@ TEST(configs_of_no_model_are_refused)
         struct pmet_error err = {PMET_OK, ""};
         struct pmet_config c;
         json_t *json = json_loads(cases[i].text, 0, NULL);
-        CHECK(pmet_config_read(json, "config.json", &c, &err) == PMET_INPUT);
+        CHECK(pmet_config_read(json, "config.json", pmet_families, &c, &err) == PMET_INPUT);
         CHECK_STR(strchr(err.message, ' ') ? strchr(err.message, ' ') + 1 : "", cases[i].message);
         json_decref(json);
     }
@@ -193,7 +195,7 @@ TEST(odd_checkpoints_bind_as_they_should)
         CHECK((uintptr_t)embed->data % 2 == 1 && (uintptr_t)m->embed.data % 4 == 0);
         CHECK(m->head.n_out == embed->shape[0] && memcmp(m->head.data, embed->data, embed->n_bytes) == 0);
         for (size_t l = 0; l < m->config.n_layer; l++)
-            CHECK((uintptr_t)m->layer[l].qkv.data % 4 == 0 && (uintptr_t)m->layer[l].fc_out.data % 4 == 0);
+            CHECK((uintptr_t)m->layer[l].qkv[0].data % 4 == 0 && (uintptr_t)m->layer[l].fc_out.data % 4 == 0);
         CHECK_OK(pmet_model_check_finite(m, &err), &err);
     }
     pmet_model_close(m);

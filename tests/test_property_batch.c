@@ -30,7 +30,7 @@ static bool company_open(struct test *t, struct company *c, size_t model)
         return false;
     snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet_alt.json",
              c->g.name); /* has every kind of stop */
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &c->h, &err), &err))
+    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &c->h, &err), &err))
         return false;
     const struct pmet_model *m = c->g.model;
     const struct pmet_rows_options o = {c->g.facts.path, m->config.n_ctx, m->config.n_vocab, false};

@@ -79,7 +79,7 @@ static bool half_open(struct test *t, struct half *q, size_t model, bool plain)
     if (!golden_open(t, &q->g, model))
         return false;
     snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", q->g.name);
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &q->h, &err), &err))
+    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &q->h, &err), &err))
         return false;
     q->contexts = q->g.contexts;
     if (plain)

@@ -98,7 +98,7 @@ TEST(so_have_loss_and_gradient)
             return;
         const size_t n_bytes = 2 * g.model->config.d_model * sizeof(real);
         snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", g.name);
-        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &h, &err), &err);
+        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err);
         for (size_t k = 0; k < N_THREADS; k++) {
             struct other o;
             grad[k] = malloc(n_bytes);

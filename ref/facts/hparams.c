@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The published hyper-parameter files: one table of keys reads and checks them.      SPEC §9.3 */
+ * The published hyper-parameter files, read and checked by a method's table of keys.      SPEC §9.3 */
 #include "ref/facts/hparams.h"
 
 #include <math.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,47 +10,6 @@
 #include "tensors/sha256.h"
 
 enum { MAX_COUNT = 1000000000 };
-
-enum kind { LAYERS, MODULES, MODULE, NAME, POSITIVE, NOT_NEGATIVE, COUNT, INDEX, UNUSED, FACT_TOKEN, DTYPE };
-
-static const struct key {
-    const char *name;
-    enum kind kind;
-    size_t offset;
-} keys[] = {
-    {"layers", LAYERS, 0},
-    {"clamp_norm_factor", POSITIVE, offsetof(struct pmet_hparams, clamp_norm_factor)},
-    {"layer_selection", UNUSED, 0},
-    {"fact_token", FACT_TOKEN, 0},
-    {"v_num_grad_steps", COUNT, offsetof(struct pmet_hparams, v_num_grad_steps)},
-    {"v_lr", POSITIVE, offsetof(struct pmet_hparams, v_lr)},
-    {"v_loss_layer", INDEX, offsetof(struct pmet_hparams, v_loss_layer)},
-    {"v_weight_decay", NOT_NEGATIVE, offsetof(struct pmet_hparams, v_weight_decay)},
-    {"kl_factor", NOT_NEGATIVE, offsetof(struct pmet_hparams, kl_factor)},
-    {"rewrite_module_tmp", UNUSED, 0},
-    {"rewrite_module_tmps", MODULES, 0},
-    {"layer_module_tmp", MODULE, offsetof(struct pmet_hparams, layer_module_tmp)},
-    {"mlp_module_tmp", MODULE, offsetof(struct pmet_hparams, mlp_module_tmp)},
-    {"attn_module_tmp", MODULE, offsetof(struct pmet_hparams, attn_module_tmp)},
-    {"ln_f_module", NAME, offsetof(struct pmet_hparams, ln_f_module)},
-    {"lm_head_module", NAME, offsetof(struct pmet_hparams, lm_head_module)},
-    {"mom2_adjustment", UNUSED, 0},
-    {"mom2_update_weight", POSITIVE, offsetof(struct pmet_hparams, mom2_update_weight)},
-    {"mom2_dataset", NAME, offsetof(struct pmet_hparams, mom2_dataset)},
-    {"mom2_n_samples", COUNT, offsetof(struct pmet_hparams, mom2_n_samples)},
-    {"mom2_dtype", DTYPE, offsetof(struct pmet_hparams, mom2_dtype)},
-    {"nll_loss_factor", NOT_NEGATIVE, offsetof(struct pmet_hparams, nll_loss_factor)},
-};
-#define N_KEY (sizeof keys / sizeof *keys)
-
-static size_t name_size(const struct key *k)
-{
-    return k->offset == offsetof(struct pmet_hparams, mom2_dtype)
-               ? sizeof((struct pmet_hparams *)0)->mom2_dtype
-           : k->offset == offsetof(struct pmet_hparams, mom2_dataset)
-               ? sizeof((struct pmet_hparams *)0)->mom2_dataset
-               : sizeof((struct pmet_hparams *)0)->mlp_module_tmp;
-}
 
 static enum pmet_status copy_name(const char *path, const char *key, const json_t *v, bool hole, char *out,
                                   size_t size, struct pmet_error *err)
@@ -117,11 +75,11 @@ static enum pmet_status read_modules(const char *path, const json_t *v, struct p
     return PMET_OK;
 }
 
-static enum pmet_status read_number(const char *path, const struct key *k, const json_t *v,
+static enum pmet_status read_number(const char *path, const struct pmet_hparam *k, const json_t *v,
                                     struct pmet_hparams *h, struct pmet_error *err)
 {
     const double x = json_number_value(v);
-    const bool strict = k->kind == POSITIVE;
+    const bool strict = k->kind == PMET_HPARAM_POSITIVE;
     if (!json_is_number(v))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a number", path, k->name,
                          pmet_json_kind(v));
@@ -132,10 +90,10 @@ static enum pmet_status read_number(const char *path, const struct key *k, const
     return PMET_OK;
 }
 
-static enum pmet_status read_count(const char *path, const struct key *k, const json_t *v,
+static enum pmet_status read_count(const char *path, const struct pmet_hparam *k, const json_t *v,
                                    struct pmet_hparams *h, struct pmet_error *err)
 {
-    const json_int_t least = k->kind == COUNT ? 1 : 0;
+    const json_int_t least = k->kind == PMET_HPARAM_COUNT ? 1 : 0;
     if (!json_is_integer(v))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected an integer", path, k->name,
                          pmet_json_kind(v));
@@ -147,69 +105,78 @@ static enum pmet_status read_count(const char *path, const struct key *k, const 
     return PMET_OK;
 }
 
-static enum pmet_status read_key(const char *path, const struct key *k, const json_t *v,
+static enum pmet_status read_key(const char *path, const struct pmet_hparam *k, const json_t *v,
                                  struct pmet_hparams *h, struct pmet_error *err)
 {
     char *field = (char *)h + k->offset;
     switch (k->kind) {
-    case LAYERS:
+    case PMET_HPARAM_LAYERS:
         return read_layers(path, v, h, err);
-    case MODULES:
+    case PMET_HPARAM_MODULES:
         return read_modules(path, v, h, err);
-    case MODULE:
-    case NAME:
-        return copy_name(path, k->name, v, k->kind == MODULE, field, name_size(k), err);
-    case POSITIVE:
-    case NOT_NEGATIVE:
+    case PMET_HPARAM_MODULE:
+    case PMET_HPARAM_NAME:
+        return copy_name(path, k->name, v, k->kind == PMET_HPARAM_MODULE, field, k->size, err);
+    case PMET_HPARAM_POSITIVE:
+    case PMET_HPARAM_NOT_NEGATIVE:
         return read_number(path, k, v, h, err);
-    case COUNT:
-    case INDEX:
+    case PMET_HPARAM_COUNT:
+    case PMET_HPARAM_INDEX:
         return read_count(path, k, v, h, err);
-    case FACT_TOKEN:
+    case PMET_HPARAM_FACT_TOKEN:
         if (json_is_string(v) && strcmp(json_string_value(v), "subject_last") == 0)
             return PMET_OK;
         return pmet_fail(err, PMET_UNSUPPORTED, "%s: fact_token: found %s; expected \"subject_last\"", path,
                          json_is_string(v) ? json_string_value(v) : pmet_json_kind(v));
-    case DTYPE:
+    case PMET_HPARAM_DTYPE:
         if (json_is_string(v) &&
             (strcmp(json_string_value(v), "float32") == 0 || strcmp(json_string_value(v), "float64") == 0))
-            return copy_name(path, k->name, v, false, field, name_size(k), err);
+            return copy_name(path, k->name, v, false, field, k->size, err);
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: mom2_dtype: found %s; expected \"float32\" or \"float64\"", path,
                          json_is_string(v) ? json_string_value(v) : pmet_json_kind(v));
-    case UNUSED: /* the published code reads it, and uses it for nothing (X23) */
+    case PMET_HPARAM_UNUSED: /* X23 */
         break;
     }
     return PMET_OK;
 }
 
-static enum pmet_status refuse_unknown_keys(json_t *root, const char *path, struct pmet_error *err)
+static enum pmet_status refuse_unknown_keys(json_t *root, const char *path, const struct pmet_hparam_set *set,
+                                            struct pmet_error *err)
 {
-    for (void *it = json_object_iter(root); it; it = json_object_iter_next(root, it)) {
-        const char *name = json_object_iter_key(it), *near = NULL, *all[N_KEY];
+    const char **all, *found, *near;
+    json_t *ignored;
+    enum pmet_status status = PMET_OK;
+    PMET_TRY(pmet_calloc(&all, set->n_key, sizeof *all, "the keys", err));
+    for (size_t i = 0; i < set->n_key; i++)
+        all[i] = set->key[i].name;
+    json_object_foreach(root, found, ignored)
+    {
         size_t i = 0;
-        while (i < N_KEY && strcmp(keys[i].name, name) != 0)
+        while (i < set->n_key && strcmp(all[i], found) != 0)
             i++;
-        if (i < N_KEY)
+        if (i < set->n_key)
             continue;
-        for (i = 0; i < N_KEY; i++)
-            all[i] = keys[i].name;
-        if ((near = pmet_nearest(name, all, N_KEY)) != NULL)
-            return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; did you mean \"%s\"?", path, name,
-                             near);
-        return pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; expected the %d keys of PMET's files",
-                         path, name, (int)N_KEY);
+        near = pmet_nearest(found, all, set->n_key);
+        status =
+            near ? pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; did you mean \"%s\"?", path, found,
+                             near)
+                 : pmet_fail(err, PMET_INPUT, "%s: unknown key \"%s\"; expected the %zu keys of %s's files",
+                             path, found, set->n_key, set->title);
+        break;
     }
-    return PMET_OK;
+    free(all);
+    return status;
 }
 
-static enum pmet_status read_text(const char *text, size_t n, const char *path, struct pmet_hparams *out,
+static enum pmet_status read_text(const char *text, size_t n, const char *path,
+                                  const struct pmet_hparam_set *set, struct pmet_hparams *out,
                                   struct pmet_error *err)
 {
     struct pmet_sha256 sha;
     json_t *root = NULL;
     enum pmet_status status;
-    memset(out, 0, sizeof *out);
+    *out = (struct pmet_hparams){.set = set};
     snprintf(out->path, sizeof out->path, "%s", path);
     pmet_sha256_begin(&sha);
     pmet_sha256_add(&sha, text, n);
@@ -219,100 +186,88 @@ static enum pmet_status read_text(const char *text, size_t n, const char *path, 
         status = pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", path, pmet_json_kind(root));
         goto done;
     }
-    PMET_GO(refuse_unknown_keys(root, path, err));
-    for (size_t i = 0; i < N_KEY; i++) {
-        const json_t *v = json_object_get(root, keys[i].name);
+    PMET_GO(refuse_unknown_keys(root, path, set, err));
+    for (size_t i = 0; i < set->n_key; i++) {
+        const json_t *v = json_object_get(root, set->key[i].name);
         if (!v) {
-            status = pmet_fail(err, PMET_INPUT, "%s: %s: found nothing; all keys of PMET's files are needed",
-                               path, keys[i].name);
+            status = pmet_fail(err, PMET_INPUT, "%s: %s: found nothing; all keys of %s's files are needed",
+                               path, set->key[i].name, set->title);
             goto done;
         }
-        PMET_GO(read_key(path, &keys[i], v, out, err));
+        PMET_GO(read_key(path, &set->key[i], v, out, err));
     }
 done:
     json_decref(root);
     return status;
 }
 
-enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path, struct pmet_hparams *out,
+enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path,
+                                   const struct pmet_hparam_set *set, struct pmet_hparams *out,
                                    struct pmet_error *err)
 {
     char *text;
     size_t n;
     PMET_TRY(pmet_read_file(io, path, (size_t)1 << 20, &text, &n, err));
-    const enum pmet_status status = read_text(text, n, path, out, err);
+    const enum pmet_status status = read_text(text, n, path, set, out, err);
     free(text);
     return status;
 }
 
-/* What differs between the two families and sizes; the first two rows are the published files (X13). */
-struct preset {
-    const char *family, *block, *mlp, *attn, *ln_f, *head, *layers;
-    const char *clamp, *lr, *kl, *lambda, *samples;
-    size_t n_layer, d_model;
-};
-static const struct preset presets[] = {
-    {"gptj", "transformer.h.{}", "mlp.fc_out", "attn.out_proj", "transformer.ln_f", "lm_head",
-     "3, 4, 5, 6, 7, 8", "0.75", "0.2", "1", "6000", "100000", 28, 4096},
-    {"gpt_neox", "gpt_neox.layers.{}", "mlp.dense_4h_to_h", "attention.dense", "gpt_neox.final_layer_norm",
-     "embed_out", "6, 7, 8, 9, 10", "0.8", "0.5", "0.8", "15000", "50000", 44, 6144},
-};
-
-static enum pmet_status write_preset(const struct preset *p, size_t n_layer, const char *layers, char **out,
-                                     struct pmet_error *err)
+static const struct pmet_preset *find_preset(const struct pmet_family *family,
+                                             const struct pmet_hparam_set *set)
 {
-    const size_t size = 4096;
-    PMET_TRY(pmet_calloc(out, size, 1, "hparams", err));
-    snprintf(
-        *out, size,
-        "{\n    \"layers\": [%s],\n    \"clamp_norm_factor\": %s,\n    \"layer_selection\": \"all\",\n"
-        "    \"fact_token\": \"subject_last\",\n    \"v_num_grad_steps\": 30,\n    \"v_lr\": %s,\n"
-        "    \"v_loss_layer\": %zu,\n    \"v_weight_decay\": 0.5,\n    \"kl_factor\": %s,\n"
-        "    \"rewrite_module_tmp\": \"%s.%s\",\n    \"rewrite_module_tmps\": [\"%s.%s\"],\n"
-        "    \"layer_module_tmp\": \"%s\",\n    \"mlp_module_tmp\": \"%s.%s\",\n    \"attn_module_tmp\": "
-        "\"%s.%s\",\n"
-        "    \"ln_f_module\": \"%s\",\n    \"lm_head_module\": \"%s\",\n    \"mom2_adjustment\": true,\n"
-        "    \"mom2_update_weight\": %s,\n    \"mom2_dataset\": \"wikipedia\",\n    \"mom2_n_samples\": %s,\n"
-        "    \"mom2_dtype\": \"float32\",\n    \"nll_loss_factor\": 1\n}\n",
-        layers, p->clamp, p->lr, n_layer - 1, p->kl, p->block, p->mlp, p->block, p->mlp, p->block, p->block,
-        p->mlp, p->block, p->attn, p->ln_f, p->head, p->lambda, p->samples);
-    return PMET_OK;
+    for (size_t i = 0; i < family->n_preset; i++)
+        if (strcmp(family->preset[i].method, set->title) == 0)
+            return &family->preset[i];
+    return NULL;
 }
 
-static const struct preset *preset_of(const char *family)
+enum pmet_status pmet_hparams_default(const struct pmet_family *family, const struct pmet_hparam_set *set,
+                                      size_t n_layer, size_t d_model, struct pmet_hparams *out,
+                                      struct pmet_error *err)
 {
-    return strcmp(family, presets[0].family) == 0   ? &presets[0]
-           : strcmp(family, presets[1].family) == 0 ? &presets[1]
-                                                    : NULL;
-}
-
-enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t d_model,
-                                      struct pmet_hparams *out, struct pmet_error *err)
-{
-    const struct preset *p = preset_of(family);
-    char *text;
+    const struct pmet_preset *p = find_preset(family, set);
     if (!p || p->n_layer != n_layer || p->d_model != d_model)
         return pmet_fail(
             err, PMET_INPUT,
             "no built-in hyper-parameters for a %s model of %zu layers and width %zu; give --hparams FILE",
-            family, n_layer, d_model);
-    PMET_TRY(write_preset(p, n_layer, p->layers, &text, err));
-    const enum pmet_status status = read_text(text, strlen(text), "built-in hyper-parameters", out, err);
-    free(text);
-    return status;
+            family->name, n_layer, d_model);
+    return read_text(p->text, strlen(p->text), "built-in hyper-parameters", set, out, err);
 }
 
-enum pmet_status pmet_hparams_template(const char *family, size_t n_layer, char **out, struct pmet_error *err)
+/* The published choice scaled: six layers where there are so many, ending about a quarter of the way up. */
+static void scale_layers(size_t n_layer, char *text, size_t size)
 {
-    const struct preset *p = preset_of(family);
-    char layers[160] = "";
-    if (!p || n_layer == 0)
-        return pmet_fail(err, PMET_UNSUPPORTED, "no hyper-parameters for a %s model of %zu layers", family,
-                         n_layer);
-    /* the published choice scaled: six layers where there are so many, ending about a quarter of the way up
-     */
     const size_t last = n_layer > 4 ? n_layer / 4 + 1 : n_layer / 2, n = last < 5 ? last + 1 : 6;
     for (size_t i = 0, at = 0; i < n; i++)
-        at += (size_t)snprintf(layers + at, sizeof layers - at, i ? ", %zu" : "%zu", last + 1 - n + i);
-    return write_preset(p, n_layer, n_layer == p->n_layer ? p->layers : layers, out, err);
+        at += (size_t)snprintf(text + at, size - at, i ? ", %zu" : "%zu", last + 1 - n + i);
+}
+
+static bool begins_with(const char *text, const char *begin)
+{
+    return strncmp(text, begin, strlen(begin)) == 0;
+}
+
+enum pmet_status pmet_hparams_template(const struct pmet_family *family, const struct pmet_hparam_set *set,
+                                       size_t n_layer, char **out, struct pmet_error *err)
+{
+    const struct pmet_preset *p = find_preset(family, set);
+    char layers[160] = "";
+    if (!p || n_layer == 0)
+        return pmet_fail(err, PMET_UNSUPPORTED, "no hyper-parameters for a %s model of %zu layers",
+                         family->name, n_layer);
+    const size_t size = strlen(p->text) + 256;
+    PMET_TRY(pmet_calloc(out, size, 1, "hparams", err));
+    scale_layers(n_layer, layers, sizeof layers);
+    size_t n = 0;
+    for (const char *line = p->text, *end; *line; line = end) {
+        end = strchr(line, '\n') + 1;
+        if (n_layer != p->n_layer && begins_with(line, "    \"layers\": "))
+            n += (size_t)snprintf(*out + n, size - n, "    \"layers\": [%s],\n", layers);
+        else if (begins_with(line, "    \"v_loss_layer\": "))
+            n += (size_t)snprintf(*out + n, size - n, "    \"v_loss_layer\": %zu,\n", n_layer - 1);
+        else
+            n += (size_t)snprintf(*out + n, size - n, "%.*s", (int)(end - line), line);
+    }
+    return PMET_OK;
 }

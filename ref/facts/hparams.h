@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Hyper-parameters of PMET, in the published JSON files' keys.      SPEC §9.3 */
+ * Hyper-parameters of the methods, read from the published JSON files.      SPEC §9.3 */
 #ifndef PMET_REF_FACTS_HPARAMS_H
 #define PMET_REF_FACTS_HPARAMS_H
 
+#include <stddef.h>
+#include "ref/model/load.h"
 #include "tensors/io.h"
 
 #ifdef __cplusplus
@@ -11,7 +13,9 @@ extern "C" {
 
 #define PMET_MAX_EDIT_LAYERS 64
 
+/* The fields of all methods; a method uses those of its keys. */
 struct pmet_hparams {
+    const struct pmet_hparam_set *set;            /* the keys that were read */
     size_t n_layer, layers[PMET_MAX_EDIT_LAYERS]; /* edited, strictly ascending; the last is the z layer L */
     double clamp_norm_factor;                     /* radius of the delta balls over the initial norms */
     size_t v_num_grad_steps;                      /* S: forward passes at most, so S-1 updates */
@@ -27,19 +31,58 @@ struct pmet_hparams {
     char sha256[65]; /* of the file's bytes; of the built-in text for defaults */
 };
 
-/* All published keys are mandatory; an unknown one is refused with the nearest known name. Values are
- * checked: ranges, layers strictly ascending, fact_token "subject_last" (others refused as unsupported),
- * mom2_dtype float32 (or float64). */
-enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path, struct pmet_hparams *out,
+/* A key of a method's published file: what its value must be, and which field of struct pmet_hparams receives it. */
+enum pmet_hparam_kind {
+    PMET_HPARAM_LAYERS,       /* array of 1 to 64 layers, strictly ascending: layers, n_layer */
+    PMET_HPARAM_MODULES,      /* array of 1 or 2 templates: rewrite_module_tmps, n_module */
+    PMET_HPARAM_MODULE,       /* template with one "{}" for the layer */
+    PMET_HPARAM_NAME,         /* string */
+    PMET_HPARAM_POSITIVE,     /* number above 0 */
+    PMET_HPARAM_NOT_NEGATIVE, /* number not below 0 */
+    PMET_HPARAM_COUNT,        /* integer from 1 on */
+    PMET_HPARAM_INDEX,        /* integer from 0 on */
+    PMET_HPARAM_FACT_TOKEN,   /* "subject_last"; others are refused as unsupported */
+    PMET_HPARAM_DTYPE,        /* "float32" or "float64" */
+    PMET_HPARAM_UNUSED        /* anything: the published code reads it and never uses it (X23) */
+};
+struct pmet_hparam {
+    const char *name;
+    enum pmet_hparam_kind kind;
+    size_t offset, size; /* of the field; 0, 0 for kinds without one */
+};
+/* PMET_HPARAM(v_lr, POSITIVE): a key with the name of its field. */
+#define PMET_HPARAM(field, kind)                                                                             \
+    {                                                                                                        \
+#field, PMET_HPARAM_##kind, offsetof(struct pmet_hparams, field),                                    \
+            sizeof((struct pmet_hparams *)0)->field                                                          \
+    }
+
+/* The keys of a method's files. */
+struct pmet_hparam_set {
+    const char *title; /* "PMET": for messages, and to find presets */
+    const struct pmet_hparam *key;
+    size_t n_key;
+};
+
+/* All keys of the set are mandatory; an unknown one is refused with the nearest known name. */
+enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path,
+                                   const struct pmet_hparam_set *set, struct pmet_hparams *out,
                                    struct pmet_error *err);
-/* Built-in defaults for models with the dimensions of GPT-J-6B or GPT-NeoX-20B; otherwise refused: the
- * message asks for --hparams, and pmet_hparams_template gives what to start from. family: "gptj" or
- * "gpt_neox". */
-enum pmet_status pmet_hparams_default(const char *family, size_t n_layer, size_t d_model,
-                                      struct pmet_hparams *out, struct pmet_error *err);
-/* A JSON text in the published keys for a model of n_layer layers; free() releases it. */
-enum pmet_status pmet_hparams_template(const char *family, size_t n_layer, char **out,
-                                       struct pmet_error *err);
+/* The family's preset for a model of these dimensions; without one it is refused: the message asks for --hparams, and
+ * pmet_hparams_template gives what to start from. */
+enum pmet_status pmet_hparams_default(const struct pmet_family *family, const struct pmet_hparam_set *set,
+                                      size_t n_layer, size_t d_model, struct pmet_hparams *out,
+                                      struct pmet_error *err);
+/* A JSON text for a model of n_layer layers: the family's preset, its layers moved; free() releases it. */
+enum pmet_status pmet_hparams_template(const struct pmet_family *family, const struct pmet_hparam_set *set,
+                                       size_t n_layer, char **out, struct pmet_error *err);
+
+/* Refuses hyper-parameters that do not fit the model: layers, v_loss_layer, names of modules. */
+enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const struct pmet_model *model,
+                                    struct pmet_error *err);
+/* Which of the model's modules the q-th one of rewrite_module_tmps is. */
+enum pmet_module pmet_hparams_module(const struct pmet_hparams *hparams, const struct pmet_model *model,
+                                     size_t q);
 
 #ifdef __cplusplus
 }

@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: MIT
- * Hyper-parameters against the model in hand.      SPEC §9.3 */
+ * Hyper-parameters against the model.      SPEC §9.3 */
 #include <string.h>
-#include "ref/method/pmet_edit.h"
+#include "ref/facts/hparams.h"
+
+static bool has_key(const struct pmet_hparams *h, const char *name)
+{
+    for (size_t i = 0; h->set && i < h->set->n_key; i++)
+        if (strcmp(h->set->key[i].name, name) == 0)
+            return true;
+    return false;
+}
 
 static enum pmet_status check_name(const struct pmet_hparams *h, const char *key, const char *found,
                                    const char *expected, struct pmet_error *err)
 {
-    if (strcmp(found, expected) == 0)
+    if (!has_key(h, key) || strcmp(found, expected) == 0)
         return PMET_OK;
     return pmet_fail(err, PMET_INPUT, "%s: %s: found \"%s\"; this model has \"%s\"", h->path, key, found,
                      expected);
@@ -16,32 +24,28 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct p
                                     struct pmet_error *err)
 {
     const struct pmet_config *c = &model->config;
-    const bool gptj = c->family == PMET_GPTJ;
+    const struct pmet_family *f = c->family;
+    const char *mlp = f->module[PMET_MODULE_MLP], *attn = f->module[PMET_MODULE_ATTN];
     if (h->layers[h->n_layer - 1] >= c->n_layer)
         return pmet_fail(err, PMET_INPUT, "%s: layers: found %zu; the model's last is %zu", h->path,
                          h->layers[h->n_layer - 1], c->n_layer - 1);
-    if (h->v_loss_layer + 1 != c->n_layer)
+    if (has_key(h, "v_loss_layer") && h->v_loss_layer + 1 != c->n_layer)
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: v_loss_layer: found %zu; expected the model's last layer, %zu", h->path,
                          h->v_loss_layer, c->n_layer - 1);
-    PMET_TRY(check_name(h, "mlp_module_tmp", h->mlp_module_tmp,
-                        pmet_module_template(c->family, PMET_MODULE_MLP), err));
-    PMET_TRY(check_name(h, "attn_module_tmp", h->attn_module_tmp,
-                        pmet_module_template(c->family, PMET_MODULE_ATTN), err));
-    PMET_TRY(check_name(h, "layer_module_tmp", h->layer_module_tmp,
-                        gptj ? "transformer.h.{}" : "gpt_neox.layers.{}", err));
-    PMET_TRY(check_name(h, "ln_f_module", h->ln_f_module,
-                        gptj ? "transformer.ln_f" : "gpt_neox.final_layer_norm", err));
-    PMET_TRY(check_name(h, "lm_head_module", h->lm_head_module, gptj ? "lm_head" : "embed_out", err));
+    PMET_TRY(check_name(h, "mlp_module_tmp", h->mlp_module_tmp, mlp, err));
+    PMET_TRY(check_name(h, "attn_module_tmp", h->attn_module_tmp, attn, err));
+    PMET_TRY(check_name(h, "layer_module_tmp", h->layer_module_tmp, f->tensor.block, err));
+    PMET_TRY(check_name(h, "ln_f_module", h->ln_f_module, f->ln_f_module, err));
+    PMET_TRY(check_name(h, "lm_head_module", h->lm_head_module, f->lm_head_module, err));
     for (size_t q = 0; q < h->n_module; q++)
-        if (strcmp(h->rewrite_module_tmps[q], pmet_module_template(c->family, PMET_MODULE_ATTN)) != 0)
-            PMET_TRY(check_name(h, "rewrite_module_tmps", h->rewrite_module_tmps[q],
-                                pmet_module_template(c->family, PMET_MODULE_MLP), err));
+        if (strcmp(h->rewrite_module_tmps[q], attn) != 0)
+            PMET_TRY(check_name(h, "rewrite_module_tmps", h->rewrite_module_tmps[q], mlp, err));
     return PMET_OK;
 }
 
 enum pmet_module pmet_hparams_module(const struct pmet_hparams *h, const struct pmet_model *model, size_t q)
 {
-    const char *attn = pmet_module_template(model->config.family, PMET_MODULE_ATTN);
+    const char *attn = model->config.family->module[PMET_MODULE_ATTN];
     return strcmp(h->rewrite_module_tmps[q], attn) == 0 ? PMET_MODULE_ATTN : PMET_MODULE_MLP;
 }

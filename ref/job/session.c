@@ -2,6 +2,7 @@
 #include "ref/job/session.h"
 
 #include <stdlib.h>
+#include "ref/method/pmet_hparams.h"
 #include "tensors/dtype.h"
 
 /* A faster precision is about matrices of one kind: a model that has none of them is told so. */
@@ -97,13 +98,14 @@ enum pmet_status pmet_session_hparams(const struct pmet_session *s, const char *
                                       struct pmet_hparams *out, char **tmpl, struct pmet_error *err)
 {
     const struct pmet_config *config = &s->model->config;
-    const char *family = pmet_family_name(config->family);
+    const struct pmet_hparam_set *set = &pmet_hparams_pmet;
     if (path)
-        return pmet_hparams_load(s->io, path, out, err);
-    const enum pmet_status status = pmet_hparams_default(family, config->n_layer, config->d_model, out, err);
+        return pmet_hparams_load(s->io, path, set, out, err);
+    const enum pmet_status status =
+        pmet_hparams_default(config->family, set, config->n_layer, config->d_model, out, err);
     if (status != PMET_OK && tmpl) {
         struct pmet_error ignored = {PMET_OK, ""};
-        pmet_hparams_template(family, config->n_layer, tmpl, &ignored);
+        pmet_hparams_template(config->family, set, config->n_layer, tmpl, &ignored);
     }
     return status;
 }

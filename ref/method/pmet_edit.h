@@ -5,6 +5,7 @@
 
 #include "ref/delta/delta.h"
 #include "ref/method/keys.h"
+#include "ref/method/pmet_hparams.h"
 #include "ref/method/solve.h"
 #include "ref/method/stats.h"
 
@@ -92,14 +93,6 @@ struct pmet_edit {
     size_t n_edited;
     double s_delta, s_keys, s_solve; /* seconds */
 };
-
-/* Checks that hparams fit the model: layers, v_loss_layer, module templates. */
-enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const struct pmet_model *model,
-                                    struct pmet_error *err);
-
-/* Which of the model's modules the hparams' q-th one is. */
-enum pmet_module pmet_hparams_module(const struct pmet_hparams *hparams, const struct pmet_model *model,
-                                     size_t q);
 
 /* The first half: optimises the facts that are not settled in targets. rows are those of the facts
  * (pmet_rows_build). A fact that meets NaN does not stop the others; in the end, unless skip_failed, it gives

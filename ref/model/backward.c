@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Gradients of activations through a block, for the optimisation of delta. Weights get none.      SPEC §5.6
  */
+#include "ref/model/backward.h"
 #include "ref/model/heads.h"
 
 /* E31 */
@@ -37,11 +38,9 @@ static enum pmet_status attention_branch_dx(const struct pmet_model *model, size
                               c->d_head, err));
     for (size_t part = 0; part < 2; part++)
         PMET_TRY(op->rope(op, g[part], c->rope, true, c->rope_base, c->rotary_dim, batch, c->n_head, err));
-    if (c->family == PMET_NEOX)
-        return op->matmul_dx(op, g_u, s->g_qkv, 3 * d, w->qkv, add, n, err);
-    PMET_TRY(op->matmul_dx(op, g_u, s->g_qkv, 3 * d, w->q, add, n, err));
-    PMET_TRY(op->matmul_dx(op, g_u, s->g_qkv + d, 3 * d, w->k, true, n, err));
-    return op->matmul_dx(op, g_u, s->g_qkv + 2 * d, 3 * d, w->v, true, n, err);
+    for (size_t i = 0, at = 0; i < c->family->qkv.n_matrix; at += w->qkv[i++].n_out)
+        PMET_TRY(op->matmul_dx(op, g_u, s->g_qkv + at, 3 * d, w->qkv[i], add || i > 0, n, err));
+    return PMET_OK;
 }
 
 /* E33. out = x + a(LN1 x) + m(LN1 x) in GPT-J, with m(LN2 x) in NeoX: both branches have g_out as their

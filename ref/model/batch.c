@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Packed rows, the cache of keys and values, and the scratch of a pass.      SPEC §3.5 */
+#include "ref/model/batch.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include "ref/model/model.h"
 
 enum pmet_status pmet_batch_alloc(size_t n_row, size_t n_tok, struct pmet_rows *out, struct pmet_error *err)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The forward pass over packed rows.      SPEC §3.5, §3.6 */
+#include "ref/model/forward.h"
 #include "ref/model/heads.h"
 
 static enum pmet_status look(const struct pmet_tap *tap, enum pmet_site site, size_t l, const real *data,
@@ -26,13 +27,8 @@ static enum pmet_status project_qkv(const struct pmet_model *model, const struct
     const struct pmet_config *c = &model->config;
     const struct pmet_ops *op = model->op;
     const size_t n = batch->n_tok, d = c->d_model;
-    if (c->family == PMET_GPTJ) {
-        PMET_TRY(op->matmul(op, qkv, 3 * d, u, w->q, NULL, n, err));
-        PMET_TRY(op->matmul(op, qkv + d, 3 * d, u, w->k, NULL, n, err));
-        PMET_TRY(op->matmul(op, qkv + 2 * d, 3 * d, u, w->v, NULL, n, err));
-    } else {
-        PMET_TRY(op->matmul(op, qkv, 3 * d, u, w->qkv, w->qkv_bias, n, err));
-    }
+    for (size_t i = 0, at = 0; i < c->family->qkv.n_matrix; at += w->qkv[i++].n_out)
+        PMET_TRY(op->matmul(op, qkv + at, 3 * d, u, w->qkv[i], w->qkv_bias[i], n, err));
     for (size_t part = 0; part < 2; part++)
         PMET_TRY(op->rope(op, pmet_heads_of(c, qkv, part), c->rope, false, c->rope_base, c->rotary_dim, batch,
                           c->n_head, err));

@@ -1,102 +1,65 @@
 /* SPDX-License-Identifier: MIT
- * A checkpoint's tensors bound to a model, driven by one table per family: field, name, shape.      SPEC §3.5
- */
+ * A checkpoint's tensors bound to a model: names by the family's row, shapes by one table.      SPEC §3.8 */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ref/model/model.h"
+#include "ref/model/load.h"
 
-enum dim { DIM_NONE, DIM_D, DIM_3D, DIM_FF, DIM_VOCAB };
+enum dim { DIM_NONE, DIM_D, DIM_QKV, DIM_FF, DIM_VOCAB };
 enum kind { VECTOR, MATRIX };
 
+/* A tensor: its name's place in the family's row, its own in struct pmet_layer or struct pmet_model, its shape. */
 struct field {
-    const char *name; /* after the layer's prefix for layers, whole otherwise */
+    size_t name, offset;
     enum kind kind;
-    size_t offset; /* in struct pmet_layer or struct pmet_model */
     enum dim n_out, n_in;
 };
-
-#define L(member) offsetof(struct pmet_layer, member)
-#define M(member) offsetof(struct pmet_model, member)
-
-static const struct field gptj_layer[] = {
-    {"ln_1.weight", VECTOR, L(ln1_gain), DIM_D, DIM_NONE},
-    {"ln_1.bias", VECTOR, L(ln1_bias), DIM_D, DIM_NONE},
-    {"attn.q_proj.weight", MATRIX, L(q), DIM_D, DIM_D},
-    {"attn.k_proj.weight", MATRIX, L(k), DIM_D, DIM_D},
-    {"attn.v_proj.weight", MATRIX, L(v), DIM_D, DIM_D},
-    {"attn.out_proj.weight", MATRIX, L(attn_out), DIM_D, DIM_D},
-    {"mlp.fc_in.weight", MATRIX, L(fc_in), DIM_FF, DIM_D},
-    {"mlp.fc_in.bias", VECTOR, L(fc_in_bias), DIM_FF, DIM_NONE},
-    {"mlp.fc_out.weight", MATRIX, L(fc_out), DIM_D, DIM_FF},
-    {"mlp.fc_out.bias", VECTOR, L(fc_out_bias), DIM_D, DIM_NONE},
+#define V(type, member, n)                                                                                   \
+    {                                                                                                        \
+        offsetof(struct pmet_tensor_names, member), offsetof(struct type, member), VECTOR, n, DIM_NONE       \
+    }
+#define M(type, member, n_out, n_in)                                                                         \
+    {                                                                                                        \
+        offsetof(struct pmet_tensor_names, member), offsetof(struct type, member), MATRIX, n_out, n_in       \
+    }
+static const struct field rest_field[] = {
+    M(pmet_model, embed, DIM_VOCAB, DIM_D), V(pmet_model, ln_f_gain, DIM_D),
+    V(pmet_model, ln_f_bias, DIM_D),        M(pmet_model, head, DIM_VOCAB, DIM_D),
+    V(pmet_model, head_bias, DIM_VOCAB),
 };
-static const struct field gptj_rest[] = {
-    {"transformer.wte.weight", MATRIX, M(embed), DIM_VOCAB, DIM_D},
-    {"transformer.ln_f.weight", VECTOR, M(ln_f_gain), DIM_D, DIM_NONE},
-    {"transformer.ln_f.bias", VECTOR, M(ln_f_bias), DIM_D, DIM_NONE},
-    {"lm_head.weight", MATRIX, M(head), DIM_VOCAB, DIM_D},
-    {"lm_head.bias", VECTOR, M(head_bias), DIM_VOCAB, DIM_NONE},
+static const struct field layer_field[] = {
+    V(pmet_layer, ln1_gain, DIM_D),        V(pmet_layer, ln1_bias, DIM_D),
+    V(pmet_layer, ln2_gain, DIM_D),        V(pmet_layer, ln2_bias, DIM_D),
+    M(pmet_layer, qkv[0], DIM_QKV, DIM_D), V(pmet_layer, qkv_bias[0], DIM_QKV),
+    M(pmet_layer, qkv[1], DIM_QKV, DIM_D), V(pmet_layer, qkv_bias[1], DIM_QKV),
+    M(pmet_layer, qkv[2], DIM_QKV, DIM_D), V(pmet_layer, qkv_bias[2], DIM_QKV),
+    M(pmet_layer, attn_out, DIM_D, DIM_D), V(pmet_layer, attn_out_bias, DIM_D),
+    M(pmet_layer, fc_in, DIM_FF, DIM_D),   V(pmet_layer, fc_in_bias, DIM_FF),
+    M(pmet_layer, fc_out, DIM_D, DIM_FF),  V(pmet_layer, fc_out_bias, DIM_D),
 };
-static const struct field neox_layer[] = {
-    {"input_layernorm.weight", VECTOR, L(ln1_gain), DIM_D, DIM_NONE},
-    {"input_layernorm.bias", VECTOR, L(ln1_bias), DIM_D, DIM_NONE},
-    {"post_attention_layernorm.weight", VECTOR, L(ln2_gain), DIM_D, DIM_NONE},
-    {"post_attention_layernorm.bias", VECTOR, L(ln2_bias), DIM_D, DIM_NONE},
-    {"attention.query_key_value.weight", MATRIX, L(qkv), DIM_3D, DIM_D},
-    {"attention.query_key_value.bias", VECTOR, L(qkv_bias), DIM_3D, DIM_NONE},
-    {"attention.dense.weight", MATRIX, L(attn_out), DIM_D, DIM_D},
-    {"attention.dense.bias", VECTOR, L(attn_out_bias), DIM_D, DIM_NONE},
-    {"mlp.dense_h_to_4h.weight", MATRIX, L(fc_in), DIM_FF, DIM_D},
-    {"mlp.dense_h_to_4h.bias", VECTOR, L(fc_in_bias), DIM_FF, DIM_NONE},
-    {"mlp.dense_4h_to_h.weight", MATRIX, L(fc_out), DIM_D, DIM_FF},
-    {"mlp.dense_4h_to_h.bias", VECTOR, L(fc_out_bias), DIM_D, DIM_NONE},
-};
-static const struct field neox_rest[] = {
-    {"gpt_neox.embed_in.weight", MATRIX, M(embed), DIM_VOCAB, DIM_D},
-    {"gpt_neox.final_layer_norm.weight", VECTOR, M(ln_f_gain), DIM_D, DIM_NONE},
-    {"gpt_neox.final_layer_norm.bias", VECTOR, M(ln_f_bias), DIM_D, DIM_NONE},
-    {"embed_out.weight", MATRIX, M(head), DIM_VOCAB, DIM_D},
-};
-#undef L
+#undef V
 #undef M
-
-/* Buffers that older checkpoints carry in each layer; they are computed, never read. */
-static const char *const ignored[] = {"attn.bias", "attn.masked_bias", "attention.bias",
-                                      "attention.masked_bias", "attention.rotary_emb.inv_freq"};
-
-struct family_names {
-    const char *prefix;       /* of a layer */
-    const char *embed_prefix; /* of the tensor that stands in for a tied head */
-    const struct field *layer, *rest;
-    size_t n_layer, n_rest;
-    const char *module[2]; /* by enum pmet_module */
+enum {
+    N_REST_FIELD = sizeof rest_field / sizeof *rest_field,
+    N_LAYER_FIELD = sizeof layer_field / sizeof *layer_field
 };
-static const struct family_names families[] = {
-    [PMET_GPTJ] = {"transformer.h.",
-                   "transformer.wte.weight",
-                   gptj_layer,
-                   gptj_rest,
-                   sizeof gptj_layer / sizeof *gptj_layer,
-                   sizeof gptj_rest / sizeof *gptj_rest,
-                   {"transformer.h.{}.mlp.fc_out", "transformer.h.{}.attn.out_proj"}},
-    [PMET_NEOX] = {"gpt_neox.layers.",
-                   "gpt_neox.embed_in.weight",
-                   neox_layer,
-                   neox_rest,
-                   sizeof neox_layer / sizeof *neox_layer,
-                   sizeof neox_rest / sizeof *neox_rest,
-                   {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "gpt_neox.layers.{}.attention.dense"}},
-};
+
+/* A field's name in the family; NULL if the family has none. */
+static const char *name_of(const struct pmet_model *m, const struct field *f)
+{
+    const char *name;
+    memcpy(&name, (const char *)&m->config.family->tensor + f->name, sizeof name);
+    return name;
+}
 
 static size_t extent(const struct pmet_config *c, enum dim dim)
 {
     switch (dim) {
     case DIM_D:
         return c->d_model;
-    case DIM_3D:
-        return 3 * c->d_model;
+    case DIM_QKV:
+        return 3 * c->d_model / c->family->qkv.n_matrix;
     case DIM_FF:
         return c->d_ff;
     case DIM_VOCAB:
@@ -137,8 +100,8 @@ static enum pmet_status bind_vector(struct pmet_model *m, const struct pmet_tens
     return status;
 }
 
-/* Matrices stay where they are mapped, unless the file has put them at an address their type does not allow.
- */
+/* Matrices stay where they are mapped, unless their address there is not aligned for their
+ * type. */
 static enum pmet_status bind_matrix(struct pmet_model *m, const struct pmet_tensor *t,
                                     struct pmet_weight *out, struct pmet_error *err)
 {
@@ -178,13 +141,12 @@ static enum pmet_status check_shape(const struct pmet_model *m, const struct pme
                      file, t->name, found, want);
 }
 
-/* A field's tensor; NULL if there is none. */
+/* A field's tensor, for a tied head the embedding's; NULL if there is none. */
 static const struct pmet_tensor *find(const struct pmet_model *m, const char *name, const struct field *f)
 {
     const struct pmet_tensor *t = pmet_checkpoint_find(m->checkpoint, name);
-    if (!t && f->kind == MATRIX && f->offset == offsetof(struct pmet_model, head) && f->n_out == DIM_VOCAB &&
-        m->config.tied_head)
-        t = pmet_checkpoint_find(m->checkpoint, families[m->config.family].embed_prefix);
+    if (!t && f->name == offsetof(struct pmet_tensor_names, head) && m->config.tied_head)
+        t = pmet_checkpoint_find(m->checkpoint, m->config.family->tensor.embed);
     return t;
 }
 
@@ -209,48 +171,42 @@ static enum pmet_status bind(struct pmet_model *m, const char *name, const struc
     return PMET_OK;
 }
 
-/* Layer number and rest of a tensor's name under the family's prefix; false if it has another form. */
-static bool split_name(const char *name, const char *prefix, size_t *layer, const char **rest)
+/* What follows "transformer.h.3." in a tensor's name if it is one of the model's blocks, else NULL. */
+static const char *name_in_block(const struct pmet_model *m, const char *name)
 {
-    const size_t n = strlen(prefix);
-    if (strncmp(name, prefix, n) != 0 || name[n] < '0' || name[n] > '9')
-        return false;
+    const char *block = m->config.family->tensor.block;
+    const size_t n = (size_t)(strstr(block, "{}") - block);
+    if (strncmp(name, block, n) != 0 || name[n] < '0' || name[n] > '9')
+        return NULL;
     char *end;
     const unsigned long long l = strtoull(name + n, &end, 10);
-    if (*end != '.' || l > (size_t)1 << 24)
-        return false;
-    *layer = (size_t)l;
-    *rest = end + 1;
-    return true;
+    return *end == '.' && l < m->config.n_layer ? end + 1 : NULL;
 }
 
-/* A tensor of a layer that is computed, never read. */
+/* A tensor of a block that is computed, never read. */
 static bool is_buffer(const struct pmet_model *m, const char *name)
 {
-    size_t layer;
-    const char *rest;
-    if (!split_name(name, families[m->config.family].prefix, &layer, &rest) || layer >= m->config.n_layer)
-        return false;
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        if (strcmp(rest, ignored[i]) == 0)
+    const struct pmet_tensor_names *names = &m->config.family->tensor;
+    const char *rest = name_in_block(m, name);
+    for (size_t i = 0; rest && i < sizeof names->buffer / sizeof *names->buffer; i++)
+        if (names->buffer[i] && strcmp(rest, names->buffer[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_named(const struct pmet_model *m, const char *name, const struct field *field, size_t n_field)
+{
+    for (size_t i = 0; i < n_field; i++)
+        if (name_of(m, &field[i]) && strcmp(name, name_of(m, &field[i])) == 0)
             return true;
     return false;
 }
 
 static bool is_known(const struct pmet_model *m, const char *name)
 {
-    const struct family_names *fam = &families[m->config.family];
-    size_t layer;
-    const char *rest;
-    for (size_t i = 0; i < fam->n_rest; i++)
-        if (strcmp(name, fam->rest[i].name) == 0)
-            return true;
-    if (!split_name(name, fam->prefix, &layer, &rest) || layer >= m->config.n_layer)
-        return false;
-    for (size_t i = 0; i < fam->n_layer; i++)
-        if (strcmp(rest, fam->layer[i].name) == 0)
-            return true;
-    return is_buffer(m, name);
+    const char *rest = name_in_block(m, name);
+    return is_named(m, name, rest_field, N_REST_FIELD) ||
+           (rest && is_named(m, rest, layer_field, N_LAYER_FIELD)) || is_buffer(m, name);
 }
 
 /* Adds up what a device with memory of its own would hold of a field. */
@@ -267,17 +223,21 @@ static enum pmet_status weigh(struct pmet_model *m, const char *name, const stru
 typedef enum pmet_status visit_fn(struct pmet_model *m, const char *name, const struct field *f, void *base,
                                   struct pmet_error *err);
 
-/* Each field in turn, with its tensor's name; base is `sum`, or, if that is NULL, the struct that the field lies in. */
+/* Each field that the family has, with its tensor's name; base is `sum`, or, if that is NULL, the struct that the field
+ * belongs to. */
 static enum pmet_status each_field(struct pmet_model *m, visit_fn *visit, void *sum, struct pmet_error *err)
 {
-    const struct family_names *fam = &families[m->config.family];
-    for (size_t i = 0; i < fam->n_rest; i++)
-        PMET_TRY(visit(m, fam->rest[i].name, &fam->rest[i], sum ? sum : m, err));
+    for (size_t i = 0; i < N_REST_FIELD; i++)
+        if (name_of(m, &rest_field[i]))
+            PMET_TRY(visit(m, name_of(m, &rest_field[i]), &rest_field[i], sum ? sum : m, err));
     for (size_t l = 0; l < m->config.n_layer; l++)
-        for (size_t i = 0; i < fam->n_layer; i++) {
-            char name[128];
-            snprintf(name, sizeof name, "%s%zu.%s", fam->prefix, l, fam->layer[i].name);
-            PMET_TRY(visit(m, name, &fam->layer[i], sum ? sum : &m->layer[l], err));
+        for (size_t i = 0; i < N_LAYER_FIELD; i++) {
+            char block[64], name[128];
+            if (!name_of(m, &layer_field[i]))
+                continue;
+            pmet_module_name(block, sizeof block, m->config.family->tensor.block, l);
+            snprintf(name, sizeof name, "%s.%s", block, name_of(m, &layer_field[i]));
+            PMET_TRY(visit(m, name, &layer_field[i], sum ? sum : &m->layer[l], err));
         }
     return PMET_OK;
 }
@@ -291,14 +251,21 @@ static enum pmet_status bind_all(struct pmet_model *m, struct pmet_error *err)
         const struct pmet_tensor *t = pmet_checkpoint_at(m->checkpoint, i);
         if (!is_known(m, t->name))
             return pmet_fail(err, PMET_INPUT, "%s: tensor \"%s\" is not one of a %s model of %zu layers",
-                             pmet_checkpoint_file_of(m->checkpoint, t), t->name,
-                             pmet_family_name(m->config.family), m->config.n_layer);
+                             pmet_checkpoint_file_of(m->checkpoint, t), t->name, m->config.family->name,
+                             m->config.n_layer);
     }
     return PMET_OK;
 }
 
 enum pmet_status pmet_model_open(const struct pmet_checkpoint *ck, const struct pmet_ops *op,
                                  struct pmet_model **out, struct pmet_error *err)
+{
+    return pmet_model_open_with(ck, op, pmet_families, out, err);
+}
+
+enum pmet_status pmet_model_open_with(const struct pmet_checkpoint *ck, const struct pmet_ops *op,
+                                      const struct pmet_family *const *families, struct pmet_model **out,
+                                      struct pmet_error *err)
 {
     struct pmet_model *m = NULL;
     enum pmet_status status;
@@ -307,14 +274,14 @@ enum pmet_status pmet_model_open(const struct pmet_checkpoint *ck, const struct 
     m->op = op;
     m->checkpoint = ck;
     snprintf(path, sizeof path, "%s/config.json", pmet_checkpoint_dir(ck));
-    PMET_GO(pmet_config_read(pmet_checkpoint_config(ck), path, &m->config, err));
-    /* A layer count from a file buys no memory before the checkpoint is seen to hold tensors for it. */
+    PMET_GO(pmet_config_read(pmet_checkpoint_config(ck), path, families, &m->config, err));
+    /* No memory is allocated by a layer count from a file before the checkpoint is seen to hold tensors for it. */
     if (m->config.n_layer > pmet_checkpoint_count(ck)) {
         status = pmet_fail(err, PMET_INPUT, "%s: %zu layers; the checkpoint holds %zu tensors", path,
                            m->config.n_layer, pmet_checkpoint_count(ck));
         goto done;
     }
-    const size_t n_field = m->config.n_layer * sizeof neox_layer / sizeof *neox_layer + 8;
+    const size_t n_field = m->config.n_layer * N_LAYER_FIELD + N_REST_FIELD;
     PMET_GO(pmet_calloc(&m->layer, m->config.n_layer, sizeof *m->layer, "the layers", err));
     PMET_GO(pmet_calloc(&m->owned, n_field, sizeof *m->owned, "the layers", err));
     PMET_GO(pmet_calloc(&m->mapped, n_field, sizeof *m->mapped, "the layers", err));
@@ -340,23 +307,9 @@ void pmet_model_close(struct pmet_model *m)
     free(m);
 }
 
-const char *pmet_module_template(enum pmet_family family, enum pmet_module module)
-{
-    return families[family].module[module];
-}
-
 struct pmet_weight *pmet_model_module(struct pmet_model *m, enum pmet_module module, size_t layer)
 {
     return module == PMET_MODULE_MLP ? &m->layer[layer].fc_out : &m->layer[layer].attn_out;
-}
-
-void pmet_module_name(char *name, size_t size, const char *tmpl, size_t layer)
-{
-    const char *hole = strstr(tmpl, "{}");
-    if (!hole)
-        snprintf(name, size, "%s", tmpl);
-    else
-        snprintf(name, size, "%.*s%zu%s", (int)(hole - tmpl), tmpl, layer, hole + 2);
 }
 
 enum pmet_status pmet_model_check_finite(const struct pmet_model *m, struct pmet_error *err)
