@@ -43,7 +43,7 @@ static const struct pmet_family curl = {
     .lm_head_module = "out",
 };
 
-/* NeoX with one matrix, all of v, then all of q, then all of k. */
+/* NeoX with three matrices, v, q and k, each with a bias. */
 static const struct pmet_family plait = {
     .name = "plait",
     .config = {.n_layer = {"n", NULL},
@@ -66,15 +66,15 @@ static const struct pmet_family plait = {
                .ln1_bias = "a.norm.bias",
                .ln2_gain = "m.norm.weight",
                .ln2_bias = "m.norm.bias",
-               .qkv = {"a.vqk.weight"},
-               .qkv_bias = {"a.vqk.bias"},
+               .qkv = {"a.v.weight", "a.q.weight", "a.k.weight"},
+               .qkv_bias = {"a.v.bias", "a.q.bias", "a.k.bias"},
                .attn_out = "a.out.weight",
                .attn_out_bias = "a.out.bias",
                .fc_in = "m.in.weight",
                .fc_in_bias = "m.in.bias",
                .fc_out = "m.out.weight",
                .fc_out_bias = "m.out.bias"},
-    .qkv = {.n_matrix = 1, .by_head = false, .place = {1, 2, 0}},
+    .qkv = {.n_matrix = 3, .by_head = false, .place = {1, 2, 0}},
     .rope = PMET_ROPE_HALF,
     .module = {"b{}.m.out", "b{}.a.out"},
     .ln_f_module = "lnf",
@@ -123,9 +123,9 @@ static size_t row_of(const struct pmet_family *f, const struct pmet_config *c, s
                                     : vqk[part] * c->d_model + e * c->d_head + i;
 }
 
-/* The golden's projections (or their biases, zero where it has none) in the layout of a made-up family. */
-static void *arrange_qkv(const struct golden *g, const struct pmet_family *to, size_t l, bool bias,
-                         struct pmet_tensor *out)
+/* Projection `matrix` of a made-up family (or its bias, zero where the golden has none) from the golden's. */
+static void *arrange_qkv(const struct golden *g, const struct pmet_family *to, size_t l, size_t matrix,
+                         bool bias, struct pmet_tensor *out)
 {
     const struct pmet_config *c = &g->model->config;
     const struct pmet_tensor_names *names = &c->family->tensor;
@@ -147,12 +147,13 @@ static void *arrange_qkv(const struct golden *g, const struct pmet_family *to, s
             memcpy(data + row_of(to, c, part, k / c->d_head, k % c->d_head) * n_bytes,
                    (const char *)t[row / rows]->data + row % rows * n_bytes, n_bytes);
         }
+    const size_t n_out = 3 * d / to->qkv.n_matrix;
     *out = (struct pmet_tensor){.dtype = t[0] ? t[0]->dtype : PMET_F32,
                                 .n_dim = bias ? 1 : 2,
-                                .shape = {3 * d, bias ? 0 : d},
-                                .n_elem = bias ? 3 * d : 3 * d * d,
-                                .n_bytes = 3 * d * n_bytes,
-                                .data = data};
+                                .shape = {n_out, bias ? 0 : d},
+                                .n_elem = bias ? n_out : n_out * d,
+                                .n_bytes = n_out * n_bytes,
+                                .data = data + matrix * n_out * n_bytes};
     return data;
 }
 
@@ -184,7 +185,7 @@ static bool make_model(struct test *t, const struct golden *g, const struct pmet
             pmet_module_name(block, sizeof block, to->tensor.block, l);
             const struct pmet_tensor *found = pmet_checkpoint_find(g->ck, old);
             if (is_qkv)
-                made[n_made++] = arrange_qkv(g, to, l, i >= at_qkv + 3, &all[n]);
+                made[n_made++] = arrange_qkv(g, to, l, (i - at_qkv) % 3, i >= at_qkv + 3, &all[n]);
             else if (found)
                 all[n] = *found;
             else
