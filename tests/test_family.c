@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A family is one row: two more, made up here with other keys, names and layouts of q, k and v, compute what GPT-J and
- * NeoX compute from the same weights.      SPEC §3.7, §3.8, E23-E36, E38 */
+ * A family is one row: two more, made up here with other keys, names and layouts of q, k and v,
+ * compute what GPT-J and NeoX compute from the same weights.      SPEC §3.7, §3.8, E23-E36, E38 */
 #include <sys/stat.h>
 #include "ref/method/pmet_hparams.h"
 #include "tests/golden.h"
@@ -111,8 +111,9 @@ static void write_config(const json_t *golden, const struct pmet_family *from, c
     json_decref(made);
 }
 
-/* Rows of q, k, v (part 0, 1, 2), feature i of head e, as SPEC §3.5 has them for the two families and the comments above
- * for the made-up ones: the layouts of the rows themselves are what is tested. */
+/* Rows of q, k, v (part 0, 1, 2), feature i of head e, as SPEC §3.5 has them for the two families
+ * and the comments above for the made-up ones: the layouts of the rows themselves are what is
+ * tested. */
 static size_t row_of(const struct pmet_family *f, const struct pmet_config *c, size_t part, size_t e,
                      size_t i)
 {
@@ -123,7 +124,8 @@ static size_t row_of(const struct pmet_family *f, const struct pmet_config *c, s
                                     : vqk[part] * c->d_model + e * c->d_head + i;
 }
 
-/* Projection `matrix` of a made-up family (or its bias, zero where the golden has none) from the golden's. */
+/* Projection `matrix` of a made-up family (or its bias, zero where the golden has none) from the
+ * golden's. */
 static void *arrange_qkv(const struct golden *g, const struct pmet_family *to, size_t l, size_t matrix,
                          bool bias, struct pmet_tensor *out)
 {
@@ -159,7 +161,7 @@ static void *arrange_qkv(const struct golden *g, const struct pmet_family *to, s
 
 enum { N_NAME = sizeof(struct pmet_tensor_names) / sizeof(char *), MAX_TENSOR = 256 };
 
-/* Tensor names as an array; those before `block` belong to the model, those after it to each block. */
+/* Tensor names as an array; those before `block` are the model's, those after it each block's. */
 static const char *const *names_of(const struct pmet_family *f)
 {
     return (const char *const *)(const void *)&f->tensor;
@@ -213,8 +215,7 @@ enum { N_TOK = 11, MAX_LAYER = 8 };
 
 struct pass {
     const struct pmet_ops *op;
-    real *
-        value; /* all that the taps saw, and the logits; then, from n_forward on, the gradient at the embeddings */
+    real *value; /* what the taps saw, the logits; from n_forward on the gradient at the embeddings */
     size_t n_forward, n;
 };
 
@@ -232,7 +233,8 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     return keep(user, data, n_tok * width, err);
 }
 
-/* E23 to E29 and E36 on two rows; then E38 of random gradients, and E33 or E34 of each block down to the first. */
+/* E23 to E29 and E36 on two rows; then E38 of random gradients, and E33 or E34 of each block down
+ * to the first. */
 static enum pmet_status run(const struct pmet_model *m, struct pass *p, struct pmet_error *err)
 {
     const struct pmet_config *c = &m->config;
@@ -290,8 +292,9 @@ static enum pmet_status run(const struct pmet_model *m, struct pass *p, struct p
     return PMET_OK;
 }
 
-/* Forward: the same sums in the same order, so the same bits. Backward: matmul_dx adds up the 3 d_model outputs of the
- * projection (E30) in the order of its rows, so each block adds sqrt(3 d_model) roundings of the sum. */
+/* Forward: the same sums in the same order, so the same bits. Backward: matmul_dx adds up the 3
+ * d_model outputs of the projection (E30) in the order of its rows, so each block adds sqrt(3
+ * d_model) roundings of the sum. */
 static void check_same(struct test *t, const struct golden *g, const struct pass *a, const struct pass *b)
 {
     const struct pmet_config *c = &g->model->config;

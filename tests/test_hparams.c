@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Hyper-parameter files: the published ones, the built-in ones, and what is refused in which words.      SPEC
- * §9.3 */
+ * Hyper-parameter files: the published ones, the built-in ones, and what is refused in which
+ * words.      SPEC §9.3 */
 #include <jansson.h>
 #include "ref/method/pmet_hparams.h"
 #include "tests/fuzz.h"
@@ -28,7 +28,8 @@ static bool has_layers(const struct pmet_hparams *h, size_t first, size_t n)
     return same;
 }
 
-/* Every value of a file is a number or a name of golden/gptj-A's, which the published code ran with. */
+/* Every value of a file is a number or a name of golden/gptj-A's, which the published code ran
+ * with. */
 TEST(published_files_are_read)
 {
     struct pmet_hparams h;
@@ -137,7 +138,8 @@ TEST(other_sizes_are_asked_for_a_file)
     }
 }
 
-/* The template loads, its layers fit the model, and for the two known sizes it is the built-in file. */
+/* The template loads, its layers fit the model, and for the two known sizes it is the built-in
+ * file. */
 TEST(a_template_loads_for_every_number_of_layers)
 {
     const struct pmet_family *const *families = pmet_families;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What config.json may leave out or say otherwise, and checkpoints whose tensors are not as the goldens' are: a tied
- * head, buffers, data at odd addresses.      SPEC §3.7, §3.8 */
+ * What config.json may leave out or say otherwise, and checkpoints whose tensors are not as the
+ * goldens' are: a tied head, buffers, data at odd addresses.      SPEC §3.7, §3.8 */
 #include <sys/stat.h>
 #include "ref/method/flop.h"
 #include "ref/model/model.h"
@@ -108,8 +108,9 @@ TEST(configs_of_no_model_are_refused)
     }
 }
 
-/* Two rows, of 10 tokens with the subject's last at 3, and the KL row, of which the one at 2 matters; two target
- * tokens; six layers, the deltas in layer 2; four passes, three of them with a way back. */
+/* Two rows, of 10 tokens with the subject's last at 3, and the KL row, of which the one at 2
+ * matters; two target tokens; six layers, the deltas in layer 2; four passes, three of them with a
+ * way back. */
 TEST(operations_are_those_counted_by_hand)
 {
     const struct pmet_config c = {.n_layer = 6, .d_model = 64, .d_ff = 256, .n_vocab = 1024};
@@ -122,14 +123,16 @@ TEST(operations_are_those_counted_by_hand)
     const double fixed = (15 * 3 + 7 * 3) * block, pass = 8 * 3 * block + 3 * head;
     CHECK(pmet_delta_flop(&c, &h, &rows, 4) == fixed + 7 * pass &&
           pmet_delta_flop(&c, &h, &rows, 0) == fixed);
-    /* keys of layers 1 and 2 over the context's row, outputs of layer 2 over the plain one, before each */
+    /* keys of layers 1 and 2 over the context's row, outputs of layer 2 over the plain one, before
+     * each */
     CHECK(pmet_keys_flop(&c, &h, &rows) == ((2 + 3) * 10 + 2 * 3 * 10) * block);
     CHECK(pmet_solve_flop(30, 4, 5) == 30 * 30 * 30 / 3 + 5 * 30 * 30 * 5 + 2 * 4 * 30 * 5);
 }
 
 /* ---- checkpoints ---- */
 
-/* A copy of golden/neox-A in T/NAME: without its head, with an infinite buffer, its data one byte further on. */
+/* A copy of golden/neox-A in T/NAME: without its head, with an infinite buffer, its data one byte
+ * further on. */
 static bool make_odd(struct test *t, const char *name, bool tied)
 {
     static const char golden[] = "golden/neox-A/model/model.safetensors",
@@ -179,8 +182,8 @@ static bool make_odd(struct test *t, const char *name, bool tied)
     return ok;
 }
 
-/* Matrices at an address that their type does not allow are copied; a tied head is the embedding; what is computed and
- * never read may hold anything. */
+/* Matrices at an address that their type does not allow are copied; a tied head is the embedding;
+ * what is computed and never read may hold anything. */
 TEST(odd_checkpoints_bind_as_they_should)
 {
     struct pmet_error err = {PMET_OK, ""};

@@ -235,7 +235,8 @@ enum pmet_status pmet_hparams_default(const struct pmet_family *family, const st
     return read_text(p->text, strlen(p->text), "built-in hyper-parameters", set, out, err);
 }
 
-/* The published choice scaled: six layers where there are so many, ending about a quarter of the way up. */
+/* The published choice scaled: six layers where there are so many, ending about a quarter of the
+ * way up. */
 static void scale_layers(size_t n_layer, char *text, size_t size)
 {
     const size_t last = n_layer > 4 ? n_layer / 4 + 1 : n_layer / 2, n = last < 5 ? last + 1 : 6;

@@ -4,20 +4,16 @@
 #define PMET_REF_FACTS_HPARAMS_H
 
 #include <stddef.h>
-#include "ref/model/load.h"
+#include "ref/model/family.h"
 #include "tensors/io.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 #define PMET_MAX_EDIT_LAYERS 64
 
 /* The fields of all methods; a method uses those of its keys. */
 struct pmet_hparams {
     const struct pmet_hparam_set *set;            /* the keys that were read */
-    size_t n_layer, layers[PMET_MAX_EDIT_LAYERS]; /* edited, strictly ascending; the last is the z layer L */
-    double clamp_norm_factor;                     /* radius of the delta balls over the initial norms */
+    size_t n_layer, layers[PMET_MAX_EDIT_LAYERS]; /* edited, strictly ascending; the last is L */
+    double clamp_norm_factor;                     /* radius of the delta balls over initial norms */
     size_t v_num_grad_steps;                      /* S: forward passes at most, so S-1 updates */
     double v_lr, v_weight_decay, kl_factor, nll_loss_factor;
     size_t v_loss_layer;
@@ -25,13 +21,13 @@ struct pmet_hparams {
     size_t mom2_n_samples;     /* documents */
     char mom2_dtype[16], mom2_dataset[64];
     size_t n_module;                 /* 1 or 2 */
-    char rewrite_module_tmps[2][96]; /* edited modules, in the order of editing; one "{}" for the layer */
+    char rewrite_module_tmps[2][96]; /* edited modules, in this order; one "{}" for the layer */
     char mlp_module_tmp[96], attn_module_tmp[96], layer_module_tmp[96], ln_f_module[96], lm_head_module[96];
     char path[256];  /* of the file, cut where it is longer; for messages */
     char sha256[65]; /* of the file's bytes; of the built-in text for defaults */
 };
 
-/* A key of a method's published file: what its value must be, and which field of struct pmet_hparams receives it. */
+/* What the value of a key must be. */
 enum pmet_hparam_kind {
     PMET_HPARAM_LAYERS,       /* array of 1 to 64 layers, strictly ascending: layers, n_layer */
     PMET_HPARAM_MODULES,      /* array of 1 or 2 templates: rewrite_module_tmps, n_module */
@@ -45,16 +41,17 @@ enum pmet_hparam_kind {
     PMET_HPARAM_DTYPE,        /* "float32" or "float64" */
     PMET_HPARAM_UNUSED        /* anything: the published code reads it and never uses it (X23) */
 };
+/* A key of a method's published file. */
 struct pmet_hparam {
     const char *name;
     enum pmet_hparam_kind kind;
-    size_t offset, size; /* of the field; 0, 0 for kinds without one */
+    size_t offset, size; /* of the field that receives it; 0, 0 for kinds without one */
 };
 /* PMET_HPARAM(v_lr, POSITIVE): a key with the name of its field. */
-#define PMET_HPARAM(field, kind)                                                                             \
+#define PMET_HPARAM(field, kind_)                                                                            \
     {                                                                                                        \
-#field, PMET_HPARAM_##kind, offsetof(struct pmet_hparams, field),                                    \
-            sizeof((struct pmet_hparams *)0)->field                                                          \
+        .name = #field, .kind = PMET_HPARAM_##kind_, .offset = offsetof(struct pmet_hparams, field),         \
+        .size = sizeof((struct pmet_hparams *)0)->field                                                      \
     }
 
 /* The keys of a method's files. */
@@ -68,15 +65,17 @@ struct pmet_hparam_set {
 enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path,
                                    const struct pmet_hparam_set *set, struct pmet_hparams *out,
                                    struct pmet_error *err);
-/* The family's preset for a model of these dimensions; without one it is refused: the message asks for --hparams, and
- * pmet_hparams_template gives what to start from. */
+/* The family's preset for a model of these dimensions; without one it is refused: the message asks
+ * for --hparams, and pmet_hparams_template gives what to start from. */
 enum pmet_status pmet_hparams_default(const struct pmet_family *family, const struct pmet_hparam_set *set,
                                       size_t n_layer, size_t d_model, struct pmet_hparams *out,
                                       struct pmet_error *err);
-/* A JSON text for a model of n_layer layers: the family's preset, its layers moved; free() releases it. */
+/* A JSON text for a model of n_layer layers: the family's preset, its layers moved; free() releases
+ * it. */
 enum pmet_status pmet_hparams_template(const struct pmet_family *family, const struct pmet_hparam_set *set,
                                        size_t n_layer, char **out, struct pmet_error *err);
 
+struct pmet_model;
 /* Refuses hyper-parameters that do not fit the model: layers, v_loss_layer, names of modules. */
 enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const struct pmet_model *model,
                                     struct pmet_error *err);
@@ -84,7 +83,4 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const st
 enum pmet_module pmet_hparams_module(const struct pmet_hparams *hparams, const struct pmet_model *model,
                                      size_t q);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

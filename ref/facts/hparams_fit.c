@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Hyper-parameters against the model.      SPEC §9.3 */
-#include <string.h>
 #include "ref/facts/hparams.h"
+
+#include <string.h>
+#include "ref/model/load.h"
 
 static bool has_key(const struct pmet_hparams *h, const char *name)
 {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Gradients of activations through a block, for the optimisation of delta. Weights get none.      SPEC §5.6
- */
+ * Gradients of activations through a block and the head.      SPEC §3.5, §3.6 */
 #include "ref/model/backward.h"
 #include "ref/model/heads.h"
 
@@ -43,8 +42,8 @@ static enum pmet_status attention_branch_dx(const struct pmet_model *model, size
     return PMET_OK;
 }
 
-/* E33. out = x + a(LN1 x) + m(LN1 x) in GPT-J, with m(LN2 x) in NeoX: both branches have g_out as their
- * outputs' gradient. */
+/* E33. out = x + a(LN1 x) + m(LN x): both branches have g_out as their output's gradient. With one
+ * norm a block (LN = LN1) their gradients at its output are added first. */
 static enum pmet_status parallel_dx(const struct pmet_model *model, size_t l, real *g_x, const real *g_out,
                                     const struct pmet_saved *saved, const struct pmet_batch *batch,
                                     const struct pmet_kv *kv, struct pmet_scratch *s, struct pmet_error *err)

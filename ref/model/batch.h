@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * What a pass over packed rows reads and writes beside the weights: rows, cache, scratch, saved states.      SPEC §3.5 */
+ * What a pass needs beside the weights: packed rows, cached keys and values, scratch, saved
+ * states.      SPEC §3.5 */
 #ifndef PMET_REF_MODEL_BATCH_H
 #define PMET_REF_MODEL_BATCH_H
 
 #include "ref/model/load.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* A batch that owns its arrays. */
+/* E8: a batch that owns its arrays. */
 struct pmet_rows {
     struct pmet_batch batch;
     size_t *mem;
@@ -18,13 +15,13 @@ struct pmet_rows {
 
 /* Reserves for n_row rows and n_tok tokens in all; fill with pmet_batch_add. */
 enum pmet_status pmet_batch_alloc(size_t n_row, size_t n_tok, struct pmet_rows *out, struct pmet_error *err);
-/* Appends a row: n_tok ids after n_past cached positions found from past_start on. */
+/* Appends a row of n_tok ids; its prefix is n_past positions of the cache from past_start on. */
 void pmet_batch_add(struct pmet_rows *rows, const int32_t *ids, size_t n_tok, size_t n_past,
                     size_t past_start);
 void pmet_batch_free(struct pmet_rows *rows);
 
-/* E35: keys and values of every layer from `first_layer` on, for n_pos positions: k[l], v[l] (dev) [n_pos,
- * d_model]. */
+/* E35: keys and values of every layer from `first_layer` on, for n_pos positions: k[l], v[l] (dev)
+ * [n_pos, d_model]. */
 struct pmet_cache {
     const struct pmet_ops *op;
     size_t first_layer, n_layer, n_pos;
@@ -34,8 +31,8 @@ enum pmet_status pmet_cache_alloc(const struct pmet_model *model, size_t first_l
                                   struct pmet_cache *out, struct pmet_error *err);
 void pmet_cache_free(struct pmet_cache *cache);
 
-/* Where a pass finds and leaves keys and values: `past` for the batch's cached positions (NULL: none), and
- * `store` with store_idx[t], the position of token t in it (NULL: not kept). */
+/* Keys and values of a pass: `past` holds those of the rows' cached prefixes (NULL: no prefix);
+ * those of token t are kept in `store` at position store_idx[t] (NULL: not kept). */
 struct pmet_kv {
     const struct pmet_cache *past;
     struct pmet_cache *store;
@@ -64,7 +61,4 @@ struct pmet_saved {
     real *y;   /* [n_tok, d_model], sequential blocks only */
 };
 
-#ifdef __cplusplus
-}
-#endif
 #endif

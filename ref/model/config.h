@@ -6,10 +6,6 @@
 #include <jansson.h>
 #include "ref/model/family.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_config {
     const struct pmet_family *family;
     size_t n_layer, d_model, n_head, d_head, d_ff;
@@ -23,13 +19,10 @@ struct pmet_config {
     bool tied_head; /* the head may be the embedding, where the checkpoint has no head of its own */
 };
 
-/* Reads and checks the object of a config.json by the row of its model_type among `families` (a list that NULL ends);
- * `path` serves messages. Unknown model types and activations are refused. */
+/* Reads and checks the object of a config.json by the row of its model_type among `families` (a
+ * list that NULL ends); `path` serves messages. Unknown model types and activations are refused. */
 enum pmet_status pmet_config_read(const json_t *json, const char *path,
                                   const struct pmet_family *const *families, struct pmet_config *out,
                                   struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

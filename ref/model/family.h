@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * All that differs between model families, as one row of data each: gptj.c, neox.c. To add a family, write its row and
- * list it in families.c; no other file asks which family a model is of.      SPEC §3 */
+ * All that differs between model families, as one row of data each: gptj.c, neox.c. To add a
+ * family, write its row and list it in families.c; no other file depends on the family.
+ * SPEC §3 */
 #ifndef PMET_REF_MODEL_FAMILY_H
 #define PMET_REF_MODEL_FAMILY_H
 
 #include "ref/ops/ops.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* A key of config.json, an older spelling (or NULL), or the value of a key that is absent. */
 struct pmet_size_key {
@@ -24,7 +21,8 @@ struct pmet_config_keys {
     size_t d_ff_factor; /* d_ff absent or null: this times d_model; 0: the key is needed */
     struct pmet_number_key ln_eps, rope_base;
     const char *act, *act_absent;
-    /* Features of a head that rotate: a number of them (null: all), or a part of the head's width; one is named. */
+    /* Features of a head that rotate: a number of them (null: all), or a part of the head's width;
+     * one is named. */
     struct pmet_size_key rotary_dim;
     size_t rotary_dim_absent;
     struct pmet_number_key rotary_pct;
@@ -32,13 +30,14 @@ struct pmet_config_keys {
     const char *refused;  /* a key that must be absent or null; NULL: none */
 };
 
-/* Tensors of a checkpoint; NULL: the family has none. Shapes are the same in all families (load.c). */
+/* Tensors of a checkpoint; NULL: the family has none. Their shapes are in load.c. */
 struct pmet_tensor_names {
     const char *embed, *ln_f_gain, *ln_f_bias, *head, *head_bias;
-    /* The following stand in each block, after its name and a dot. Without ln2 both branches share ln1. */
+    /* The following stand in each block, after its name and a dot. Without ln2 both branches share
+     * ln1. */
     const char *block; /* "transformer.h.{}", the layer at its end */
     const char *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias;
-    const char *qkv[3], *qkv_bias[3]; /* one matrix or three, in the order of their output columns */
+    const char *qkv[3], *qkv_bias[3]; /* one matrix or three, in the order of their outputs */
     const char *attn_out, *attn_out_bias, *fc_in, *fc_in_bias, *fc_out, *fc_out_bias;
     const char *buffer[4]; /* in older checkpoints; computed, never read */
 };
@@ -77,14 +76,12 @@ extern const struct pmet_family *const pmet_families[];
 
 /* NULL if none of the list has that name. */
 const struct pmet_family *pmet_family_find(const struct pmet_family *const *list, const char *name);
-/* "gptj or gpt_neox": the names of a list, for messages, into text[size]; cut where it is longer. */
+/* "gptj or gpt_neox": the names of a list, for messages, into text[size]; cut if it is longer. */
 void pmet_family_list(const struct pmet_family *const *list, char *text, size_t size);
 const char *pmet_family_name(const struct pmet_family *family);
 const char *pmet_module_template(const struct pmet_family *family, enum pmet_module module);
-/* "transformer.h.3.mlp.fc_out" of a template "transformer.h.{}.mlp.fc_out" and a layer, into name[size]. */
+/* "transformer.h.3.mlp.fc_out" of a template "transformer.h.{}.mlp.fc_out" and a layer, into
+ * name[size]. */
 void pmet_module_name(char *name, size_t size, const char *tmpl, size_t layer);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

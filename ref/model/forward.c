@@ -35,7 +35,7 @@ static enum pmet_status project_qkv(const struct pmet_model *model, const struct
     return PMET_OK;
 }
 
-/* E14: o = attention of the rows over their past and themselves; the taps see it, keys and values go to the
+/* E14: o = attention of the rows over their cached prefix and themselves; keys and values go to the
  * store (E35). */
 static enum pmet_status attend(const struct pmet_model *model, size_t l, real *o, real *qkv,
                                const struct pmet_batch *batch, const struct pmet_kv *kv,
@@ -102,8 +102,8 @@ static enum pmet_status attention_branch(const struct pmet_model *model, size_t 
     return look(tap, PMET_SITE_ATTN_OUT, l, s->a, n, d, err);
 }
 
-/* The FFN's normalised input: in GPT-J the one attention had, in NeoX a norm of x, or of y = a + x in a
- * sequential block. */
+/* The FFN's normalised input: with one norm a block that of attention, with two LN2 of x, or of y =
+ * a + x in a sequential block. */
 static enum pmet_status ffn_input(const struct pmet_model *model, size_t l, const real *x, real *y, size_t n,
                                   struct pmet_scratch *s, struct pmet_error *err)
 {
@@ -118,7 +118,7 @@ static enum pmet_status ffn_input(const struct pmet_model *model, size_t l, cons
                          err);
 }
 
-/* E27; in NeoX E28, or E29 where blocks are sequential. */
+/* E27 with one norm a block, E28 with two; E29 where blocks are sequential. */
 enum pmet_status pmet_block(const struct pmet_model *model, size_t l, real *out, const real *x,
                             const struct pmet_batch *batch, const struct pmet_kv *kv, struct pmet_scratch *s,
                             const struct pmet_saved *saved, const struct pmet_tap *tap,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * GPT-J: one norm a block for both branches, three projections without bias, rotary pairs (2i, 2i+1).
+ * GPT-J: one norm a block for both branches, three projections without bias.
  * SPEC §3.7, §3.8, E27 */
 #include "ref/model/family.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A checkpoint's tensors bound to a model: names by the family's row, shapes by one table.      SPEC §3.8 */
+ * A checkpoint's tensors bound to a model: names by the family's row, shapes by one
+ * table.      SPEC §3.8 */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,8 @@
 enum dim { DIM_NONE, DIM_D, DIM_QKV, DIM_FF, DIM_VOCAB };
 enum kind { VECTOR, MATRIX };
 
-/* A tensor: its name's place in the family's row, its own in struct pmet_layer or struct pmet_model, its shape. */
+/* A tensor: offset of its name in struct pmet_tensor_names, its own offset in struct pmet_layer or
+ * struct pmet_model, its shape. */
 struct field {
     size_t name, offset;
     enum kind kind;
@@ -70,7 +72,7 @@ static size_t extent(const struct pmet_config *c, enum dim dim)
     return 1;
 }
 
-/* Memory for n reals, released with the model. */
+/* Memory that is released with the model. */
 static enum pmet_status model_alloc(struct pmet_model *m, size_t n_bytes, void *out, struct pmet_error *err)
 {
     void *p;
@@ -100,8 +102,7 @@ static enum pmet_status bind_vector(struct pmet_model *m, const struct pmet_tens
     return status;
 }
 
-/* Matrices stay where they are mapped, unless their address there is not aligned for their
- * type. */
+/* Matrices stay where they are mapped, unless their address there is not aligned for their type. */
 static enum pmet_status bind_matrix(struct pmet_model *m, const struct pmet_tensor *t,
                                     struct pmet_weight *out, struct pmet_error *err)
 {
@@ -150,28 +151,26 @@ static const struct pmet_tensor *find(const struct pmet_model *m, const char *na
     return t;
 }
 
+/* Binds a field of the struct at `base`; `weigh`: only adds up what a device with memory of its own
+ * would hold of it. */
 static enum pmet_status bind(struct pmet_model *m, const char *name, const struct field *f, void *base,
-                             struct pmet_error *err)
+                             bool weigh, struct pmet_error *err)
 {
     const struct pmet_tensor *t = find(m, name, f);
+    if (weigh) {
+        if (t)
+            m->weight_bytes += (double)(f->kind == MATRIX ? t->n_bytes : t->n_elem * sizeof(real));
+        return PMET_OK;
+    }
     if (!t)
         return pmet_fail(err, PMET_INPUT, "%s: tensor \"%s\" is missing; expected it by config.json",
                          pmet_checkpoint_dir(m->checkpoint), name);
     PMET_TRY(check_shape(m, t, f, err));
-    char *field = (char *)base + f->offset;
-    if (f->kind == VECTOR) {
-        real *v;
-        PMET_TRY(bind_vector(m, t, &v, err));
-        memcpy(field, &v, sizeof v);
-        return PMET_OK;
-    }
-    struct pmet_weight w;
-    PMET_TRY(bind_matrix(m, t, &w, err));
-    memcpy(field, &w, sizeof w);
-    return PMET_OK;
+    void *field = (char *)base + f->offset;
+    return f->kind == VECTOR ? bind_vector(m, t, field, err) : bind_matrix(m, t, field, err);
 }
 
-/* What follows "transformer.h.3." in a tensor's name if it is one of the model's blocks, else NULL. */
+/* What follows "transformer.h.3." in a tensor's name if the model has that block, else NULL. */
 static const char *name_in_block(const struct pmet_model *m, const char *name)
 {
     const char *block = m->config.family->tensor.block;
@@ -209,27 +208,12 @@ static bool is_known(const struct pmet_model *m, const char *name)
            (rest && is_named(m, rest, layer_field, N_LAYER_FIELD)) || is_buffer(m, name);
 }
 
-/* Adds up what a device with memory of its own would hold of a field. */
-static enum pmet_status weigh(struct pmet_model *m, const char *name, const struct field *f, void *sum,
-                              struct pmet_error *err)
-{
-    const struct pmet_tensor *t = find(m, name, f);
-    (void)err;
-    if (t)
-        *(double *)sum += (double)(f->kind == MATRIX ? t->n_bytes : t->n_elem * sizeof(real));
-    return PMET_OK;
-}
-
-typedef enum pmet_status visit_fn(struct pmet_model *m, const char *name, const struct field *f, void *base,
-                                  struct pmet_error *err);
-
-/* Each field that the family has, with its tensor's name; base is `sum`, or, if that is NULL, the struct that the field
- * belongs to. */
-static enum pmet_status each_field(struct pmet_model *m, visit_fn *visit, void *sum, struct pmet_error *err)
+/* Each field that the family has. */
+static enum pmet_status bind_fields(struct pmet_model *m, bool weigh, struct pmet_error *err)
 {
     for (size_t i = 0; i < N_REST_FIELD; i++)
         if (name_of(m, &rest_field[i]))
-            PMET_TRY(visit(m, name_of(m, &rest_field[i]), &rest_field[i], sum ? sum : m, err));
+            PMET_TRY(bind(m, name_of(m, &rest_field[i]), &rest_field[i], m, weigh, err));
     for (size_t l = 0; l < m->config.n_layer; l++)
         for (size_t i = 0; i < N_LAYER_FIELD; i++) {
             char block[64], name[128];
@@ -237,16 +221,16 @@ static enum pmet_status each_field(struct pmet_model *m, visit_fn *visit, void *
                 continue;
             pmet_module_name(block, sizeof block, m->config.family->tensor.block, l);
             snprintf(name, sizeof name, "%s.%s", block, name_of(m, &layer_field[i]));
-            PMET_TRY(visit(m, name, &layer_field[i], sum ? sum : &m->layer[l], err));
+            PMET_TRY(bind(m, name, &layer_field[i], &m->layer[l], weigh, err));
         }
     return PMET_OK;
 }
 
 static enum pmet_status bind_all(struct pmet_model *m, struct pmet_error *err)
 {
-    PMET_TRY(each_field(m, weigh, &m->weight_bytes, err));
+    PMET_TRY(bind_fields(m, true, err));
     PMET_TRY(pmet_capacity_check(m->op, pmet_checkpoint_dir(m->checkpoint), m->weight_bytes, err));
-    PMET_TRY(each_field(m, bind, NULL, err));
+    PMET_TRY(bind_fields(m, false, err));
     for (size_t i = 0; i < pmet_checkpoint_count(m->checkpoint); i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(m->checkpoint, i);
         if (!is_known(m, t->name))
@@ -275,7 +259,8 @@ enum pmet_status pmet_model_open_with(const struct pmet_checkpoint *ck, const st
     m->checkpoint = ck;
     snprintf(path, sizeof path, "%s/config.json", pmet_checkpoint_dir(ck));
     PMET_GO(pmet_config_read(pmet_checkpoint_config(ck), path, families, &m->config, err));
-    /* No memory is allocated by a layer count from a file before the checkpoint is seen to hold tensors for it. */
+    /* No memory is allocated by a layer count from a file before the checkpoint is seen to hold
+     * tensors for it. */
     if (m->config.n_layer > pmet_checkpoint_count(ck)) {
         status = pmet_fail(err, PMET_INPUT, "%s: %zu layers; the checkpoint holds %zu tensors", path,
                            m->config.n_layer, pmet_checkpoint_count(ck));

@@ -6,12 +6,8 @@
 #include "ref/model/config.h"
 #include "tensors/checkpoint.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* Pointers are (dev). Biases and norms are held as real; matrices stay in the file's dtype, mapped. What a family does
- * not have is NULL. */
+/* Pointers are (dev). Biases and norms are held as real; matrices stay in the file's dtype, mapped.
+ * What a family does not have is NULL. */
 struct pmet_layer {
     real *ln1_gain, *ln1_bias; /* before attention; before the FFN, too, where ln2 is NULL */
     real *ln2_gain, *ln2_bias; /* before the FFN */
@@ -38,8 +34,9 @@ struct pmet_model {
     double weight_bytes; /* of the tensors that are read, on a device that holds them */
 };
 
-/* Binds the checkpoint's tensors to a model after checking every name, dtype and shape against its config.
- * Buffers of old checkpoints are ignored, other unknown tensors refused. ck and op must outlive the model. */
+/* Binds the checkpoint's tensors to a model after checking every name, dtype and shape against its
+ * config. Buffers of old checkpoints are ignored, other unknown tensors refused. ck and op must
+ * outlive the model. */
 enum pmet_status pmet_model_open(const struct pmet_checkpoint *ck, const struct pmet_ops *op,
                                  struct pmet_model **out, struct pmet_error *err);
 /* The same for a model of one of `families` (a list that NULL ends) instead of pmet_families. */
@@ -51,11 +48,9 @@ void pmet_model_close(struct pmet_model *model); /* accepts NULL */
 /* The matrix of an editable module. Setting data (dev) and dtype PMET_REAL overlays it. */
 struct pmet_weight *pmet_model_module(struct pmet_model *model, enum pmet_module module, size_t layer);
 
-/* Looks for the first NaN or infinity in the weights; the message names file, tensor and element. PMET_OK if
- * all are finite. Buffers, which are never read, may hold anything: NeoX's masked_bias is -inf in f16. */
+/* Looks for the first NaN or infinity in the weights; the message names file, tensor and element.
+ * PMET_OK if all are finite. Buffers, which are never read, may hold anything: NeoX's masked_bias
+ * is -inf in f16. */
 enum pmet_status pmet_model_check_finite(const struct pmet_model *model, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

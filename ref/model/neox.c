@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * GPT-NeoX and Pythia: two norms a block, one projection with bias, rotary pairs (i, i + rotary_dim/2), blocks parallel
- * or sequential.      SPEC §3.7, §3.8, E25, E28, E29 */
+ * GPT-NeoX and Pythia: two norms a block, one projection with bias, parallel or sequential blocks.
+ * SPEC §3.7, §3.8, E25, E28, E29 */
 #include "ref/model/family.h"
 
 /* X13 */
@@ -32,8 +32,8 @@ static const struct pmet_preset presets[] = {
      "}\n"},
 };
 
-/* `refused`: later versions of transformers can stretch the positions. Ignored, that would give another model's
- * numbers. */
+/* `refused`: later versions of transformers can stretch the positions. Ignored, that would give
+ * another model's numbers. */
 const struct pmet_family pmet_family_neox = {
     .name = "gpt_neox",
     .config = {.n_layer = {"num_hidden_layers", "n_layer"},
