@@ -19,7 +19,7 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion 
             -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wundef -Werror
 B        := build/$(REAL)$(if $(SAN),-san)$(if $(filter none,$(BLAS)),-plain)
 PACKAGES := jansson libutf8proc $(filter openblas,$(BLAS))
-ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. $(WARNINGS) -ffp-contract=off -fopenmp -g -MMD -MP \
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. -Ibuild/generated $(WARNINGS) -ffp-contract=off -fopenmp -g -MMD -MP \
               -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
               $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) \
               $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) \
@@ -58,6 +58,21 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	@echo "  cc $<"
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
+
+# Tables of data, as C: [NAME] begins one, and each line after it is an element.
+to_c = awk -v type='$(1)' -v open='$(2)' -v close_='$(3)' '/^\[/ { if (n++) print "};"; print "static const " type, substr($$0, 2, length($$0) - 2) "[] = {"; next } \
+           n { print open $$0 close_ "," } END { print "};" }' $< > $@
+
+build/generated/punkt_tables.h: golden/punkt/english.txt
+	@mkdir -p $(@D)
+	@$(call to_c,char *const,",")
+
+build/generated/unicode_tables.h: golden/unicode/ranges.txt
+	@mkdir -p $(@D)
+	@$(call to_c,struct range,{,})
+
+$(B)/ref/text/punkt.o: build/generated/punkt_tables.h
+$(B)/tokenizer/unicode.o: build/generated/unicode_tables.h
 
 $(B)/kernels/%.o: kernels/%.cu
 	@mkdir -p $(@D)

@@ -7,7 +7,7 @@ claim "every equation has its code and its test" tests/spec_check.sh
 claim "no file of the library prints or exits" sh -c \
     '! grep -nE "\b(f?printf|puts|putchar|exit|abort|assert)\(" -r tensors tokenizer ref --include=*.c --include=*.h | grep -vE "snprintf|\* "'
 claim "no source file is longer than 600 lines" sh -c \
-    '! git ls-files "*.c" "*.h" "*.sh" "*.py" 2>/dev/null | grep -v tokenizer/unicode_tables.h | xargs wc -l | awk "\$2 != \"total\" && \$1 > 600" | grep .'
+    '! git ls-files "*.c" "*.h" "*.sh" "*.py" 2>/dev/null | xargs wc -l | awk "\$2 != \"total\" && \$1 > 600" | grep .'
 claim "frozen files are those of their sums" sh -c 'cd golden && sha256sum -c --quiet SHA256SUMS'
 cut -c67- golden/SHA256SUMS | LC_ALL=C sort > "$work/summed"
 claim "every frozen file has its sum" sh -c \

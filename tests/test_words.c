@@ -2,7 +2,7 @@
  * Words, sentences and n-gram entropy: what nltk makes of the same texts.      SPEC §11.7 */
 #include <jansson.h>
 #include "ref/text/entropy.h"
-#include "ref/eval/points.h"
+#include "ref/text/points.h"
 #include "tests/test.h"
 
 typedef enum pmet_status cutter(const char *text, size_t n, struct pmet_words *out, struct pmet_error *err);

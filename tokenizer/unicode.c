@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
-#include "tokenizer/unicode_tables.h"
+
+/* Of code points; the tables are sorted and described in golden/unicode/ranges.txt. */
+struct range {
+    int32_t first, last;
+};
+#include "unicode_tables.h"
 
 #define IN(table, c) in_ranges(table, sizeof table / sizeof *table, c)
 

@@ -2,8 +2,8 @@
  * Sentences by Punkt (Kiss and Strunk 2006), as nltk 3.8.1 applies it to English (E89).      SPEC §11.7 */
 #include <stdlib.h>
 #include <string.h>
-#include "ref/text/punkt_tables.h"
-#include "ref/eval/points.h"
+#include "punkt_tables.h" /* from golden/punkt/english.txt, which describes the tables */
+#include "ref/text/points.h"
 
 /* Words as the tables have them, short and ASCII; longer or other words are in no table and become "". */
 enum { MAX_TYPE = 64 };
@@ -31,41 +31,6 @@ static int compare(const void *key, const void *item)
 }
 
 #define HAS(table, word) (bsearch(word, table, sizeof table / sizeof *table, sizeof *table, compare) != NULL)
-
-enum letters {
-    UNSEEN,
-    LOWER,
-    LOWER_AND_CAPITAL
-}; /* how the training text writes a word, sentence starts apart */
-
-static enum letters letters_of(const char *word)
-{
-    size_t low = 0, high = sizeof word_block / sizeof *word_block;
-    char entry[MAX_TYPE] = "";
-    while (high - low > 1) { /* to the last block whose first word is not behind this one */
-        const size_t middle = (low + high) / 2;
-        const char *first = word_block[middle] + 1;
-        size_t n = 0;
-        while (first[n] && !(first[n] >= 'A' && first[n] <= 'Z') && first[n] == word[n])
-            n++;
-        const bool ends = !first[n] || (first[n] >= 'A' && first[n] <= 'Z');
-        if (ends || (unsigned char)first[n] < (unsigned char)word[n])
-            low = middle;
-        else
-            high = middle;
-    }
-    for (const char *p = word_block[low]; *p;) {
-        const bool capital = *p >= 'N';
-        size_t n = (size_t)(*p++ - (capital ? 'N' : 'A'));
-        for (; *p && !(*p >= 'A' && *p <= 'Z'); p++)
-            entry[n++] = *p;
-        entry[n] = '\0';
-        const int order = strcmp(entry, word);
-        if (order >= 0)
-            return order > 0 ? UNSEEN : capital ? LOWER_AND_CAPITAL : LOWER;
-    }
-    return UNSEEN;
-}
 
 /* ---- tokens of a context ---- */
 
@@ -163,10 +128,9 @@ enum start { NO, YES, UNKNOWN };
 /* Whether a token looks like the first of a sentence; key is its type. */
 static enum start starts_sentence(const struct token *t, const char *key)
 {
-    const enum letters letters = letters_of(key);
     if (t->n == 1 && is_one_of(t->c[0], ";:,.!?"))
         return NO;
-    if (pmet_is_upper(t->c[0]) && letters == LOWER)
+    if (pmet_is_upper(t->c[0]) && HAS(lower_only, key))
         return YES;
     if (pmet_is_lower(t->c[0]) && !HAS(never_capital, key))
         return NO;
@@ -196,7 +160,8 @@ static void reconsider(struct token *t, const struct token *next)
     if ((t->abbreviation || t->ellipsis) && !initial && (start == YES || (capital && HAS(starter, next_key))))
         t->breaks = true;
     else if ((initial || number) &&
-             (start == NO || (start == UNKNOWN && initial && capital && letters_of(next_key) == UNSEEN)))
+             (start == NO || (start == UNKNOWN && initial && capital && !HAS(lower_only, next_key) &&
+                              !HAS(lower_and_capital, next_key))))
         t->breaks = false;
 }
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ref/text/snippets_private.h"
-#include "ref/eval/points.h"
+#include "ref/text/points.h"
 #include "tensors/npy.h"
 
 enum { MAX_FILE = 1 << 30, MIN_SLOTS = 1024 };

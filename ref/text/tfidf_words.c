@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The terms that TF-IDF counts (E91).      SPEC §11.7 */
 #include <stdlib.h>
-#include "ref/eval/points.h"
+#include "ref/text/points.h"
 
 static void lower_all(const struct pmet_points *in, struct pmet_points *out)
 {

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "ref/eval/points.h"
+#include "ref/text/points.h"
 
 /* Reads `in`, appends to `out`. */
 typedef void rule(const struct pmet_points *in, struct pmet_points *out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Code points and their classes.      SPEC §11.7 */
-#include "ref/eval/points.h"
+#include "ref/text/points.h"
 
 #include <stdlib.h>
 #include <string.h>

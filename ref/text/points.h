@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Text as the published metrics' patterns see it: code points with Python's character classes and lower case.
  * SPEC §11.7 */
-#ifndef PMET_REF_EVAL_POINTS_H
-#define PMET_REF_EVAL_POINTS_H
+#ifndef PMET_REF_TEXT_POINTS_H
+#define PMET_REF_TEXT_POINTS_H
 
 #include "ref/text/words.h"
 #include "tokenizer/unicode.h"
