@@ -4,44 +4,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum pmet_status grow(struct tensor_list *list, struct pmet_error *err)
-{
-    if (list->n < list->cap)
-        return PMET_OK;
-    const size_t cap = list->cap ? 2 * list->cap : 64;
-    struct pmet_tensor *grown = realloc(list->tensor, cap * sizeof *grown);
-    if (!grown)
-        return pmet_fail_memory(err, "a trace", cap * sizeof *grown);
-    list->tensor = grown;
-    list->cap = cap;
-    return PMET_OK;
-}
-
 enum pmet_status list_add(struct tensor_list *list, const char *name, enum pmet_dtype dtype, size_t n_dim,
                           const size_t *shape, void *data, struct pmet_error *err)
 {
-    struct pmet_tensor t = {.dtype = dtype, .n_dim = n_dim, .n_elem = 1};
+    struct pmet_tensor t = {.dtype = dtype, .n_dim = n_dim};
     char *copy = NULL;
     void *elements = NULL;
     enum pmet_status status;
-    for (size_t i = 0; i < n_dim; i++) {
-        t.shape[i] = shape[i];
-        if (!pmet_mul_size(t.n_elem, shape[i], &t.n_elem))
-            return pmet_fail_memory(err, name, SIZE_MAX);
-    }
-    PMET_GO(grow(list, err));
-    PMET_GO(pmet_calloc(&copy, strlen(name) + 1, 1, name, err));
-    PMET_GO(pmet_calloc(&elements, t.n_elem, pmet_dtype_size(dtype), name, err));
-    memcpy(copy, name, strlen(name));
+    memcpy(t.shape, shape, n_dim * sizeof *shape);
+    if (!pmet_tensor_measure(&t))
+        return pmet_fail_memory(err, name, SIZE_MAX);
+    PMET_GO(pmet_grow(&list->tensor, &list->cap, list->n + 1, sizeof t, "a trace", err));
+    PMET_GO(pmet_copy_text(name, &copy, name, err));
+    PMET_GO(pmet_calloc(&elements, t.n_bytes, 1, name, err));
     t.name = copy;
     t.data = elements;
-    t.n_bytes = t.n_elem * pmet_dtype_size(dtype);
     list->tensor[list->n++] = t;
     memcpy(data, &elements, sizeof elements);
     return PMET_OK;
 done:
     free(copy);
-    free(elements);
     return status;
 }
 

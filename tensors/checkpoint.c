@@ -34,8 +34,7 @@ static enum pmet_status open_shard(struct pmet_checkpoint *ck, const char *file,
 {
     struct pmet_shard *s = &ck->shard[ck->n_shard++];
     char *path;
-    PMET_TRY(pmet_calloc(&s->file, strlen(file) + 1, 1, file, err));
-    memcpy(s->file, file, strlen(file));
+    PMET_TRY(pmet_copy_text(file, &s->file, file, err));
     PMET_TRY(pmet_path_join(ck->dir, file, &path, err));
     const enum pmet_status status = pmet_weights_open(ck->io, path, ck->form, &s->weights, err);
     free(path);
@@ -223,4 +222,18 @@ size_t pmet_checkpoint_n_shard(const struct pmet_checkpoint *ck)
 const char *pmet_checkpoint_shard(const struct pmet_checkpoint *ck, size_t i)
 {
     return ck->shard[i].file;
+}
+
+struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struct pmet_replacement *replace,
+                                        size_t n_replace)
+{
+    struct pmet_tensor out = *t;
+    for (size_t i = 0; i < n_replace; i++)
+        if (strcmp(replace[i].name, t->name) == 0) {
+            out.dtype = replace[i].dtype;
+            out.data = replace[i].data;
+            out.n_bytes = out.n_elem * pmet_dtype_size(out.dtype);
+            break;
+        }
+    return out;
 }

@@ -22,16 +22,26 @@ struct pmet_checkpoint {
     uint64_t max_shard_bytes; /* of the tensors in a file that pmet_checkpoint_repack writes; 10 GB */
 };
 
-/* The tensor as it is to be written. */
+/* What pmet_checkpoint_write was asked for. */
+struct pmet_rewrite {
+    const struct pmet_io *io;
+    const struct pmet_checkpoint *ck;
+    const char *out_dir;
+    const struct pmet_replacement *replace;
+    size_t n_replace;
+    bool link;
+    void (*skipped)(void *user, const char *name); /* may be NULL */
+    void *user;
+};
+
+/* The tensor, replaced if it is named among the replacements. */
 struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struct pmet_replacement *replace,
                                         size_t n_replace);
 
-/* Writes all tensors of ck into out_dir as safetensors: model.safetensors, or shards of at most max_shard_bytes each
- * (more only for a tensor that is larger itself) with their index. Two tensors that share a storage are written each.
+/* Writes all tensors of w->ck as safetensors: model.safetensors, or shards of at most max_shard_bytes each (more only
+ * for a tensor that is larger itself) with their index. Two tensors that share a storage are written each.
  *      SPEC §9.12 */
-enum pmet_status pmet_checkpoint_repack(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                        const char *out_dir, const struct pmet_replacement *replace,
-                                        size_t n_replace, struct pmet_error *err);
+enum pmet_status pmet_checkpoint_repack(const struct pmet_rewrite *w, struct pmet_error *err);
 
 #define PMET_INDEX_FILE "model.safetensors.index.json"
 #define PMET_MAX_JSON ((size_t)1 << 28)

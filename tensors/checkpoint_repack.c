@@ -24,23 +24,23 @@ static enum pmet_status out_of_memory(struct pmet_error *err)
     return pmet_fail_memory(err, "an index", 0);
 }
 
-static enum pmet_status write_index(const struct pmet_io *io, const char *out_dir, json_t *map,
-                                    size_t n_bytes, struct pmet_error *err)
+static enum pmet_status write_index(const struct pmet_rewrite *w, json_t *map, size_t n_bytes,
+                                    struct pmet_error *err)
 {
     json_t *index =
         json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)n_bytes, "weight_map", map);
     char *path = NULL;
     enum pmet_status status = index ? PMET_OK : out_of_memory(err);
     PMET_GO(status);
-    PMET_GO(pmet_path_join(out_dir, PMET_INDEX_FILE, &path, err));
-    status = pmet_json_save(io, path, index, 2, err);
+    PMET_GO(pmet_path_join(w->out_dir, PMET_INDEX_FILE, &path, err));
+    status = pmet_json_save(w->io, path, index, 2, err);
 done:
     free(path);
     json_decref(index);
     return status;
 }
 
-static enum pmet_status write_file(const struct pmet_io *io, const char *out_dir, const char *file,
+static enum pmet_status write_file(const struct pmet_rewrite *w, const char *file,
                                    const struct pmet_tensor *tensors, size_t n, json_t *map,
                                    struct pmet_error *err)
 {
@@ -48,41 +48,40 @@ static enum pmet_status write_file(const struct pmet_io *io, const char *out_dir
     for (size_t i = 0; i < n; i++)
         if (json_object_set_new(map, tensors[i].name, json_string(file)) != 0)
             return out_of_memory(err);
-    PMET_TRY(pmet_path_join(out_dir, file, &path, err));
-    const enum pmet_status status = pmet_safetensors_write(io, path, tensors, n, NULL, 0, err);
+    PMET_TRY(pmet_path_join(w->out_dir, file, &path, err));
+    const enum pmet_status status = pmet_safetensors_write(w->io, path, tensors, n, NULL, 0, err);
     free(path);
     return status;
 }
 
-enum pmet_status pmet_checkpoint_repack(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                        const char *out_dir, const struct pmet_replacement *replace,
-                                        size_t n_replace, struct pmet_error *err)
+enum pmet_status pmet_checkpoint_repack(const struct pmet_rewrite *w, struct pmet_error *err)
 {
+    const size_t n_tensor = w->ck->n_tensor, most = w->ck->max_shard_bytes;
     struct pmet_tensor *tensors = NULL;
     json_t *map = json_object();
     size_t n_file = 0, n_bytes = 0, at = 0;
     enum pmet_status status = map ? PMET_OK : out_of_memory(err);
     PMET_GO(status);
-    PMET_GO(pmet_calloc(&tensors, ck->n_tensor, sizeof *tensors, out_dir, err));
-    for (size_t i = 0; i < ck->n_tensor; i++) {
-        tensors[i] = pmet_tensor_replaced(pmet_checkpoint_at(ck, i), replace, n_replace);
+    PMET_GO(pmet_calloc(&tensors, n_tensor, sizeof *tensors, w->out_dir, err));
+    for (size_t i = 0; i < n_tensor; i++) {
+        tensors[i] = pmet_tensor_replaced(pmet_checkpoint_at(w->ck, i), w->replace, w->n_replace);
         n_bytes += tensors[i].n_bytes;
     }
     do { /* also for none: a checkpoint without tensors is one file */
-        at += fill(tensors + at, ck->n_tensor - at, ck->max_shard_bytes);
+        at += fill(tensors + at, n_tensor - at, most);
         n_file++;
-    } while (at < ck->n_tensor);
+    } while (at < n_tensor);
     at = 0;
     for (size_t k = 1; k <= n_file; k++) {
         char file[64];
-        const size_t n = fill(tensors + at, ck->n_tensor - at, ck->max_shard_bytes);
+        const size_t n = fill(tensors + at, n_tensor - at, most);
         snprintf(file, sizeof file, n_file == 1 ? "model.safetensors" : "model-%05zu-of-%05zu.safetensors", k,
                  n_file);
-        PMET_GO(write_file(io, out_dir, file, tensors + at, n, map, err));
+        PMET_GO(write_file(w, file, tensors + at, n, map, err));
         at += n;
     }
     if (n_file > 1)
-        status = write_index(io, out_dir, map, n_bytes, err);
+        status = write_index(w, map, n_bytes, err);
 done:
     json_decref(map);
     free(tensors);

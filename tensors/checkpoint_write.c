@@ -10,31 +10,8 @@
 #include "tensors/folder.h"
 #include "tensors/json.h"
 
-static const struct pmet_replacement *replacement_of(const struct pmet_replacement *r, size_t n,
-                                                     const char *name)
-{
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(r[i].name, name) == 0)
-            return &r[i];
-    return NULL;
-}
-
-struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struct pmet_replacement *replace,
-                                        size_t n_replace)
-{
-    struct pmet_tensor out = *t;
-    const struct pmet_replacement *r = replacement_of(replace, n_replace, t->name);
-    if (r) {
-        out.dtype = r->dtype;
-        out.data = r->data;
-        out.n_bytes = out.n_elem * pmet_dtype_size(r->dtype);
-    }
-    return out;
-}
-
-static enum pmet_status write_shard(const struct pmet_io *io, const struct pmet_safetensors *st,
-                                    const char *path, const struct pmet_replacement *replace,
-                                    size_t n_replace, struct pmet_error *err)
+static enum pmet_status write_shard(const struct pmet_rewrite *w, const struct pmet_safetensors *st,
+                                    const char *path, struct pmet_error *err)
 {
     const size_t n = pmet_safetensors_count(st), n_meta = pmet_safetensors_n_metadata(st);
     struct pmet_tensor *tensors = NULL;
@@ -45,8 +22,8 @@ static enum pmet_status write_shard(const struct pmet_io *io, const struct pmet_
     for (size_t i = 0; i < n_meta; i++)
         pmet_safetensors_metadata_at(st, i, &meta[i].key, &meta[i].value);
     for (size_t i = 0; i < n; i++)
-        tensors[i] = pmet_tensor_replaced(pmet_safetensors_at(st, i), replace, n_replace);
-    status = pmet_safetensors_write(io, path, tensors, n, meta, n_meta, err);
+        tensors[i] = pmet_tensor_replaced(pmet_safetensors_at(st, i), w->replace, w->n_replace);
+    status = pmet_safetensors_write(w->io, path, tensors, n, meta, n_meta, err);
 done:
     free(tensors);
     free(meta);
@@ -107,23 +84,21 @@ static enum pmet_status copy_file(const struct pmet_io *io, const char *from, co
 static bool is_weights(const char *name)
 {
     static const char *const endings[] = {".bin",
-                                          ".bin.index.json",
                                           ".h5",
-                                          ".h5.index.json",
                                           ".msgpack",
-                                          ".msgpack.index.json",
+                                          ".safetensors",
                                           ".gguf",
                                           ".onnx",
                                           ".pt",
                                           ".pth",
                                           ".ckpt",
-                                          ".safetensors",
+                                          ".bin.index.json",
+                                          ".h5.index.json",
+                                          ".msgpack.index.json",
                                           ".safetensors.index.json"};
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        const size_t n = strlen(name), m = strlen(endings[i]);
-        if (n >= m && strcmp(name + n - m, endings[i]) == 0)
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        if (pmet_ends_with(name, endings[i]))
             return true;
-    }
     return false;
 }
 
@@ -140,25 +115,23 @@ static bool is_index(const struct pmet_checkpoint *ck, const char *name)
     return ck->form == PMET_SAFETENSORS && ck->index && strcmp(name, PMET_INDEX_FILE) == 0;
 }
 
-static enum pmet_status write_shards(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                     const char *out_dir, const struct pmet_replacement *replace,
-                                     size_t n_replace, bool link, struct pmet_error *err)
+static enum pmet_status write_shards(const struct pmet_rewrite *w, struct pmet_error *err)
 {
-    for (size_t i = 0; i < ck->n_shard; i++) {
-        char *to;
-        bool edited = false;
-        const struct pmet_safetensors *st = ck->shard[i].weights.st;
+    for (size_t i = 0; i < w->ck->n_shard; i++) {
+        const struct pmet_safetensors *st = w->ck->shard[i].weights.st;
         const char *from = pmet_safetensors_path(st);
-        for (size_t r = 0; r < n_replace; r++)
-            edited = edited || pmet_safetensors_find(st, replace[r].name);
-        PMET_TRY(pmet_path_join(out_dir, ck->shard[i].file, &to, err));
+        bool edited = false;
+        char *to;
         enum pmet_status status;
+        for (size_t r = 0; r < w->n_replace; r++)
+            edited = edited || pmet_safetensors_find(st, w->replace[r].name);
+        PMET_TRY(pmet_path_join(w->out_dir, w->ck->shard[i].file, &to, err));
         if (edited)
-            status = write_shard(io, st, to, replace, n_replace, err);
-        else if (link)
-            status = io->link(io->user, from, to) == 0 ? PMET_OK : pmet_fail_errno(err, to, "link");
+            status = write_shard(w, st, to, err);
+        else if (w->link)
+            status = w->io->link(w->io->user, from, to) == 0 ? PMET_OK : pmet_fail_errno(err, to, "link");
         else
-            status = copy_file(io, from, to, err);
+            status = copy_file(w->io, from, to, err);
         free(to);
         PMET_TRY(status);
     }
@@ -166,56 +139,49 @@ static enum pmet_status write_shards(const struct pmet_io *io, const struct pmet
 }
 
 /* Whether a replacement has another element type than the original: then sizes change. */
-static bool sizes_change(const struct pmet_checkpoint *ck, const struct pmet_replacement *replace,
-                         size_t n_replace)
+static bool sizes_change(const struct pmet_rewrite *w)
 {
-    for (size_t i = 0; i < n_replace; i++)
-        if (pmet_dtype_size(replace[i].dtype) !=
-            pmet_dtype_size(pmet_checkpoint_find(ck, replace[i].name)->dtype))
+    for (size_t i = 0; i < w->n_replace; i++)
+        if (pmet_dtype_size(w->replace[i].dtype) !=
+            pmet_dtype_size(pmet_checkpoint_find(w->ck, w->replace[i].name)->dtype))
             return true;
     return false;
 }
 
 /* The index as it was, but for total_size. */
-static enum pmet_status write_index(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                    const char *out_dir, const struct pmet_replacement *replace,
-                                    size_t n_replace, struct pmet_error *err)
+static enum pmet_status write_index(const struct pmet_rewrite *w, struct pmet_error *err)
 {
     size_t total = 0;
-    for (size_t i = 0; i < ck->n_tensor; i++) {
-        total += pmet_tensor_replaced(pmet_checkpoint_at(ck, i), replace, n_replace).n_bytes;
-    }
-    json_t *index = json_deep_copy(ck->index), *meta = json_object_get(index, "metadata");
+    for (size_t i = 0; i < w->ck->n_tensor; i++)
+        total += pmet_tensor_replaced(pmet_checkpoint_at(w->ck, i), w->replace, w->n_replace).n_bytes;
+    json_t *index = json_deep_copy(w->ck->index), *meta = json_object_get(index, "metadata");
     char *path = NULL;
     enum pmet_status status;
     if (json_is_object(meta))
         json_object_set_new(meta, "total_size", json_integer((json_int_t)total));
-    PMET_GO(pmet_path_join(out_dir, PMET_INDEX_FILE, &path, err));
-    status = pmet_json_save(io, path, index, 2, err);
+    PMET_GO(pmet_path_join(w->out_dir, PMET_INDEX_FILE, &path, err));
+    status = pmet_json_save(w->io, path, index, 2, err);
 done:
     json_decref(index);
     free(path);
     return status;
 }
 
-/* One file of the original that is not a weight in use. A link that points nowhere is skipped like a folder.
- */
-static enum pmet_status copy_one(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                 const char *out_dir, const char *name, void (*skipped)(void *, const char *),
-                                 void *user, struct pmet_error *err)
+/* One file of the original that is not a weight in use. A link that points nowhere is skipped like a folder. */
+static enum pmet_status copy_one(const struct pmet_rewrite *w, const char *name, struct pmet_error *err)
 {
     char *from = NULL, *to = NULL;
     struct stat st;
     enum pmet_status status;
-    PMET_GO(pmet_path_join(ck->dir, name, &from, err));
-    PMET_GO(pmet_path_join(out_dir, name, &to, err));
+    PMET_GO(pmet_path_join(w->ck->dir, name, &from, err));
+    PMET_GO(pmet_path_join(w->out_dir, name, &to, err));
     const bool found = stat(from, &st) == 0;
     if (!found && errno != ENOENT && errno != ELOOP)
         status = pmet_fail_errno(err, from, "stat");
-    else if (found && S_ISREG(st.st_mode) && (!is_weights(name) || is_index(ck, name)))
-        status = copy_file(io, from, to, err);
-    else if (skipped)
-        skipped(user, name);
+    else if (found && S_ISREG(st.st_mode) && (!is_weights(name) || is_index(w->ck, name)))
+        status = copy_file(w->io, from, to, err);
+    else if (w->skipped)
+        w->skipped(w->user, name);
 done:
     free(from);
     free(to);
@@ -223,18 +189,15 @@ done:
 }
 
 /* The index is among these when its sizes stay. */
-static enum pmet_status copy_rest(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                  const char *out_dir, bool index_too, void (*skipped)(void *, const char *),
-                                  void *user, struct pmet_error *err)
+static enum pmet_status copy_rest(const struct pmet_rewrite *w, bool index_too, struct pmet_error *err)
 {
     char **names;
     size_t n;
     enum pmet_status status = PMET_OK;
-    PMET_TRY(pmet_list_folder(ck->dir, &names, &n, err));
-    for (size_t i = 0; status == PMET_OK && i < n; i++) {
-        if (is_index(ck, names[i]) ? index_too : !is_shard(ck, names[i]))
-            status = copy_one(io, ck, out_dir, names[i], skipped, user, err);
-    }
+    PMET_TRY(pmet_list_folder(w->ck->dir, &names, &n, err));
+    for (size_t i = 0; status == PMET_OK && i < n; i++)
+        if (is_index(w->ck, names[i]) ? index_too : !is_shard(w->ck, names[i]))
+            status = copy_one(w, names[i], err);
     pmet_free_names(names, n);
     return status;
 }
@@ -245,17 +208,18 @@ enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pm
                                        void (*skipped)(void *user, const char *name), void *user,
                                        struct pmet_error *err)
 {
+    const struct pmet_rewrite w = {io, ck, out_dir, replace, n_replace, link, skipped, user};
     for (size_t i = 0; i < n_replace; i++)
         if (!pmet_checkpoint_find(ck, replace[i].name))
             return pmet_fail(err, PMET_INPUT, "%s: holds no tensor \"%s\" to replace", ck->dir,
                              replace[i].name);
     if (ck->form == PMET_TORCH_BIN) {
-        PMET_TRY(pmet_checkpoint_repack(io, ck, out_dir, replace, n_replace, err));
-        return copy_rest(io, ck, out_dir, false, skipped, user, err);
+        PMET_TRY(pmet_checkpoint_repack(&w, err));
+        return copy_rest(&w, false, err);
     }
-    PMET_TRY(write_shards(io, ck, out_dir, replace, n_replace, link, err));
-    const bool new_index = ck->index && sizes_change(ck, replace, n_replace);
+    PMET_TRY(write_shards(&w, err));
+    const bool new_index = ck->index && sizes_change(&w);
     if (new_index)
-        PMET_TRY(write_index(io, ck, out_dir, replace, n_replace, err));
-    return copy_rest(io, ck, out_dir, !new_index, skipped, user, err);
+        PMET_TRY(write_index(&w, err));
+    return copy_rest(&w, !new_index, err);
 }

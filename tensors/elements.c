@@ -33,13 +33,7 @@ static enum pmet_status fill(struct pmet_elements *e, struct pmet_error *err)
         e->n -= e->p;
         e->p = 0;
     }
-    if (e->cap - e->n < CHUNK) {
-        char *grown = e->cap <= SIZE_MAX / 4 ? realloc(e->text, 2 * e->cap + CHUNK) : NULL;
-        if (!grown)
-            return pmet_fail_memory(err, e->path, 2 * e->cap + CHUNK);
-        e->text = grown;
-        e->cap = 2 * e->cap + CHUNK;
-    }
+    PMET_TRY(pmet_grow(&e->text, &e->cap, e->n + CHUNK, 1, e->path, err));
     do
         got = e->io->read(e->io->user, e->fd, e->text + e->n, CHUNK);
     while (got < 0 && errno == EINTR);
@@ -216,8 +210,7 @@ enum pmet_status pmet_elements_open(const struct pmet_io *io, const char *path, 
     e->line = 1;
     e->label_size = strlen(name) + 40;
     pmet_sha256_begin(&e->sha);
-    PMET_GO(pmet_calloc(&e->path, strlen(name) + 1, 1, path, err));
-    memcpy(e->path, name, strlen(name));
+    PMET_GO(pmet_copy_text(name, &e->path, path, err));
     PMET_GO(pmet_calloc(&e->label, e->label_size, 1, path, err));
     PMET_GO(pmet_calloc(&e->text, CHUNK, 1, path, err));
     e->cap = CHUNK;

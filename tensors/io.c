@@ -13,46 +13,11 @@
 #include <time.h>
 #include <unistd.h>
 
-static int sys_open(void *user, const char *path, int flags, unsigned mode)
-{
-    (void)user;
-    return open(path, flags | O_CLOEXEC, mode);
-}
+enum { CHUNK = 32768 };
 
-static ssize_t sys_read(void *user, int fd, void *buf, size_t n)
-{
-    (void)user;
-    return read(fd, buf, n);
-}
-
-static ssize_t sys_write(void *user, int fd, const void *buf, size_t n)
-{
-    (void)user;
-    return write(fd, buf, n);
-}
-
-static ssize_t sys_copy_range(void *user, int fd_in, int fd_out, size_t n)
-{
-    (void)user;
-    return copy_file_range(fd_in, NULL, fd_out, NULL, n, 0);
-}
-
-static int sys_fsync(void *user, int fd)
-{
-    (void)user;
-    return fsync(fd);
-}
-
-static int sys_close(void *user, int fd)
-{
-    (void)user;
-    return close(fd);
-}
-
-static int sys_size(void *user, int fd, uint64_t *n_bytes)
+static int regular_size(int fd, uint64_t *n_bytes)
 {
     struct stat st;
-    (void)user;
     if (fstat(fd, &st) != 0)
         return -1;
     if (!S_ISREG(st.st_mode)) {
@@ -63,59 +28,33 @@ static int sys_size(void *user, int fd, uint64_t *n_bytes)
     return 0;
 }
 
-static void *sys_map(void *user, int fd, size_t n_bytes)
-{
-    (void)user;
-    return mmap(NULL, n_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
-}
+/* An entry of the table is the system's call without `user`. */
+#define ENTRY(RESULT, NAME, PARAMETERS, CALL)                                                                \
+    static RESULT sys_##NAME PARAMETERS                                                                      \
+    {                                                                                                        \
+        (void)user;                                                                                          \
+        return CALL;                                                                                         \
+    }
 
-static int sys_unmap(void *user, void *p, size_t n_bytes)
-{
-    (void)user;
-    return munmap(p, n_bytes);
-}
-
-static int sys_truncate(void *user, int fd, uint64_t n_bytes)
-{
-    (void)user;
-    return ftruncate(fd, (off_t)n_bytes);
-}
-
-static int sys_lock(void *user, int fd)
-{
-    (void)user;
-    return flock(fd, LOCK_EX | LOCK_NB);
-}
-
-static int sys_rename(void *user, const char *from, const char *to)
-{
-    (void)user;
-    return rename(from, to);
-}
-
-static int sys_link(void *user, const char *from, const char *to)
-{
-    (void)user;
-    return linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW);
-}
-
-static int sys_mkdir(void *user, const char *path, unsigned mode)
-{
-    (void)user;
-    return mkdir(path, mode);
-}
-
-static int sys_unlink(void *user, const char *path)
-{
-    (void)user;
-    return unlink(path);
-}
-
-static int sys_rmdir(void *user, const char *path)
-{
-    (void)user;
-    return rmdir(path);
-}
+ENTRY(int, open, (void *user, const char *path, int flags, unsigned mode),
+      open(path, flags | O_CLOEXEC, mode))
+ENTRY(ssize_t, read, (void *user, int fd, void *buf, size_t n), read(fd, buf, n))
+ENTRY(ssize_t, write, (void *user, int fd, const void *buf, size_t n), write(fd, buf, n))
+ENTRY(ssize_t, copy_range, (void *user, int in, int out, size_t n),
+      copy_file_range(in, NULL, out, NULL, n, 0))
+ENTRY(int, fsync, (void *user, int fd), fsync(fd))
+ENTRY(int, close, (void *user, int fd), close(fd))
+ENTRY(int, size, (void *user, int fd, uint64_t *n_bytes), regular_size(fd, n_bytes))
+ENTRY(void *, map, (void *user, int fd, size_t n), mmap(NULL, n, PROT_READ, MAP_PRIVATE, fd, 0))
+ENTRY(int, unmap, (void *user, void *p, size_t n), munmap(p, n))
+ENTRY(int, truncate, (void *user, int fd, uint64_t n), ftruncate(fd, (off_t)n))
+ENTRY(int, lock, (void *user, int fd), flock(fd, LOCK_EX | LOCK_NB))
+ENTRY(int, rename, (void *user, const char *from, const char *to), rename(from, to))
+ENTRY(int, link, (void *user, const char *from, const char *to),
+      linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW))
+ENTRY(int, mkdir, (void *user, const char *path, unsigned mode), mkdir(path, mode))
+ENTRY(int, unlink, (void *user, const char *path), unlink(path))
+ENTRY(int, rmdir, (void *user, const char *path), rmdir(path))
 
 const struct pmet_io *pmet_io_system(void)
 {
@@ -138,44 +77,32 @@ const struct pmet_io *pmet_io_system(void)
     return &io;
 }
 
-/* Appends what fd still gives to *data; grows as it goes, so that pipes work, too. */
+/* What fd still gives; grows as it goes, so that pipes work, too. */
 static enum pmet_status read_all(const struct pmet_io *io, int fd, const char *path, size_t max_bytes,
                                  char **data, size_t *n_bytes, struct pmet_error *err)
 {
-    size_t cap = 65536, n = 0;
-    char *buf = malloc(cap);
-    if (!buf)
-        return pmet_fail_memory(err, path, cap);
-    for (;;) {
-        const ssize_t got = io->read(io->user, fd, buf + n, cap - 1 - n);
-        if (got < 0 && errno == EINTR)
+    char *buf = NULL;
+    size_t cap = 0, n = 0;
+    ssize_t got;
+    enum pmet_status status;
+    do {
+        PMET_GO(pmet_grow(&buf, &cap, n + CHUNK, 1, path, err));
+        while ((got = io->read(io->user, fd, buf + n, cap - 1 - n)) < 0 && errno == EINTR)
             continue;
-        if (got < 0) {
-            free(buf);
-            return pmet_fail_errno(err, path, "read");
-        }
-        if (got == 0)
-            break;
+        if (got < 0)
+            PMET_GO(pmet_fail_errno(err, path, "read"));
         n += (size_t)got;
-        if (n > max_bytes) {
-            free(buf);
-            return pmet_fail(err, PMET_FORMAT, "%s: more than %zu bytes; expected at most that", path,
-                             max_bytes);
-        }
-        if (n + 1 == cap) {
-            char *grown = realloc(buf, 2 * cap);
-            if (!grown) {
-                free(buf);
-                return pmet_fail_memory(err, path, 2 * cap);
-            }
-            buf = grown;
-            cap *= 2;
-        }
-    }
+        if (n > max_bytes)
+            PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: more than %zu bytes; expected at most that", path,
+                              max_bytes));
+    } while (got > 0);
     buf[n] = '\0';
     *data = buf;
     *n_bytes = n;
     return PMET_OK;
+done:
+    free(buf);
+    return status;
 }
 
 enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size_t max_bytes, char **data,

@@ -45,18 +45,10 @@ int pmet_tensor_by_name(const void *a, const void *b)
 const struct pmet_tensor *pmet_tensor_search(const struct pmet_tensor *const *by_name, size_t n,
                                              const char *name)
 {
-    size_t lo = 0, hi = n;
-    while (lo < hi) {
-        const size_t mid = lo + (hi - lo) / 2;
-        const int c = strcmp(name, by_name[mid]->name);
-        if (c == 0)
-            return by_name[mid];
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return NULL;
+    const struct pmet_tensor key = {.name = name}, *at = &key;
+    const struct pmet_tensor *const *found =
+        n > 0 ? bsearch(&at, by_name, n, sizeof *by_name, pmet_tensor_by_name) : NULL;
+    return found ? *found : NULL;
 }
 
 /* Where the header's text says -0 outside a string, or NULL: to the JSON library that is the integer 0, to
@@ -266,8 +258,7 @@ enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *pat
     enum pmet_status status;
     PMET_GO(pmet_calloc(&st, 1, sizeof *st, path, err));
     st->io = io;
-    PMET_GO(pmet_calloc(&st->path, strlen(path) + 1, 1, path, err));
-    memcpy(st->path, path, strlen(path));
+    PMET_GO(pmet_copy_text(path, &st->path, path, err));
     PMET_GO(pmet_map_file(io, path, &map, &st->n_map, err));
     st->map = map;
     if (st->n_map < 8)

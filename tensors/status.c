@@ -128,3 +128,34 @@ enum pmet_status pmet_calloc(void *p, size_t n, size_t size, const char *what, s
     memcpy(p, &mem, sizeof mem);
     return PMET_OK;
 }
+
+enum pmet_status pmet_grow(void *p, size_t *cap, size_t need, size_t size, const char *what,
+                           struct pmet_error *err)
+{
+    void *old, *grown;
+    size_t n, n_bytes;
+    if (need <= *cap)
+        return PMET_OK;
+    memcpy(&old, p, sizeof old);
+    if (!pmet_add_size(need, need < 64 ? 64 : need, &n) || !pmet_mul_size(n, size, &n_bytes))
+        return pmet_fail_memory(err, what, SIZE_MAX);
+    if (!(grown = realloc(old, n_bytes)))
+        return pmet_fail_memory(err, what, n_bytes);
+    memcpy(p, &grown, sizeof grown);
+    *cap = n;
+    return PMET_OK;
+}
+
+enum pmet_status pmet_copy_text(const char *text, char **out, const char *what, struct pmet_error *err)
+{
+    const size_t n = strlen(text) + 1;
+    PMET_TRY(pmet_calloc(out, n, 1, what, err));
+    memcpy(*out, text, n);
+    return PMET_OK;
+}
+
+bool pmet_ends_with(const char *text, const char *ending)
+{
+    const size_t n = strlen(text), m = strlen(ending);
+    return n >= m && memcmp(text + n - m, ending, m) == 0;
+}

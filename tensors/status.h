@@ -54,9 +54,15 @@ const char *pmet_nearest(const char *name, const char *const *names, size_t n);
 bool pmet_mul_size(size_t a, size_t b, size_t *out);
 bool pmet_add_size(size_t a, size_t b, size_t *out);
 
-/* Zeroed array of n elements of `size` bytes in *p (never NULL on success, even for n = 0); free() releases
- * it. */
+/* Zeroed array of n elements of `size` bytes in *p (never NULL on success, even for n = 0); free() releases it. */
 enum pmet_status pmet_calloc(void *p, size_t n, size_t size, const char *what, struct pmet_error *err);
+/* Makes the array *p of *cap elements of `size` bytes longer if it must be, so that it can hold `need` of them: at
+ * least twice as long then. What it held stays; what is new is not zeroed. On failure it is as before. */
+enum pmet_status pmet_grow(void *p, size_t *cap, size_t need, size_t size, const char *what,
+                           struct pmet_error *err);
+/* A copy of a string in *out; free() releases it. `what` as above. */
+enum pmet_status pmet_copy_text(const char *text, char **out, const char *what, struct pmet_error *err);
+bool pmet_ends_with(const char *text, const char *ending);
 /* Asks for large pages under fresh memory of some MiB, where the system has any: a matrix then costs few page faults
  * and few misses of the address cache. A hint; changes nothing else. */
 void pmet_large_pages(void *p, size_t n_bytes);

@@ -131,10 +131,11 @@ static enum pmet_status read_entry(struct pmet_zip *z, const struct directory *d
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: an entry runs past the central directory", z->path,
                          (size_t)(p - z->map));
     *n_used = CENTRAL + n_name + n_extra + n_comment;
-    PMET_TRY(pmet_calloc(&m->name, n_name + 1, 1, z->path, err));
+    char *name;
+    PMET_TRY(pmet_calloc(&name, n_name + 1, 1, z->path, err));
     z->n_filled++;
-    memcpy(m->name, p + CENTRAL, n_name);
-    if (memchr(m->name, 0, n_name))
+    m->name = memcpy(name, p + CENTRAL, n_name);
+    if (memchr(name, 0, n_name))
         return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": a NUL in its name", z->path, m->name);
     struct sizes s;
     if (!read_sizes(p, p + CENTRAL + n_name, n_extra, &s))
@@ -201,8 +202,7 @@ enum pmet_status pmet_zip_open(const struct pmet_io *io, const char *path, struc
     enum pmet_status status;
     PMET_GO(pmet_calloc(&z, 1, sizeof *z, path, err));
     z->io = io;
-    PMET_GO(pmet_calloc(&z->path, strlen(path) + 1, 1, path, err));
-    memcpy(z->path, path, strlen(path));
+    PMET_GO(pmet_copy_text(path, &z->path, path, err));
     PMET_GO(pmet_map_file(io, path, &map, &z->n_map, err));
     z->map = map;
     if (z->n_map < END)
@@ -220,7 +220,7 @@ void pmet_zip_close(struct pmet_zip *z)
     if (!z)
         return;
     for (size_t i = 0; i < z->n_filled; i++)
-        free(z->member[i].name);
+        free((char *)(uintptr_t)z->member[i].name);
     free(z->member);
     if (z->map)
         z->io->unmap(z->io->user, z->map, z->n_map);
@@ -243,20 +243,10 @@ const struct pmet_zip_member *pmet_zip_at(const struct pmet_zip *z, size_t i)
     return &z->member[i];
 }
 
-const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *zip, const char *name)
+const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *z, const char *name)
 {
-    size_t lo = 0, hi = zip->n_member;
-    while (lo < hi) {
-        const size_t mid = lo + (hi - lo) / 2;
-        const int c = strcmp(name, zip->member[mid].name);
-        if (c == 0)
-            return &zip->member[mid];
-        if (c < 0)
-            hi = mid;
-        else
-            lo = mid + 1;
-    }
-    return NULL;
+    const struct pmet_zip_member key = {.name = name};
+    return z->n_member > 0 ? bsearch(&key, z->member, z->n_member, sizeof key, by_name) : NULL;
 }
 
 /* Eight bytes a step: table[k][b] is the remainder of byte b followed by k zero bytes. A published moment has

@@ -12,7 +12,7 @@ extern "C" {
 #endif
 
 struct pmet_zip_member {
-    char *name;
+    const char *name;
     const unsigned char *data; /* NULL if `unreadable` says why it cannot be had */
     size_t n_bytes;
     uint32_t crc;

@@ -471,7 +471,8 @@ TEST(fast_merging_is_the_rule_on_every_token)
         struct pmet_tokenizer *tk = open_tokenizer(t, models[m][0]);
         struct pmet_ids ids = {0};
         for (size_t i = 0; tk && i < tk->n_token; i++)
-            if (tk->token[i].n > 0 && !merges_by_the_rule(t, tk, tk->token[i].bytes, tk->token[i].n, &ids))
+            if (tk->token[i].n > 0 &&
+                !merges_by_the_rule(t, tk, tk->strings + tk->token[i].at, tk->token[i].n, &ids))
                 break;
         free(ids.id);
         pmet_tokenizer_close(tk);

@@ -12,8 +12,8 @@ static bool equals(const struct pmet_words *w, const json_t *expected)
     bool same = json_is_array(expected) && json_array_size(expected) == w->n;
     for (size_t i = 0; same && i < w->n; i++) {
         const json_t *e = json_array_get(expected, i);
-        same = json_string_length(e) == w->length[i] &&
-               memcmp(json_string_value(e), w->text.data + w->start[i], w->length[i]) == 0;
+        same = json_string_length(e) == w->piece[i].n &&
+               memcmp(json_string_value(e), w->text.data + w->piece[i].start, w->piece[i].n) == 0;
     }
     return same;
 }
@@ -214,9 +214,9 @@ TEST(stray_bytes_stay_in_their_words)
             if (text[i] != ' ')
                 expected[n_expected++] = text[i];
         CHECK_OK(pmet_words(text, n, &w, &err), &err);
-        for (size_t i = 0; i < w.n && n_got + w.length[i] < sizeof got; i++) {
-            memcpy(got + n_got, w.text.data + w.start[i], w.length[i]);
-            n_got += w.length[i];
+        for (size_t i = 0; i < w.n && n_got + w.piece[i].n < sizeof got; i++) {
+            memcpy(got + n_got, w.text.data + w.piece[i].start, w.piece[i].n);
+            n_got += w.piece[i].n;
         }
         if (strcmp(got, expected) != 0)
             test_fail(t, "round %zu: other bytes", round);

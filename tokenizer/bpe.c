@@ -9,15 +9,12 @@
 
 enum pmet_status pmet_ids_reserve(struct pmet_ids *ids, size_t more, struct pmet_error *err)
 {
+    size_t need;
     if (ids->cap - ids->n >= more)
         return PMET_OK;
-    const size_t cap = 2 * ids->cap + more + 64;
-    int32_t *grown = realloc(ids->id, cap * sizeof *grown);
-    if (!grown)
-        return pmet_fail_memory(err, "token ids", cap * sizeof *grown);
-    ids->id = grown;
-    ids->cap = cap;
-    return PMET_OK;
+    if (!pmet_add_size(ids->n, more, &need))
+        return pmet_fail_memory(err, "token ids", SIZE_MAX);
+    return pmet_grow(&ids->id, &ids->cap, need, sizeof *ids->id, "token ids", err);
 }
 
 /* Ids of the bytes; one that the vocabulary lacks is the unknown token, or left out. */

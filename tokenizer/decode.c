@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Ids to text.      SPEC §2.2, E7 */
 #include <stdlib.h>
-#include <string.h>
 #include "tokenizer/model.h"
 #include "tokenizer/unicode.h"
 
@@ -48,24 +47,6 @@ static enum pmet_status append_valid(const char *bytes, size_t n, struct pmet_te
     return pmet_text_append(out, "", 0, err);
 }
 
-/* text[from..) with every `find` replaced, left to right. */
-static void replace_all(struct pmet_text *text, size_t from, const char *find, const char *put)
-{
-    const size_t n_find = strlen(find), n_put = strlen(put); /* n_put < n_find */
-    size_t to = from;
-    for (size_t i = from; i < text->n;) {
-        if (text->n - i >= n_find && memcmp(text->data + i, find, n_find) == 0) {
-            memcpy(text->data + to, put, n_put);
-            to += n_put;
-            i += n_find;
-        } else {
-            text->data[to++] = text->data[i++];
-        }
-    }
-    text->n = to;
-    text->data[to] = '\0';
-}
-
 /* The last step of E7. */
 static void clean_up(struct pmet_text *text, size_t from)
 {
@@ -73,7 +54,7 @@ static void clean_up(struct pmet_text *text, size_t from)
                                           {" ' ", "'"},    {" n't", "n't"}, {" 'm", "'m"}, {" 's", "'s"},
                                           {" 've", "'ve"}, {" 're", "'re"}};
     for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
-        replace_all(text, from, pair[i][0], pair[i][1]);
+        pmet_text_replace(text, from, pair[i][0], pair[i][1]);
 }
 
 enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const int32_t *ids, size_t n,
@@ -85,13 +66,13 @@ enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const in
     PMET_GO(pmet_text_append(&bytes, "", 0, err));
     for (size_t i = 0; i < n; i++) {
         const struct pmet_token *t = ids[i] >= 0 && (size_t)ids[i] < tk->n_token ? &tk->token[ids[i]] : NULL;
-        if (!t || !t->bytes) {
+        if (!t || !t->used) {
             status =
                 pmet_fail(err, PMET_INPUT, "found token id %d; expected one of the vocabulary", (int)ids[i]);
             goto done;
         }
         if (!(t->special && (flags & PMET_DECODE_SKIP_SPECIAL)))
-            PMET_GO(pmet_text_append(&bytes, t->bytes, t->n, err));
+            PMET_GO(pmet_text_append(&bytes, tk->strings + t->at, t->n, err));
     }
     status = flags & PMET_DECODE_BYTES ? pmet_text_append(text, bytes.data, bytes.n, err)
                                        : append_valid(bytes.data, bytes.n, text, err);

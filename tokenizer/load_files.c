@@ -7,7 +7,6 @@
 #include "tensors/json.h"
 #include "tokenizer/model.h"
 
-#define MAX_FILE ((size_t)1 << 28)
 #define END_OF_TEXT "<|endoftext|>"
 
 static enum pmet_status read_merges(struct pmet_vocab_builder *b, const char *text, size_t n,
@@ -16,7 +15,7 @@ static enum pmet_status read_merges(struct pmet_vocab_builder *b, const char *te
     size_t n_line = 0, line = 0;
     for (size_t i = 0; i < n; i++)
         n_line += text[i] == '\n';
-    PMET_TRY(pmet_build_reserve_merges(b, n_line + 1, err));
+    PMET_TRY(pmet_lookup_merges(b->tk, n_line + 1, err));
     for (const char *p = text, *end = text + n; p < end;) {
         const char *stop = memchr(p, '\n', (size_t)(end - p)), *space;
         char where[48];
@@ -63,7 +62,7 @@ static enum pmet_status load_all(struct pmet_vocab_builder *b, const struct pmet
     size_t n;
     enum pmet_status status;
     b->path = vocab_path;
-    PMET_GO(pmet_json_load(io, vocab_path, MAX_FILE, &vocab, err));
+    PMET_GO(pmet_json_load(io, vocab_path, PMET_MAX_TOKENIZER_FILE, &vocab, err));
     if (!json_is_object(vocab)) {
         status = pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", vocab_path,
                            pmet_json_kind(vocab));
@@ -71,7 +70,7 @@ static enum pmet_status load_all(struct pmet_vocab_builder *b, const struct pmet
     }
     PMET_GO(pmet_build_vocab(b, vocab, vocab_path, err));
     b->path = merges_path;
-    PMET_GO(pmet_read_file(io, merges_path, MAX_FILE, &merges, &n, err));
+    PMET_GO(pmet_read_file(io, merges_path, PMET_MAX_TOKENIZER_FILE, &merges, &n, err));
     PMET_GO(read_merges(b, merges, n, err));
     b->path = added_path;
     const json_t *eos = json_object_get(vocab, END_OF_TEXT);
@@ -79,7 +78,7 @@ static enum pmet_status load_all(struct pmet_vocab_builder *b, const struct pmet
         PMET_GO(pmet_build_added(b, END_OF_TEXT, (int32_t)json_integer_value(eos), (struct pmet_added){0},
                                  true, err));
     if (access(added_path, F_OK) == 0) {
-        PMET_GO(pmet_json_load(io, added_path, MAX_FILE, &added, err));
+        PMET_GO(pmet_json_load(io, added_path, PMET_MAX_TOKENIZER_FILE, &added, err));
         PMET_GO(read_added(b, added, err));
     }
     status = pmet_build_end(b, err);

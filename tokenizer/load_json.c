@@ -5,8 +5,6 @@
 #include "tensors/json.h"
 #include "tokenizer/model.h"
 
-#define MAX_FILE ((size_t)1 << 28)
-
 static enum pmet_status refuse(const struct pmet_vocab_builder *b, const char *field, const json_t *v,
                                const char *expected, struct pmet_error *err)
 {
@@ -63,7 +61,7 @@ static enum pmet_status read_merges(struct pmet_vocab_builder *b, const json_t *
 {
     if (!json_is_array(merges))
         return refuse(b, "model.merges", merges, "an array", err);
-    PMET_TRY(pmet_build_reserve_merges(b, json_array_size(merges), err));
+    PMET_TRY(pmet_lookup_merges(b->tk, json_array_size(merges), err));
     for (size_t i = 0; i < json_array_size(merges); i++) {
         const json_t *m = json_array_get(merges, i), *l = json_array_get(m, 0), *r = json_array_get(m, 1);
         const char *text = json_string_value(m), *space = text ? strchr(text, ' ') : NULL;
@@ -159,7 +157,7 @@ enum pmet_status pmet_load_tokenizer_json(struct pmet_vocab_builder *b, const st
     json_t *root = NULL;
     enum pmet_status status;
     b->path = path;
-    PMET_GO(pmet_json_load(io, path, MAX_FILE, &root, err));
+    PMET_GO(pmet_json_load(io, path, PMET_MAX_TOKENIZER_FILE, &root, err));
     if (!json_is_object(root)) {
         status = refuse(b, "the file", root, "an object", err);
         goto done;

@@ -7,10 +7,11 @@
 #include "tokenizer/tokenizer.h"
 
 #define PMET_MAX_TOKENS 10000000
+#define PMET_MAX_TOKENIZER_FILE ((size_t)1 << 28)
 
 struct pmet_token {
-    const char *bytes; /* what it decodes to; NULL: no such id */
-    size_t n;
+    size_t at, n;        /* what it decodes to, n bytes from strings + at on */
+    bool used;           /* false: no such id */
     bool added, special; /* an added token; one that skip_special leaves out */
     bool whole; /* merging its bytes gives this one token, so that a word of these bytes needs no merging */
 };
@@ -38,11 +39,10 @@ struct pmet_added_set {
 struct pmet_tokenizer {
     char *strings; /* bytes of all tokens */
     size_t n_strings, cap_strings;
-    size_t *token_at; /* [n_token] offsets into strings while it grows */
     struct pmet_token *token;
-    size_t n_token; /* 1 + the highest id */
-    int32_t *slot;  /* open addressing, by bytes: id or -1 */
-    size_t n_slot;  /* a power of two */
+    size_t n_token, cap_token; /* n_token: 1 + the highest id */
+    int32_t *slot;             /* by hash of the bytes: id or -1 */
+    size_t n_slot;             /* a power of two */
     struct pmet_merge *merge;
     size_t n_merge_slot;  /* a power of two */
     int32_t byte_id[256]; /* of the one-byte tokens, -1: none */
@@ -55,6 +55,12 @@ struct pmet_tokenizer {
 int32_t pmet_token_of_bytes(const struct pmet_tokenizer *tk, const char *p, size_t n);
 /* The merge of two neighbours, or NULL. */
 const struct pmet_merge *pmet_merge_of(const struct pmet_tokenizer *tk, int32_t left, int32_t right);
+/* The table of the tokens so far, n of them used; an empty one for n merges; and one merge into it, in place of any that
+ * joins the same two. */
+enum pmet_status pmet_lookup_tokens(struct pmet_tokenizer *tk, size_t n, struct pmet_error *err);
+enum pmet_status pmet_lookup_merges(struct pmet_tokenizer *tk, size_t n, struct pmet_error *err);
+void pmet_lookup_add_merge(struct pmet_tokenizer *tk, const struct pmet_merge *merge);
+
 /* Appends the ids of one word, merging as ranked. */
 enum pmet_status pmet_bpe_word(const struct pmet_tokenizer *tk, const char *word, size_t n,
                                struct pmet_ids *ids, struct pmet_error *err);
@@ -73,7 +79,6 @@ struct pmet_vocab_builder {
 };
 enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vocab, const char *path,
                                   struct pmet_error *err);
-enum pmet_status pmet_build_reserve_merges(struct pmet_vocab_builder *b, size_t n, struct pmet_error *err);
 /* One merge, its parts as written; `where` names it in messages. */
 enum pmet_status pmet_build_merge(struct pmet_vocab_builder *b, const char *left, size_t n_left,
                                   const char *right, size_t n_right, const char *where,

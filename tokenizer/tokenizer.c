@@ -54,7 +54,6 @@ void pmet_tokenizer_close(struct pmet_tokenizer *tk)
     free_set(&tk->raw);
     free_set(&tk->normal);
     free(tk->strings);
-    free(tk->token_at);
     free(tk->token);
     free(tk->slot);
     free(tk->merge);

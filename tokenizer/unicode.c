@@ -115,19 +115,30 @@ size_t pmet_utf8_span(const char *text, size_t n)
 
 enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err)
 {
-    if (out->cap - out->n <= n) {
-        size_t cap = out->cap + out->cap / 2 + n + 64;
-        char *grown = realloc(out->data, cap);
-        if (!grown)
-            return pmet_fail_memory(err, "text", cap);
-        out->data = grown;
-        out->cap = cap;
-    }
+    if (out->cap - out->n <= n)
+        PMET_TRY(pmet_grow(&out->data, &out->cap, out->n + n + 1, 1, "text", err));
     if (n > 0)
         memcpy(out->data + out->n, data, n);
     out->n += n;
     out->data[out->n] = '\0';
     return PMET_OK;
+}
+
+void pmet_text_replace(struct pmet_text *text, size_t from, const char *find, const char *put)
+{
+    const size_t n_find = strlen(find), n_put = strlen(put);
+    size_t to = from;
+    for (size_t i = from; i < text->n;) {
+        if (text->n - i >= n_find && memcmp(text->data + i, find, n_find) == 0) {
+            memcpy(text->data + to, put, n_put);
+            to += n_put;
+            i += n_find;
+        } else {
+            text->data[to++] = text->data[i++];
+        }
+    }
+    text->n = to;
+    text->data[to] = '\0';
 }
 
 static enum pmet_status append_point(struct pmet_text *out, int32_t c, struct pmet_error *err)
@@ -153,14 +164,7 @@ static int combining_class(const struct points *p, int32_t c)
 
 static enum pmet_status push(struct points *p, const int32_t *c, size_t n, struct pmet_error *err)
 {
-    if (p->cap - p->n < n) {
-        const size_t cap = 2 * p->cap + n + 32;
-        int32_t *grown = realloc(p->c, cap * sizeof *grown);
-        if (!grown)
-            return pmet_fail_memory(err, "normalised text", cap * sizeof *grown);
-        p->c = grown;
-        p->cap = cap;
-    }
+    PMET_TRY(pmet_grow(&p->c, &p->cap, p->n + n, sizeof *p->c, "normalised text", err));
     memcpy(p->c + p->n, c, n * sizeof *c);
     p->n += n;
     return PMET_OK;

@@ -33,6 +33,8 @@ enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, str
 enum pmet_status pmet_nfkd(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 /* Appends n bytes. */
 enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err);
+/* Puts `put`, which is no longer, in the place of every `find` from byte `from` on, left to right. */
+void pmet_text_replace(struct pmet_text *text, size_t from, const char *find, const char *put);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include "tokenizer/unicode.h"
 
 enum { PASS_TOKENS = 512, MOST_ROWS = 256, MOST_TOP_K = 1024 };
@@ -221,23 +220,6 @@ done:
     return status;
 }
 
-/* text[from..) with `find` replaced by `put`, which is no longer. */
-static void replace(struct pmet_text *text, size_t from, const char *find, const char *put)
-{
-    size_t to = from;
-    for (size_t i = from; i < text->n;) {
-        if (strncmp(text->data + i, find, strlen(find)) == 0) {
-            memcpy(text->data + to, put, strlen(put));
-            to += strlen(put);
-            i += strlen(find);
-        } else {
-            text->data[to++] = text->data[i++];
-        }
-    }
-    text->n = to;
-    text->data[to] = '\0';
-}
-
 /* E40, up to the text. */
 enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const struct pmet_ids *ids,
                                      struct pmet_text *out, struct pmet_error *err)
@@ -248,8 +230,8 @@ enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const stru
     if (status == PMET_OK)
         status = pmet_nfkd(plain.data, plain.n, out, err);
     if (status == PMET_OK) {
-        replace(out, from, "\n\n", " ");
-        replace(out, from, "<|endoftext|>", "");
+        pmet_text_replace(out, from, "\n\n", " ");
+        pmet_text_replace(out, from, "<|endoftext|>", "");
     }
     free(plain.data);
     return status;

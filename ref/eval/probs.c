@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "tokenizer/unicode.h"
 
 enum { PERPLEXITY_TOKENS = 100 };
 
@@ -35,18 +36,7 @@ static enum pmet_status encode(const struct asking *a, const char *text, struct 
 
 static enum pmet_status append(struct asking *a, const char *more, struct pmet_error *err)
 {
-    const size_t n = strlen(more);
-    struct pmet_text *t = &a->text;
-    if (n >= t->cap - t->n || !t->data) {
-        char *grown = realloc(t->data, 2 * (t->n + n) + 64);
-        if (!grown)
-            return pmet_fail_memory(err, "a prompt", 2 * (t->n + n) + 64);
-        t->data = grown;
-        t->cap = 2 * (t->n + n) + 64;
-    }
-    memcpy(t->data + t->n, more, n + 1);
-    t->n += n;
-    return PMET_OK;
+    return pmet_text_append(&a->text, more, strlen(more), err);
 }
 
 /* a->text = x, then y behind it. */
@@ -85,14 +75,7 @@ static enum pmet_status add_place(struct asking *a, size_t at, int32_t label, st
 static enum pmet_status add_question(struct pmet_questions *q, size_t first, double *nll, double *perplexity,
                                      bool *flag, struct pmet_error *err)
 {
-    if (q->n_question == q->cap) {
-        const size_t cap = 2 * q->cap + 64;
-        struct pmet_question *grown = realloc(q->question, cap * sizeof *grown);
-        if (!grown)
-            return pmet_fail_memory(err, "questions", cap * sizeof *grown);
-        q->question = grown;
-        q->cap = cap;
-    }
+    PMET_TRY(pmet_grow(&q->question, &q->cap, q->n_question + 1, sizeof *q->question, "questions", err));
     q->question[q->n_question++] =
         (struct pmet_question){first, q->readout.n_place - first, nll, perplexity, flag};
     return PMET_OK;

@@ -5,29 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Room for one more of n elements in *p, which has room for *cap. */
-static enum pmet_status grow(void *p, size_t n, size_t *cap, size_t size, const char *what,
-                             struct pmet_error *err)
-{
-    void *old, *grown;
-    size_t more, n_bytes;
-    if (n < *cap)
-        return PMET_OK;
-    more = 2 * n + 64;
-    memcpy(&old, p, sizeof old);
-    if (!pmet_mul_size(more, size, &n_bytes) || !(grown = realloc(old, n_bytes)))
-        return pmet_fail_memory(err, what, n * size);
-    memcpy(p, &grown, sizeof grown);
-    *cap = more;
-    return PMET_OK;
-}
-
 enum pmet_status pmet_readout_row(struct pmet_readout *r, const int32_t *ids, size_t n,
                                   struct pmet_error *err)
 {
     const size_t start = r->n_row > 0 ? r->row_start[r->n_row] : 0;
-    PMET_TRY(grow(&r->row_start, r->n_row + 1, &r->cap_row, sizeof *r->row_start, "rows", err));
-    PMET_TRY(grow(&r->id, start + n, &r->cap_id, sizeof *r->id, "tokens", err));
+    PMET_TRY(pmet_grow(&r->row_start, &r->cap_row, r->n_row + 2, sizeof *r->row_start, "rows", err));
+    PMET_TRY(pmet_grow(&r->id, &r->cap_id, start + n, sizeof *r->id, "tokens", err));
     r->row_start[0] = 0;
     if (n > 0)
         memcpy(r->id + start, ids, n * sizeof *ids);
@@ -37,7 +20,7 @@ enum pmet_status pmet_readout_row(struct pmet_readout *r, const int32_t *ids, si
 
 enum pmet_status pmet_readout_place(struct pmet_readout *r, size_t at, int32_t label, struct pmet_error *err)
 {
-    PMET_TRY(grow(&r->place, r->n_place, &r->cap_place, sizeof *r->place, "places", err));
+    PMET_TRY(pmet_grow(&r->place, &r->cap_place, r->n_place + 1, sizeof *r->place, "places", err));
     r->place[r->n_place++] = (struct pmet_place){.row = r->n_row - 1, .at = at, .label = label};
     return PMET_OK;
 }

@@ -35,7 +35,7 @@ static int by_id(const void *a, const void *b)
 static void number_words(const struct pmet_words *words, struct word *sorted, size_t *id)
 {
     for (size_t i = 0; i < words->n; i++)
-        sorted[i] = (struct word){words->text.data + words->start[i], words->length[i], i};
+        sorted[i] = (struct word){words->text.data + words->piece[i].start, words->piece[i].n, i};
     qsort(sorted, words->n, sizeof *sorted, by_text);
     for (size_t i = 0, number = 0; i < words->n; i++) {
         number += i > 0 && by_text(&sorted[i - 1], &sorted[i]) != 0;

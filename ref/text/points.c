@@ -9,21 +9,17 @@
 void pmet_points_put(struct pmet_points *p, int32_t c)
 {
     if (p->n == p->cap) {
-        const size_t cap = p->cap + p->cap / 2 + 64;
-        int32_t *grown = cap <= SIZE_MAX / sizeof *grown ? realloc(p->c, cap * sizeof *grown) : NULL;
-        if (!grown) {
-            p->failed = true;
+        struct pmet_error ignored = {PMET_OK, ""};
+        p->failed = pmet_grow(&p->c, &p->cap, p->n + 1, sizeof *p->c, "text", &ignored) != PMET_OK;
+        if (p->failed)
             return;
-        }
-        p->c = grown;
-        p->cap = cap;
     }
     p->c[p->n++] = c;
 }
 
 enum pmet_status pmet_points_status(const struct pmet_points *p, struct pmet_error *err)
 {
-    return p->failed ? pmet_fail_memory(err, "text", (p->cap + p->cap / 2 + 64) * sizeof *p->c) : PMET_OK;
+    return p->failed ? pmet_fail_memory(err, "text", 2 * (p->n + 1) * sizeof *p->c) : PMET_OK;
 }
 
 enum pmet_status pmet_points_decode(const char *text, size_t n, struct pmet_points *p, struct pmet_error *err)
@@ -176,36 +172,18 @@ int32_t pmet_lower(const int32_t *c, size_t n, size_t i, int32_t *second)
 
 /* ---- pieces ---- */
 
-static enum pmet_status reserve_word(struct pmet_words *words, struct pmet_error *err)
-{
-    const size_t cap = words->cap + words->cap / 2 + 64;
-    size_t *start, *length;
-    if (words->n < words->cap)
-        return PMET_OK;
-    if (!(start = realloc(words->start, cap * sizeof *start)))
-        return pmet_fail_memory(err, "words", cap * sizeof *start);
-    words->start = start;
-    if (!(length = realloc(words->length, cap * sizeof *length)))
-        return pmet_fail_memory(err, "words", cap * sizeof *length);
-    words->length = length;
-    words->cap = cap;
-    return PMET_OK;
-}
-
 enum pmet_status pmet_words_add(struct pmet_words *words, const int32_t *c, size_t n, struct pmet_error *err)
 {
-    PMET_TRY(reserve_word(words, err));
     const size_t start = words->text.n;
+    PMET_TRY(pmet_grow(&words->piece, &words->cap, words->n + 1, sizeof *words->piece, "words", err));
     PMET_TRY(pmet_points_encode(c, n, &words->text, err));
-    words->start[words->n] = start;
-    words->length[words->n++] = words->text.n - start;
+    words->piece[words->n++] = (struct pmet_piece){start, words->text.n - start};
     return PMET_OK;
 }
 
 void pmet_words_free(struct pmet_words *words)
 {
     free(words->text.data);
-    free(words->start);
-    free(words->length);
+    free(words->piece);
     memset(words, 0, sizeof *words);
 }

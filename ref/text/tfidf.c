@@ -46,19 +46,16 @@ static size_t *slot_of(const struct pmet_tfidf *t, const char *p, size_t n)
 
 static enum pmet_status make_room(struct pmet_tfidf *t, struct pmet_error *err)
 {
-    const size_t cap = t->cap ? 2 * t->cap : MIN_SLOTS / 2;
-    size_t *slot;
-    struct term *grown;
-    if (t->n < t->cap)
+    size_t *slot, n_slot = MIN_SLOTS;
+    PMET_TRY(pmet_grow(&t->term, &t->cap, t->n + 1, sizeof *t->term, "terms", err));
+    if (2 * (t->n + 1) <= t->n_slot)
         return PMET_OK;
-    if (!(grown = realloc(t->term, cap * sizeof *grown)))
-        return pmet_fail_memory(err, "terms", cap * sizeof *grown);
-    t->term = grown;
-    PMET_TRY(pmet_calloc(&slot, 2 * cap, sizeof *slot, "terms", err));
+    while (n_slot < 2 * t->cap)
+        n_slot *= 2;
+    PMET_TRY(pmet_calloc(&slot, n_slot, sizeof *slot, "terms", err));
     free(t->slot);
     t->slot = slot;
-    t->n_slot = 2 * cap;
-    t->cap = cap;
+    t->n_slot = n_slot;
     for (size_t i = 0; i < t->n; i++)
         *slot_of(t, t->pool.data + t->term[i].at, t->term[i].n) = i + 1;
     return PMET_OK;
@@ -238,14 +235,7 @@ static enum pmet_status note_term(void *user, const char *p, size_t n, struct pm
     const size_t slot = c->t->n ? *slot_of(c->t, p, n) : 0;
     if (slot == 0)
         return PMET_OK;
-    if (c->n == c->cap) {
-        const size_t cap = 2 * c->cap + 64;
-        size_t *grown = realloc(c->id, cap * sizeof *grown);
-        if (!grown)
-            return pmet_fail_memory(err, "terms", cap * sizeof *grown);
-        c->id = grown;
-        c->cap = cap;
-    }
+    PMET_TRY(pmet_grow(&c->id, &c->cap, c->n + 1, sizeof *c->id, "terms", err));
     c->id[c->n++] = slot - 1;
     return PMET_OK;
 }

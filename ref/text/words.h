@@ -10,11 +10,13 @@
 extern "C" {
 #endif
 
-/* Pieces of a text: piece i is text.data[start[i] .. start[i] + length[i]). The functions below set it;
- * pmet_words_free releases it, also on failure. */
+/* Pieces of a text, piece[i].n bytes from text.data + piece[i].start on. The functions below set it; pmet_words_free
+ * releases it, also on failure. */
 struct pmet_words {
     struct pmet_text text;
-    size_t *start, *length; /* [n] */
+    struct pmet_piece {
+        size_t start, n;
+    } * piece; /* [n] */
     size_t n, cap;
 };
 
