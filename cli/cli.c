@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Finds the command, watches for signals, and sees to it that what was printed arrived. */
+ * Finds the command, runs it, and sees to it that what was printed arrived. */
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include "cli/options.h"
+#include "cli/signals.h"
 
 static const struct command commands[] = {
     {"edit", "facts into a model: an edited copy of its folder",
@@ -74,47 +74,6 @@ static const struct command commands[] = {
      USES_NEITHER},
 };
 
-static const int awaited[] = {SIGHUP, SIGINT, SIGTERM};
-static volatile sig_atomic_t stopped_by;
-
-static void on_signal(int sig)
-{
-    stopped_by = sig;
-}
-
-int stop_signal(void)
-{
-    return stopped_by;
-}
-
-enum pmet_status check_stop(struct pmet_error *err)
-{
-    if (stopped_by)
-        return pmet_fail(err, PMET_INTERRUPTED, "stopped by a signal");
-    return ferror(stdout) ? pmet_fail(err, PMET_IO, "standard output takes no more") : PMET_OK;
-}
-
-static const struct pmet_io *unguarded;
-
-/* After a signal nothing more is written; the caller's cleaning up goes on. */
-static ssize_t guarded_write(void *user, int fd, const void *buf, size_t n)
-{
-    if (stopped_by) {
-        errno = ECANCELED;
-        return -1;
-    }
-    return unguarded->write(user, fd, buf, n);
-}
-
-static ssize_t guarded_copy_range(void *user, int in, int out, size_t n)
-{
-    if (stopped_by) {
-        errno = ECANCELED;
-        return -1;
-    }
-    return unguarded->copy_range(user, in, out, n);
-}
-
 static const struct command *find(const char *name)
 {
     for (size_t i = 0; i < COUNT_OF(commands); i++)
@@ -135,7 +94,6 @@ static int refuse_command(const struct cli *c, const char *name)
                 : say_usage(c, "%s: no such command", name);
 }
 
-/* The command line with its signals held. */
 static int dispatch(struct cli *c, int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : NULL;
@@ -164,18 +122,6 @@ static int dispatch(struct cli *c, int argc, char **argv)
     return cmd->run(c, cmd, argc - 1, argv + 1);
 }
 
-static void await_signals(struct sigaction was[COUNT_OF(awaited)])
-{
-    struct sigaction act = {.sa_handler = on_signal,
-                            .sa_flags = (int)SA_RESETHAND}; /* a second one ends the program at once */
-    sigemptyset(&act.sa_mask);
-    for (size_t i = 0; i < COUNT_OF(awaited); i++) {
-        sigaction(awaited[i], NULL, &was[i]);
-        if (was[i].sa_handler != SIG_IGN) /* nohup, or a job in the background */
-            sigaction(awaited[i], &act, NULL);
-    }
-}
-
 /* What was printed has arrived. A reader who left (`| head`) has what he wants: no message, the status of SIGPIPE. */
 static int close_output(int status)
 {
@@ -190,22 +136,9 @@ static int close_output(int status)
 
 int pmet_cli(int argc, char **argv, const struct pmet_io *io)
 {
-    struct pmet_io guarded = *io;
-    struct cli c = {.io = &guarded, .seed = 1};
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    struct sigaction was[COUNT_OF(awaited)], was_pipe, was_limit;
-    stopped_by = 0;
-    unguarded = io;
-    guarded.write = guarded_write;
-    guarded.copy_range = guarded_copy_range;
-    await_signals(was);
-    sigaction(SIGPIPE, &ignore, &was_pipe); /* hours of work do not end with the reader of their log */
-    sigaction(SIGXFSZ, &ignore,
-              &was_limit); /* a limit of file sizes is an error of a write, as a full disk is */
+    struct signals signals;
+    struct cli c = {.io = signals_begin(&signals, io), .seed = 1};
     const int status = close_output(dispatch(&c, argc, argv));
-    for (size_t i = 0; i < COUNT_OF(awaited); i++)
-        sigaction(awaited[i], &was[i], NULL);
-    sigaction(SIGPIPE, &was_pipe, NULL);
-    sigaction(SIGXFSZ, &was_limit, NULL);
+    signals_end(&signals);
     return status;
 }

@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <jansson.h>
-#include "tensors/io.h"
+#include "cli/signals.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_WRONG_USAGE = 2, EXIT_DIFFERENT = 3 };
 
@@ -57,11 +57,10 @@ int say_usage(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
 void say_warning(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
 void say_note(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
 void say_detail(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
-
-/* The signal that asked to stop, or 0. */
-int stop_signal(void);
-/* As a status: PMET_INTERRUPTED once a signal has come, PMET_IO once standard output has failed. */
-enum pmet_status check_stop(struct pmet_error *err);
+bool stderr_is_plain(void); /* no terminal, a dumb one, or NO_COLOR */
+/* Draws a line on a terminal in the place of the one drawn before; any message wipes it off first. */
+void say_progress(const char *line);
+void say_no_progress(void);
 
 size_t peak_memory(void); /* bytes of this process so far */
 /* "1.4 GiB" into text[size]; returns text. */

@@ -1,28 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/progress.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 enum { BAR_WIDTH = 24 };
 static const double bar_every_s = 0.1, line_every_s = 30;
-static bool on_screen; /* a bar, which another line must not follow */
-
-void progress_hide(void)
-{
-    if (on_screen)
-        fputs("\r\033[K", stderr);
-    on_screen = false;
-}
 
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit)
 {
-    const char *term = getenv("TERM"), *no = getenv("NO_COLOR");
     const double now = pmet_seconds();
-    *p = (struct progress){.c = c, .what = what, .unit = unit, .started = now, .shown = now, .running = true};
-    p->bar = !c->quiet && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0 && !(no && *no);
+    *p = (struct progress){.c = c,
+                           .what = what,
+                           .unit = unit,
+                           .bar = !c->quiet && !stderr_is_plain(),
+                           .started = now,
+                           .shown = now,
+                           .running = true};
 }
 
 static void rate_and_left(const struct progress *p, char *text, size_t size)
@@ -41,13 +34,6 @@ static void rate_and_left(const struct progress *p, char *text, size_t size)
         snprintf(text, size, "  %.1f s each  %s left", 1 / rate, left);
 }
 
-/* A line that the terminal breaks cannot be drawn over. */
-static int room(void)
-{
-    struct winsize size;
-    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col - 1 : 79;
-}
-
 static void draw(const struct progress *p)
 {
     char rate[96], bar[BAR_WIDTH + 1], line[256];
@@ -58,8 +44,7 @@ static void draw(const struct progress *p)
     rate_and_left(p, rate, sizeof rate);
     snprintf(line, sizeof line, "%s [%s] %zu/%zu %s%s%s", p->what, bar, p->done, p->total, p->unit, rate,
              p->note);
-    fprintf(stderr, "\r%.*s\033[K", room(), line);
-    on_screen = true;
+    say_progress(line);
 }
 
 int progress_update(struct progress *p, size_t done, size_t total)
@@ -88,7 +73,7 @@ void progress_end(struct progress *p)
     if (!p->running)
         return;
     p->running = false;
-    progress_hide();
+    say_no_progress();
     if (p->total > 0)
         say_note(p->c, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
                  format_seconds(took, sizeof took, pmet_seconds() - p->started));

@@ -18,8 +18,6 @@ struct progress {
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit);
 /* Returns nonzero once a signal has asked to stop, as the library's callbacks want it. */
 int progress_update(struct progress *p, size_t done, size_t total);
-/* Takes a bar off the screen before another line is written. */
-void progress_hide(void);
 /* Takes the bar away and says in one line what was done; nothing if it has ended. */
 void progress_end(struct progress *p);
 

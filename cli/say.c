@@ -1,25 +1,43 @@
 /* SPDX-License-Identifier: MIT
  * Messages, and numbers as people read them. */
+#include "cli/command.h"
+
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include "cli/progress.h"
 
-static bool colored(const struct cli *c)
+bool stderr_is_plain(void)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
-    if (c->color != COLOR_AUTO)
-        return c->color == COLOR_ALWAYS;
-    return !(no && *no) && isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+    return (no && *no) || !isatty(STDERR_FILENO) || !term || strcmp(term, "dumb") == 0;
 }
 
+static bool progress_is_drawn;
+
+void say_progress(const char *line)
+{
+    struct winsize size; /* a line that the terminal breaks cannot be drawn over */
+    const bool known = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+    fprintf(stderr, "\r%.*s\033[K", known ? size.ws_col - 1 : 79, line);
+    progress_is_drawn = true;
+}
+
+void say_no_progress(void)
+{
+    if (progress_is_drawn)
+        fputs("\r\033[K", stderr);
+    progress_is_drawn = false;
+}
+
+/* "pmet edit: KIND", coloured where that is wanted; the rest of the line follows. */
 static void head(const struct cli *c, const char *color, const char *kind)
 {
-    const bool on = color && colored(c);
-    progress_hide();
+    const bool on = color && (c->color == COLOR_ALWAYS || (c->color == COLOR_AUTO && !stderr_is_plain()));
+    say_no_progress();
     fprintf(stderr, "%spmet%s%s:%s %s", on ? color : "", c->command ? " " : "", c->command ? c->command : "",
             on ? "\033[0m" : "", kind);
 }

@@ -8,10 +8,6 @@
 #include <jansson.h>
 #include "tensors/safetensors.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_checkpoint;
 
 /* Opens dir. Shards: names must be plain; each tensor of the weight_map must be in its shard and each tensor
@@ -60,7 +56,4 @@ enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pm
                                        void (*skipped)(void *user, const char *name), void *user,
                                        struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

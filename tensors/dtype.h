@@ -9,10 +9,6 @@
 #include <stdint.h>
 #include "tensors/status.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 size_t pmet_dtype_size(enum pmet_dtype dtype);                   /* bytes of one element */
 const char *pmet_dtype_name(enum pmet_dtype dtype);              /* "F32", as safetensors writes it */
 bool pmet_dtype_parse(const char *name, enum pmet_dtype *dtype); /* safetensors' names; false if unknown */
@@ -32,7 +28,4 @@ void pmet_to_f64(double *dst, const void *src, enum pmet_dtype dtype, size_t n);
 void pmet_from_f32(void *dst, enum pmet_dtype dtype, const float *src, size_t n);
 void pmet_from_f64(void *dst, enum pmet_dtype dtype, const double *src, size_t n);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 
 #include "tensors/json.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_elements;
 
 /* path "-" is standard input. A byte order mark is refused. */
@@ -25,7 +21,4 @@ size_t pmet_elements_line(const struct pmet_elements *e);   /* line where it beg
 const char *pmet_elements_sha256(struct pmet_elements *e);
 void pmet_elements_close(struct pmet_elements *e); /* accepts NULL */
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -11,10 +11,6 @@
 #include <sys/types.h>
 #include "tensors/status.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_io {
     void *user; /* handed to each entry */
     int (*open)(void *user, const char *path, int flags, unsigned mode);
@@ -87,7 +83,4 @@ const char *pmet_outdir_path(const struct pmet_outdir *dir); /* where to write m
 enum pmet_status pmet_outdir_commit(struct pmet_outdir *dir, struct pmet_error *err);
 void pmet_outdir_discard(struct pmet_outdir *dir);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

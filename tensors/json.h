@@ -8,10 +8,6 @@
 #include <jansson.h>
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Parses n bytes as one JSON value; `path` and `line0` (lines before this text in its file) serve messages
  * only. The caller json_decref()s *out. */
 enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, size_t line0, json_t **out,
@@ -36,7 +32,4 @@ enum pmet_status pmet_json_string(const json_t *obj, const char *path, const cha
 /* What a JSON value is, for messages: "a string", "an array", "nothing" for NULL. */
 const char *pmet_json_kind(const json_t *value);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -5,10 +5,6 @@
 
 #include "tensors/safetensors.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_npz;
 
 /* Opens an archive of stored members; compressed ones are refused only when they are asked for. */
@@ -22,7 +18,4 @@ void pmet_npz_close(struct pmet_npz *npz); /* accepts NULL; data of its tensors 
 enum pmet_status pmet_npz_find(struct pmet_npz *npz, const char *name, struct pmet_tensor *t,
                                struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

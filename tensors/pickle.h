@@ -9,10 +9,6 @@
 #include <stdint.h>
 #include "tensors/status.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define PMET_MAX_OPCODE ((size_t)1 << 22) /* a tensor takes some 40 */
 
 enum pmet_pickle_kind {
@@ -72,7 +68,4 @@ const struct pmet_pickle_value *pmet_pickle_root(const struct pmet_pickle *p);
 bool pmet_pickle_is(const struct pmet_pickle_value *v, const char *text); /* a STR of these bytes */
 const char *pmet_pickle_found(const struct pmet_pickle_value *v);         /* "an int", for messages */
 
-#ifdef __cplusplus
-}
-#endif
 #endif

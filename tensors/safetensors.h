@@ -7,10 +7,6 @@
 #include "tensors/dtype.h"
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define PMET_MAX_DIM 8
 #define PMET_MAX_HEADER 100000000u /* bytes of JSON, the format's own limit */
 
@@ -60,7 +56,4 @@ enum pmet_status pmet_safetensors_write(const struct pmet_io *io, const char *pa
                                         const struct pmet_pair *metadata, size_t n_metadata,
                                         struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

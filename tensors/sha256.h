@@ -6,10 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_sha256 {
     uint32_t h[8];
     uint64_t n_bytes;
@@ -20,7 +16,4 @@ void pmet_sha256_begin(struct pmet_sha256 *s);
 void pmet_sha256_add(struct pmet_sha256 *s, const void *data, size_t n_bytes);
 void pmet_sha256_hex(struct pmet_sha256 *s, char hex[65]); /* ends s */
 
-#ifdef __cplusplus
-}
-#endif
 #endif

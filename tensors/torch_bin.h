@@ -7,10 +7,6 @@
 
 #include "tensors/safetensors.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_torch_bin;
 
 /* Every tensor must be contiguous and lie within its storage, and each storage fill its member; two tensors may share
@@ -24,7 +20,4 @@ size_t pmet_torch_bin_count(const struct pmet_torch_bin *b);
 const struct pmet_tensor *pmet_torch_bin_at(const struct pmet_torch_bin *b, size_t i); /* as in the dict */
 const struct pmet_tensor *pmet_torch_bin_find(const struct pmet_torch_bin *b, const char *name); /* or NULL */
 
-#ifdef __cplusplus
-}
-#endif
 #endif

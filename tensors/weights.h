@@ -6,10 +6,6 @@
 #include "tensors/safetensors.h"
 #include "tensors/torch_bin.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 enum pmet_form { PMET_SAFETENSORS, PMET_TORCH_BIN };
 
 struct pmet_weights {
@@ -27,7 +23,4 @@ size_t pmet_weights_count(const struct pmet_weights *w);
 const struct pmet_tensor *pmet_weights_at(const struct pmet_weights *w, size_t i);
 const struct pmet_tensor *pmet_weights_find(const struct pmet_weights *w, const char *name); /* or NULL */
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -7,10 +7,6 @@
 
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_zip_member {
     const char *name;
     const unsigned char *data; /* NULL if `unreadable` says why it cannot be had */
@@ -33,7 +29,4 @@ const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *zip, const ch
 /* The member's data fit the CRC-32 that the archive gives for them. Reads all of them. */
 bool pmet_zip_intact(const struct pmet_zip_member *m);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

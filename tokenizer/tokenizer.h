@@ -7,10 +7,6 @@
 #include <stdint.h>
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_tokenizer;
 
 /* Growing arrays that the caller zeroes first and releases with free(ids.id) or free(text.data). */
@@ -47,7 +43,4 @@ enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const in
 
 size_t pmet_tokenizer_size(const struct pmet_tokenizer *tk); /* 1 + the highest id */
 
-#ifdef __cplusplus
-}
-#endif
 #endif

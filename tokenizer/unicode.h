@@ -7,10 +7,6 @@
 #include <stdint.h>
 #include "tokenizer/tokenizer.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 enum pmet_char_class { PMET_CHAR_OTHER, PMET_CHAR_LETTER, PMET_CHAR_NUMBER, PMET_CHAR_SPACE };
 
 /* Class of a code point in Unicode 14.0: \p{L}, \p{N}, the 25 White_Space points, or other. */
@@ -36,7 +32,4 @@ enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_
 /* Puts `put`, which is no longer, in the place of every `find` from byte `from` on, left to right. */
 void pmet_text_replace(struct pmet_text *text, size_t from, const char *find, const char *put);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

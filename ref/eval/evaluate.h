@@ -8,10 +8,6 @@
 #include "ref/text/snippets.h"
 #include "ref/text/tfidf.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* What a model writes after a record's generation prompts, and what that is worth. */
 struct pmet_texts {
     size_t n;               /* of the prompts; 0: not asked for, or a record without */
@@ -60,7 +56,4 @@ enum pmet_status pmet_write_texts(const struct pmet_model *model, const struct p
                                   const struct pmet_evaluate_options *options, struct pmet_case *out,
                                   struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -7,10 +7,6 @@
 #include "ref/model/model.h"
 #include "tokenizer/tokenizer.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* E77: xoshiro256** seeded by splitmix64, the generator of all sampling. */
 struct pmet_rng {
     uint64_t s[4];
@@ -49,7 +45,4 @@ struct pmet_contexts;
 enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const struct pmet_tokenizer *tk,
                                         uint64_t seed, struct pmet_contexts *out, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -8,10 +8,6 @@
 #include "ref/eval/records.h"
 #include "tokenizer/tokenizer.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* To one list of prompts. CounterFact: an answer a prompt. zsRE: one a token of the target, prompt after prompt. */
 struct pmet_answers {
     size_t n;
@@ -56,7 +52,4 @@ enum pmet_status pmet_answer(struct pmet_questions *q, const struct pmet_model *
 /* Drops all questions and frees their memory. */
 void pmet_questions_free(struct pmet_questions *q);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 
 #include "ref/model/model.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_place {
     size_t row, at; /* read after token `at` of the row: what the model expects at at + 1 */
     int32_t label;
@@ -63,7 +59,4 @@ enum pmet_status pmet_tree_build(const struct pmet_readout *r, const size_t *sor
 size_t pmet_tree_find(const struct pmet_tree *tree, size_t row, size_t at);
 void pmet_tree_free(struct pmet_tree *tree);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 #include "ref/facts/facts.h"
 #include "tensors/elements.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 enum pmet_record_kind { PMET_COUNTERFACT, PMET_ZSRE };
 
 struct pmet_prompts {
@@ -43,7 +39,4 @@ const char *pmet_records_sha256(struct pmet_records *r);
 void pmet_records_close(struct pmet_records *r); /* accepts NULL */
 void pmet_eval_record_free(struct pmet_eval_record *record);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

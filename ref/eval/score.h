@@ -6,10 +6,6 @@
 #include "ref/facts/rows.h"
 #include "ref/model/model.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_score {
     double prob; /* geometric mean of the target tokens' probabilities after the plain prompt */
     bool greedy; /* each of them is the likeliest token at its place */
@@ -20,7 +16,4 @@ struct pmet_score {
 enum pmet_status pmet_score_facts(const struct pmet_model *model, const struct pmet_fact_rows *rows,
                                   size_t n_fact, struct pmet_score *out, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -7,10 +7,6 @@
 #include <stddef.h>
 #include "pmet.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* One value a record and metric. The first four come in threes: rewrite, paraphrase, neighborhood. */
 enum pmet_metric_kind {
     PMET_SUCCESS,                         /* share of prompts where the right target is likelier */
@@ -42,7 +38,4 @@ void pmet_summary_add(struct pmet_summary *s, size_t metric, double value);
 /* E87: the metrics that some record has, and the score, appended to out; `side` "post" or "pre". */
 void pmet_summary_report(const struct pmet_summary *s, const char *side, struct pmet_evaluation *out);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -7,10 +7,6 @@
 #include "ref/text/words.h"
 #include "tokenizer/unicode.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Growing array of code points that the caller zeroes first; free(points.c) releases it. A byte b that is
  * not UTF-8 is the point PMET_STRAY + b, which no class holds and which is written as that byte. */
 struct pmet_points {
@@ -58,7 +54,4 @@ typedef enum pmet_status pmet_on_term(void *user, const char *term, size_t n, st
 enum pmet_status pmet_terms(const char *text, size_t n, pmet_on_term *on_term, void *user,
                             struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

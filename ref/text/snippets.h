@@ -6,10 +6,6 @@
 
 #include "tensors/elements.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* What a record asks for. */
 struct pmet_snippet_query {
     const char *relation_id, *target_id; /* of target_new */
@@ -40,7 +36,4 @@ enum pmet_status pmet_snippets_load(const struct pmet_io *io, const char *path,
                                     struct pmet_snippets *out, struct pmet_error *err);
 void pmet_snippets_free(struct pmet_snippets *s);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

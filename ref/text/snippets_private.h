@@ -5,10 +5,6 @@
 
 #include "ref/text/snippets.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* One text of the file; the strings are the reader's. */
 struct pmet_snippet {
     const char *relation_id, *target_id, *name, *text;
@@ -20,7 +16,4 @@ typedef enum pmet_status pmet_on_snippet(void *user, const struct pmet_snippet *
 enum pmet_status pmet_snippets_each(const struct pmet_io *io, const char *path, pmet_on_snippet *on_snippet,
                                     void *user, char *sha256, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -5,10 +5,6 @@
 
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_tfidf; /* terms and their weights; read only once it is there, so threads may share it */
 
 /* From dir/idf.npy ([n] or [1, n] float64) and dir/tfidf_vocab.json (term to column). Refused: a column
@@ -28,7 +24,4 @@ double pmet_tfidf_weight(const struct pmet_tfidf *t, const char *term);
 enum pmet_status pmet_tfidf_cosine(const struct pmet_tfidf *t, const char *a, size_t n_a, const char *b,
                                    size_t n_b, double *out, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

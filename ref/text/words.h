@@ -6,10 +6,6 @@
 
 #include "tokenizer/tokenizer.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Pieces of a text, piece[i].n bytes from text.data + piece[i].start on. The functions below set it; pmet_words_free
  * releases it, also on failure. */
 struct pmet_words {
@@ -29,7 +25,4 @@ enum pmet_status pmet_treebank(const char *text, size_t n, struct pmet_words *ou
 enum pmet_status pmet_sentences(const char *text, size_t n, struct pmet_words *out, struct pmet_error *err);
 void pmet_words_free(struct pmet_words *words);
 
-#ifdef __cplusplus
-}
-#endif
 #endif
