@@ -7,62 +7,19 @@
 
 static const char *const kind_name[] = {"exact", "smooth", "run", "scalar"};
 
-/* A line of the table: a group of tensors. */
-struct line {
-    size_t n, n_beyond, n_yard;
-    double worst, max_err, ratio; /* largest distance, largest error, the ratio that the rule looks at */
-};
-
-static struct line sum_up(const struct diff_job *j, size_t first)
-{
-    const struct diff_entry *head = &j->entry[first];
-    struct line l = {0};
-    double sum = 0, yard_sum = 0;
-    for (size_t i = first; i < j->n_entry; i++) {
-        const struct diff_entry *e = &j->entry[i];
-        if (strcmp(e->key, head->key) != 0)
-            continue;
-        l.n++;
-        l.n_beyond += e->beyond;
-        l.n_yard += e->has_yard;
-        l.worst = fmax(l.worst, e->dist);
-        l.max_err = fmax(l.max_err, e->max_err);
-        if (e->has_yard && head->kind == DIFF_SMOOTH)
-            l.ratio = fmax(l.ratio, diff_ratio(e));
-        sum += e->has_yard ? e->sum : 0;
-        yard_sum += e->has_yard ? e->yard_sum : 0;
-    }
-    if (head->kind == DIFF_RUN)
-        l.ratio = diff_median(j, head->key);
-    if (head->kind == DIFF_SCALAR)
-        l.ratio = sum == 0 ? 0 : sqrt(sum / yard_sum);
-    return l;
-}
-
-static bool first_of_group(const struct diff_job *j, size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (strcmp(j->entry[k].key, j->entry[i].key) == 0)
-            return false;
-    return true;
-}
-
 static void print_groups(const struct diff_job *j)
 {
     printf("%-48s %5s %-6s %9s %9s", "tensors", "n", "kind", "worst L2", "max");
     printf(j->y ? " %8s\n" : "\n", "ratio");
-    for (size_t i = 0; i < j->n_entry; i++) {
-        if (!first_of_group(j, i))
-            continue;
-        const struct line l = sum_up(j, i);
-        printf("%-48s %5zu %-6s %9.1e %9.1e", l.n == 1 ? j->entry[i].name : j->entry[i].key, l.n,
-               j->y || j->entry[i].kind == DIFF_EXACT ? kind_name[j->entry[i].kind] : "-", l.worst,
-               l.max_err);
-        if (j->y && l.n_yard > 0)
-            printf(" %8.3g", l.ratio);
+    for (size_t i = 0; i < j->n_group; i++) {
+        const struct diff_group *g = &j->group[i];
+        printf("%-48s %5zu %-6s %9.1e %9.1e", g->n == 1 ? g->first->name : g->first->key, g->n,
+               j->y || g->first->kind == DIFF_EXACT ? kind_name[g->first->kind] : "-", g->worst, g->max_err);
+        if (j->y && g->n_yard > 0)
+            printf(" %8.3g", g->ratio);
         else if (j->y)
             printf(" %8s", "-");
-        printf("%s\n", l.n_beyond ? "  BEYOND" : "");
+        printf("%s\n", g->n_beyond ? "  BEYOND" : "");
     }
 }
 
@@ -86,7 +43,7 @@ static void print_entries(const struct diff_job *j)
     }
 }
 
-/* The names of --require that are not among those compared and judged. */
+/* The names of --require that are not among those compared and held to a limit. */
 static size_t print_missing(const struct diff_job *j)
 {
     size_t n = 0;
@@ -115,13 +72,13 @@ static int report(struct diff_job *j)
     print_entries(j);
     const size_t n_missing = print_missing(j);
     printf("%zu tensors compared, %zu beyond their limit", j->n_entry, j->n_beyond);
-    if (j->n_unjudged > 0)
-        printf(", %zu without a yardstick (not judged)", j->n_unjudged);
+    if (j->n_no_yard > 0)
+        printf(", %zu without a yardstick (not judged)", j->n_no_yard);
     if (n_missing > 0)
         printf(", %zu required ones missing", n_missing);
     printf("; %zu only in A, %zu only in B\n", pmet_safetensors_count(j->a) - j->n_entry,
            pmet_safetensors_count(j->b) - j->n_entry);
-    return j->n_beyond > 0 || n_missing > 0 || j->n_unjudged == j->n_entry ? EXIT_DIFFERENT : EXIT_DONE;
+    return j->n_beyond > 0 || n_missing > 0 || j->n_no_yard == j->n_entry ? EXIT_DIFFERENT : EXIT_DONE;
 }
 
 static enum pmet_status compare(struct diff_job *j, struct pmet_error *err)
@@ -131,8 +88,7 @@ static enum pmet_status compare(struct diff_job *j, struct pmet_error *err)
     if (j->yard_path)
         PMET_TRY(pmet_safetensors_open(j->c->io, j->yard_path, &j->y, err));
     PMET_TRY(diff_measure(j, err));
-    diff_judge(j);
-    return PMET_OK;
+    return diff_apply_limits(j, err);
 }
 
 int run_diff(struct cli *c, const struct command *self, int argc, char **argv)
@@ -165,6 +121,7 @@ int run_diff(struct cli *c, const struct command *self, int argc, char **argv)
         status = compare(&j, &err) == PMET_OK ? report(&j) : say_failed(c, &err);
     }
     free(j.entry);
+    free(j.group);
     pmet_safetensors_close(j.a);
     pmet_safetensors_close(j.b);
     pmet_safetensors_close(j.y);

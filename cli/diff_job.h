@@ -22,10 +22,19 @@ struct diff_entry {
     size_t n_elem;
     double dist, max_err; /* |a-b| / |b| in L2; largest |a-b| */
     bool has_yard;
-    double yard, allowed; /* |y-b| / |b|; what dist may be, known after judging */
+    double yard, allowed; /* |y-b| / |b|; what dist may be, known after diff_apply_limits */
     double sum, yard_sum; /* of squared relative errors, for scalars */
     bool beyond;          /* past the limit */
     char why[160];        /* if it could not be compared: shapes, types */
+};
+
+/* Tensors of one key. */
+struct diff_group {
+    const struct diff_entry *first;
+    size_t n, n_beyond, n_yard;
+    double worst, max_err; /* largest distance, largest error */
+    double ratio;          /* what the rule of its kind looks at */
+    double median, most_yard, sum, yard_sum;
 };
 
 struct diff_job {
@@ -34,18 +43,18 @@ struct diff_job {
     double rtol, atol, ratio;
     struct pmet_safetensors *a, *b, *y;
     struct diff_entry *entry; /* [n_entry] in the order of B */
-    size_t n_entry, n_beyond, n_unjudged;
+    size_t n_entry, n_beyond, n_no_yard;
+    struct diff_group *group; /* [n_group] in the order of their first entries */
+    size_t n_group;
 };
 
 /* The kind of a name, and its group. */
 enum diff_kind diff_classify(const char *name, char *key, size_t size);
 /* Reads all tensors that both files have and measures them. */
 enum pmet_status diff_measure(struct diff_job *j, struct pmet_error *err);
-/* Sets allowed and beyond of every entry that can be judged by a yardstick, and counts. */
-void diff_judge(struct diff_job *j);
+/* Gathers the groups, sets allowed and beyond of every entry that has a yardstick, and counts. */
+enum pmet_status diff_apply_limits(struct diff_job *j, struct pmet_error *err);
 /* dist/yard: 0 for 0/0, infinity for x/0. */
 double diff_ratio(const struct diff_entry *e);
-/* Median of the ratios of a group's entries that have a yardstick. */
-double diff_median(const struct diff_job *j, const char *key);
 
 #endif

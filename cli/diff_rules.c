@@ -237,7 +237,7 @@ enum pmet_status diff_measure(struct diff_job *j, struct pmet_error *err)
     return PMET_OK;
 }
 
-/* ---- verdicts ---- */
+/* ---- limits ---- */
 
 double diff_ratio(const struct diff_entry *e)
 {
@@ -246,72 +246,93 @@ double diff_ratio(const struct diff_entry *e)
     return e->dist == 0 ? 0 : e->dist / e->yard;
 }
 
+static struct diff_group *group_of(struct diff_job *j, const struct diff_entry *e)
+{
+    for (size_t i = 0; i < j->n_group; i++)
+        if (strcmp(j->group[i].first->key, e->key) == 0)
+            return &j->group[i];
+    j->group[j->n_group].first = e;
+    return &j->group[j->n_group++];
+}
+
 static int ascending(const void *a, const void *b)
 {
     const double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
 }
 
-/* Infinity, which no limit allows, if memory runs out. */
-double diff_median(const struct diff_job *j, const char *key)
+/* Median of the ratios of a group's entries that have a yardstick; r has room for all entries. */
+static double median(const struct diff_job *j, const struct diff_group *g, double *r)
 {
-    double low = 0, high = 0;
     size_t n = 0;
     for (size_t i = 0; i < j->n_entry; i++)
-        n += j->entry[i].has_yard && !j->entry[i].why[0] && strcmp(j->entry[i].key, key) == 0;
-    double *r = n ? malloc(n * sizeof *r) : NULL;
-    if (!r)
-        return n ? HUGE_VAL : 0;
-    n = 0;
-    for (size_t i = 0; i < j->n_entry; i++)
-        if (j->entry[i].has_yard && !j->entry[i].why[0] && strcmp(j->entry[i].key, key) == 0)
+        if (j->entry[i].has_yard && strcmp(j->entry[i].key, g->first->key) == 0)
             r[n++] = diff_ratio(&j->entry[i]);
+    if (n == 0)
+        return 0;
     qsort(r, n, sizeof *r, ascending);
-    low = r[(n - 1) / 2];
-    high = r[n / 2];
-    free(r);
+    const double low = r[(n - 1) / 2], high = r[n / 2];
     return low == high ? low : (low + high) / 2;
 }
 
-static void judge_run(struct diff_job *j, struct diff_entry *e)
+static enum pmet_status gather_groups(struct diff_job *j, struct pmet_error *err)
 {
-    double largest = 0;
-    for (size_t i = 0; i < j->n_entry; i++)
-        if (j->entry[i].has_yard && strcmp(j->entry[i].key, e->key) == 0)
-            largest = fmax(largest, j->entry[i].yard);
-    e->allowed = fmax(FAR_OUT * e->yard, largest);
-    e->beyond = !(e->dist <= e->allowed) || !(diff_median(j, e->key) <= j->ratio);
+    double *r;
+    PMET_TRY(pmet_calloc(&j->group, j->n_entry, sizeof *j->group, "a comparison", err));
+    for (size_t i = 0; i < j->n_entry; i++) {
+        const struct diff_entry *e = &j->entry[i];
+        struct diff_group *g = group_of(j, e);
+        g->n++;
+        g->worst = fmax(g->worst, e->dist);
+        g->max_err = fmax(g->max_err, e->max_err);
+        if (!e->has_yard)
+            continue;
+        g->n_yard++;
+        g->ratio = fmax(g->ratio, diff_ratio(e));
+        g->most_yard = fmax(g->most_yard, e->yard);
+        g->sum += e->sum;
+        g->yard_sum += e->yard_sum;
+    }
+    PMET_TRY(pmet_calloc(&r, j->n_entry, sizeof *r, "a comparison", err));
+    for (size_t i = 0; i < j->n_group; i++) {
+        struct diff_group *g = &j->group[i];
+        g->median = median(j, g, r);
+        if (g->first->kind == DIFF_RUN)
+            g->ratio = g->median;
+        else if (g->first->kind == DIFF_SCALAR)
+            g->ratio = g->sum == 0 ? 0 : sqrt(g->sum / g->yard_sum);
+    }
+    free(r);
+    return PMET_OK;
 }
 
-/* Scalars: the root mean square over the field, a fact's share of it being no verdict by itself. */
-static void judge_scalar(struct diff_job *j, struct diff_entry *e)
+/* Of an optimisation's leavings the median decides, and one that is far out; of scalars the root mean square over the
+ * field, a fact's share of it being no verdict by itself. */
+static void apply_limit(const struct diff_job *j, const struct diff_group *g, struct diff_entry *e)
 {
-    double sum = 0, yard_sum = 0;
-    for (size_t i = 0; i < j->n_entry; i++)
-        if (j->entry[i].has_yard && strcmp(j->entry[i].key, e->key) == 0) {
-            sum += j->entry[i].sum;
-            yard_sum += j->entry[i].yard_sum;
-        }
     e->allowed = j->ratio * e->yard;
-    e->beyond = !(sqrt(sum) <= j->ratio * sqrt(yard_sum));
+    if (e->kind == DIFF_RUN)
+        e->allowed = fmax(FAR_OUT * e->yard, g->most_yard);
+    if (e->kind == DIFF_SCALAR)
+        e->beyond = !(sqrt(g->sum) <= j->ratio * sqrt(g->yard_sum));
+    else
+        e->beyond = !(e->dist <= e->allowed) || (e->kind == DIFF_RUN && !(g->median <= j->ratio));
 }
 
-void diff_judge(struct diff_job *j)
+enum pmet_status diff_apply_limits(struct diff_job *j, struct pmet_error *err)
 {
+    PMET_TRY(gather_groups(j, err));
     for (size_t i = 0; i < j->n_entry; i++) {
         struct diff_entry *e = &j->entry[i];
+        struct diff_group *g = group_of(j, e);
         if (j->y && !e->why[0] && e->kind != DIFF_EXACT) {
-            if (!e->has_yard) {
-                j->n_unjudged++;
-            } else if (e->kind == DIFF_SMOOTH) {
-                e->allowed = j->ratio * e->yard;
-                e->beyond = !(e->dist <= e->allowed);
-            } else if (e->kind == DIFF_RUN) {
-                judge_run(j, e);
-            } else {
-                judge_scalar(j, e);
-            }
+            if (e->has_yard)
+                apply_limit(j, g, e);
+            else
+                j->n_no_yard++;
         }
+        g->n_beyond += e->beyond;
         j->n_beyond += e->beyond;
     }
+    return PMET_OK;
 }

@@ -47,13 +47,13 @@ static enum pmet_status check_finite(const char *path, const struct pmet_tensor 
 
 static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err)
 {
-    struct pmet_weights w = {NULL, NULL};
+    struct pmet_weights w = {NULL, NULL, NULL};
     enum pmet_status status;
     double n_bytes = 0;
     char bytes[32];
     PMET_GO(pmet_weights_open(j->c->io, j->path, pmet_form_of(j->path), &w, err));
-    for (size_t i = 0; i < pmet_weights_count(&w); i++) {
-        const struct pmet_tensor *t = pmet_weights_at(&w, i);
+    for (size_t i = 0; i < w.all->n; i++) {
+        const struct pmet_tensor *t = &w.all->tensor[i];
         printf("%-5s %s ", pmet_dtype_name(t->dtype), t->name);
         print_shape(t);
         putchar('\n');
@@ -67,8 +67,8 @@ static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err
         pmet_safetensors_metadata_at(w.st, i, &key, &value);
         printf("metadata %s: %s\n", key, value);
     }
-    printf("%s: %zu tensors, %s%s\n", j->path, pmet_weights_count(&w),
-           format_bytes(bytes, sizeof bytes, n_bytes), j->check ? "; all values are numbers" : "");
+    printf("%s: %zu tensors, %s%s\n", j->path, w.all->n, format_bytes(bytes, sizeof bytes, n_bytes),
+           j->check ? "; all values are numbers" : "");
     status = PMET_OK;
 done:
     pmet_weights_close(&w);
@@ -110,12 +110,6 @@ done:
     return status;
 }
 
-static bool ends_with(const char *s, const char *tail)
-{
-    const size_t n = strlen(s), k = strlen(tail);
-    return n >= k && strcmp(s + n - k, tail) == 0;
-}
-
 static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *err)
 {
     char **names = NULL;
@@ -124,9 +118,9 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
     PMET_GO(pmet_list_folder(j->path, &names, &n, err));
     for (size_t i = 0; i < n; i++) {
         bool is_moment = false;
-        if (ends_with(names[i], ".safetensors"))
+        if (pmet_ends_with(names[i], ".safetensors"))
             PMET_GO(inspect_moment(j, names[i], &is_moment, err));
-        if (ends_with(names[i], ".npz")) {
+        if (pmet_ends_with(names[i], ".npz")) {
             printf("%s: a published archive, of no named model\n", names[i]);
             n_npz++;
         }

@@ -39,7 +39,7 @@ static enum pmet_status open_shard(struct pmet_checkpoint *ck, const char *file,
     const enum pmet_status status = pmet_weights_open(ck->io, path, ck->form, &s->weights, err);
     free(path);
     PMET_TRY(status);
-    ck->n_tensor += pmet_weights_count(&s->weights);
+    ck->n_tensor += s->weights.all->n;
     return PMET_OK;
 }
 
@@ -64,13 +64,13 @@ static enum pmet_status check_map(const struct pmet_checkpoint *ck, json_t *map,
     json_object_foreach(map, name, file)
     {
         const struct pmet_shard *s = find_shard(ck, json_string_value(file));
-        if (!pmet_weights_find(&s->weights, name))
+        if (!pmet_tensors_find(s->weights.all, name))
             return pmet_fail(err, PMET_INPUT, "%s/%s: tensor \"%s\" is not in %s", ck->dir, ck->index_file,
                              name, s->file);
     }
     for (size_t i = 0; i < ck->n_shard; i++)
-        for (size_t j = 0; j < pmet_weights_count(&ck->shard[i].weights); j++) {
-            const char *in_shard = pmet_weights_at(&ck->shard[i].weights, j)->name;
+        for (size_t j = 0; j < ck->shard[i].weights.all->n; j++) {
+            const char *in_shard = ck->shard[i].weights.all->tensor[j].name;
             const char *mapped = json_string_value(json_object_get(map, in_shard));
             if (!mapped || strcmp(mapped, ck->shard[i].file) != 0)
                 return pmet_fail(err, PMET_INPUT, "%s/%s: tensor \"%s\" is mapped to %s by %s", ck->dir,
@@ -191,9 +191,9 @@ size_t pmet_checkpoint_count(const struct pmet_checkpoint *ck)
 const struct pmet_tensor *pmet_checkpoint_at(const struct pmet_checkpoint *ck, size_t i)
 {
     for (size_t s = 0;; s++) {
-        const size_t n = pmet_weights_count(&ck->shard[s].weights);
+        const size_t n = ck->shard[s].weights.all->n;
         if (i < n)
-            return pmet_weights_at(&ck->shard[s].weights, i);
+            return &ck->shard[s].weights.all->tensor[i];
         i -= n;
     }
 }
@@ -202,15 +202,15 @@ const struct pmet_tensor *pmet_checkpoint_find(const struct pmet_checkpoint *ck,
 {
     const struct pmet_tensor *t = NULL;
     for (size_t s = 0; s < ck->n_shard && !t; s++)
-        t = pmet_weights_find(&ck->shard[s].weights, name);
+        t = pmet_tensors_find(ck->shard[s].weights.all, name);
     return t;
 }
 
 const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck, const struct pmet_tensor *t)
 {
     for (size_t s = 0; s < ck->n_shard; s++)
-        if (pmet_weights_find(&ck->shard[s].weights, t->name) == t)
-            return pmet_weights_path(&ck->shard[s].weights);
+        if (pmet_tensors_find(ck->shard[s].weights.all, t->name) == t)
+            return ck->shard[s].weights.all->path;
     return ck->dir;
 }
 

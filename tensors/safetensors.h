@@ -21,10 +21,16 @@ struct pmet_tensor {
 
 /* Sets n_elem and n_bytes from dtype and shape; false if the product overflows, whatever 0 stands beside it. */
 bool pmet_tensor_measure(struct pmet_tensor *t);
-/* qsort's order of pointers to tensors by name, and the one of that name among n in this order, or NULL. */
+/* The tensors of a file, in its order and by their names. */
+struct pmet_tensors {
+    char *path;
+    struct pmet_tensor *tensor; /* [n] */
+    const struct pmet_tensor **by_name;
+    size_t n;
+};
+/* qsort's order of pointers to tensors by name. */
 int pmet_tensor_by_name(const void *a, const void *b);
-const struct pmet_tensor *pmet_tensor_search(const struct pmet_tensor *const *by_name, size_t n,
-                                             const char *name);
+const struct pmet_tensor *pmet_tensors_find(const struct pmet_tensors *all, const char *name); /* or NULL */
 
 struct pmet_safetensors;
 
@@ -32,6 +38,7 @@ enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *pat
                                        struct pmet_safetensors **out, struct pmet_error *err);
 void pmet_safetensors_close(struct pmet_safetensors *st); /* accepts NULL; tensors of st end with it */
 
+const struct pmet_tensors *pmet_safetensors_all(const struct pmet_safetensors *st);
 const char *pmet_safetensors_path(const struct pmet_safetensors *st);
 size_t pmet_safetensors_count(const struct pmet_safetensors *st);
 const struct pmet_tensor *pmet_safetensors_at(const struct pmet_safetensors *st,

@@ -30,14 +30,12 @@ static const struct pmet_pickle_global globals[] = {
     [STORAGE + PMET_BOOL] = {"torch BoolStorage", PMET_ROLE_NAME}};
 
 struct pmet_torch_bin {
-    char *path, *where; /* where: "path: data.pkl" */
+    struct pmet_tensors all; /* as in the dict */
+    char *where;             /* "path: data.pkl" */
     struct pmet_zip *zip;
     char *member;    /* "PREFIX/" with room for "data/" and a key */
     size_t n_prefix; /* with the slash */
     char *names;     /* of the tensors, each with its NUL */
-    struct pmet_tensor *tensor;
-    const struct pmet_tensor **by_name;
-    size_t n_tensor;
 };
 
 struct storage {
@@ -78,19 +76,19 @@ static enum pmet_status find_pickle(struct pmet_torch_bin *b, const struct pmet_
         if (!slash || strcmp(slash, "/data.pkl") != 0)
             continue;
         if (*pickle)
-            return pmet_fail(err, PMET_FORMAT, "%s: found %s and %s; expected one data.pkl", b->path,
+            return pmet_fail(err, PMET_FORMAT, "%s: found %s and %s; expected one data.pkl", b->all.path,
                              (*pickle)->name, m->name);
         *pickle = m;
         b->n_prefix = (size_t)(slash - m->name) + 1;
     }
     if (!*pickle)
         return pmet_fail(err, PMET_FORMAT, "%s: holds no data.pkl; expected a file that torch.save wrote",
-                         b->path);
+                         b->all.path);
     if ((*pickle)->unreadable)
         return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: data.pkl %s; expected it stored, as torch.save writes it", b->path,
+                         "%s: data.pkl %s; expected it stored, as torch.save writes it", b->all.path,
                          (*pickle)->unreadable);
-    PMET_TRY(pmet_calloc(&b->member, b->n_prefix + sizeof "byteorder" + MAX_KEY, 1, b->path, err));
+    PMET_TRY(pmet_calloc(&b->member, b->n_prefix + sizeof "byteorder" + MAX_KEY, 1, b->all.path, err));
     memcpy(b->member, (*pickle)->name, b->n_prefix);
     return PMET_OK;
 }
@@ -100,8 +98,8 @@ static enum pmet_status check_byteorder(struct pmet_torch_bin *b, struct pmet_er
     memcpy(b->member + b->n_prefix, "byteorder", sizeof "byteorder");
     const struct pmet_zip_member *m = pmet_zip_find(b->zip, b->member); /* older versions write none */
     if (m && (m->unreadable || m->n_bytes != 6 || memcmp(m->data, "little", 6) != 0))
-        return pmet_fail(err, PMET_UNSUPPORTED, "%s: byteorder: found \"%.*s\"; expected \"little\"", b->path,
-                         (int)(m->n_bytes < 20 ? m->n_bytes : 20),
+        return pmet_fail(err, PMET_UNSUPPORTED, "%s: byteorder: found \"%.*s\"; expected \"little\"",
+                         b->all.path, (int)(m->n_bytes < 20 ? m->n_bytes : 20),
                          m->unreadable ? "" : (const char *)m->data);
     return PMET_OK;
 }
@@ -113,11 +111,11 @@ static enum pmet_status size_of(const struct pmet_torch_bin *b, const struct pme
                                 struct pmet_error *err)
 {
     if (v->kind != PMET_PICKLE_INT)
-        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": %s: found %s; expected an int", b->path,
+        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": %s: found %s; expected an int", b->all.path,
                          t->name, field, pmet_pickle_found(v));
     if (v->number < 0)
         return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": %s: found %" PRId64 "; expected 0 or more",
-                         b->path, t->name, field, v->number);
+                         b->all.path, t->name, field, v->number);
     *out = (size_t)v->number;
     return PMET_OK;
 }
@@ -128,12 +126,12 @@ static enum pmet_status sizes_of(const struct pmet_torch_bin *b, const struct pm
                                  struct pmet_error *err)
 {
     if (v->kind != PMET_PICKLE_TUPLE)
-        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": %s: found %s; expected a tuple", b->path,
+        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": %s: found %s; expected a tuple", b->all.path,
                          t->name, field, pmet_pickle_found(v));
     if (v->n > PMET_MAX_DIM)
         return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: tensor \"%s\": %s: found %zu dimensions; expected at most %d", b->path, t->name,
-                         field, v->n, PMET_MAX_DIM);
+                         "%s: tensor \"%s\": %s: found %zu dimensions; expected at most %d", b->all.path,
+                         t->name, field, v->n, PMET_MAX_DIM);
     for (size_t i = 0; i < v->n; i++)
         PMET_TRY(size_of(b, t, field, v->item[i], &out[i], err));
     return PMET_OK;
@@ -149,7 +147,7 @@ static enum pmet_status read_storage(struct pmet_torch_bin *b, const struct pmet
         return pmet_fail(
             err, PMET_FORMAT,
             "%s: tensor \"%s\": found %s; expected a storage (\"storage\", type, key, device, length)",
-            b->path, t->name, pmet_pickle_found(v));
+            b->all.path, t->name, pmet_pickle_found(v));
     const struct pmet_pickle_value *key = v->item[2];
     t->dtype = (enum pmet_dtype)(v->item[1]->global - globals - STORAGE);
     PMET_TRY(size_of(b, t, "length", v->item[4], &s->n_elem, err));
@@ -157,17 +155,17 @@ static enum pmet_status read_storage(struct pmet_torch_bin *b, const struct pmet
     snprintf(b->member + b->n_prefix, sizeof "data/" + MAX_KEY, "data/%.*s", n_key, key->text);
     s->member = key->n <= MAX_KEY && !memchr(key->text, 0, key->n) ? pmet_zip_find(b->zip, b->member) : NULL;
     if (!s->member)
-        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": its storage %s is not in the archive", b->path,
-                         t->name, b->member);
+        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": its storage %s is not in the archive",
+                         b->all.path, t->name, b->member);
     if (s->member->unreadable)
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: tensor \"%s\": its storage %s %s; expected it stored, as torch.save writes it",
-                         b->path, t->name, b->member, s->member->unreadable);
+                         b->all.path, t->name, b->member, s->member->unreadable);
     size_t n_bytes;
     if (!pmet_mul_size(s->n_elem, pmet_dtype_size(t->dtype), &n_bytes) || n_bytes != s->member->n_bytes)
         return pmet_fail(err, PMET_FORMAT,
                          "%s: tensor \"%s\": its storage %s holds %zu bytes; expected %zu elements of %s",
-                         b->path, t->name, b->member, s->member->n_bytes, s->n_elem,
+                         b->all.path, t->name, b->member, s->member->n_bytes, s->n_elem,
                          pmet_dtype_name(t->dtype));
     return PMET_OK;
 }
@@ -183,7 +181,7 @@ static enum pmet_status check_stride(const struct pmet_torch_bin *b, const struc
                 err, PMET_UNSUPPORTED,
                 "%s: tensor \"%s\": stride %zu of dimension %zu; expected %zu, that of a contiguous "
                 "tensor",
-                b->path, t->name, stride[i], i, expected);
+                b->all.path, t->name, stride[i], i, expected);
     return PMET_OK;
 }
 
@@ -199,16 +197,16 @@ static enum pmet_status place(struct pmet_torch_bin *b, const struct pmet_pickle
     t->n_dim = arg[2]->n;
     if (arg[3]->n != t->n_dim)
         return pmet_fail(err, PMET_FORMAT,
-                         "%s: tensor \"%s\": found %zu strides; expected %zu, one a dimension", b->path,
+                         "%s: tensor \"%s\": found %zu strides; expected %zu, one a dimension", b->all.path,
                          t->name, arg[3]->n, t->n_dim);
     if (!pmet_tensor_measure(t))
-        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": size: the product overflows", b->path,
+        return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": size: the product overflows", b->all.path,
                          t->name);
     PMET_TRY(check_stride(b, t, stride, err));
     if (!pmet_add_size(offset, t->n_elem, &end) || end > s.n_elem)
         return pmet_fail(err, PMET_FORMAT,
                          "%s: tensor \"%s\": %zu elements from element %zu on; its storage %s holds %zu",
-                         b->path, t->name, t->n_elem, offset, b->member, s.n_elem);
+                         b->all.path, t->name, t->n_elem, offset, b->member, s.n_elem);
     t->data = s.member->data + offset * pmet_dtype_size(t->dtype);
     return PMET_OK;
 }
@@ -230,14 +228,14 @@ static enum pmet_status read_tensor(struct pmet_torch_bin *b, const struct pmet_
         v = v->item[0];
     if (!is_call(v, REBUILD_TENSOR, 6))
         return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: tensor \"%s\": found %s; expected a plain tensor or parameter", b->path,
+                         "%s: tensor \"%s\": found %s; expected a plain tensor or parameter", b->all.path,
                          t->name, pmet_pickle_found(v));
     if (v->item[4]->kind != PMET_PICKLE_BOOL || !is_empty_dict(v->item[5]))
         return pmet_fail(
             err, PMET_UNSUPPORTED,
             "%s: tensor \"%s\": found %s and %s as requires_grad and hooks; expected a bool and an "
             "empty dict",
-            b->path, t->name, pmet_pickle_found(v->item[4]), pmet_pickle_found(v->item[5]));
+            b->all.path, t->name, pmet_pickle_found(v->item[4]), pmet_pickle_found(v->item[5]));
     return place(b, v->item, t, err);
 }
 
@@ -249,23 +247,23 @@ static enum pmet_status copy_names(struct pmet_torch_bin *b, const struct pmet_p
     size_t n = 0;
     for (const struct pmet_pickle_entry *e = dict->first; e; e = e->next) {
         if (memchr(e->key->text, 0, e->key->n))
-            return pmet_fail(err, PMET_FORMAT, "%s: a NUL in the name of tensor %zu", b->where, b->n_tensor);
+            return pmet_fail(err, PMET_FORMAT, "%s: a NUL in the name of tensor %zu", b->where, b->all.n);
         n += e->key->n + 1;
     }
-    PMET_TRY(pmet_calloc(&b->names, n, 1, b->path, err));
-    PMET_TRY(pmet_calloc(&b->tensor, dict->n, sizeof *b->tensor, b->path, err));
-    PMET_TRY(pmet_calloc(&b->by_name, dict->n, sizeof *b->by_name, b->path, err));
+    PMET_TRY(pmet_calloc(&b->names, n, 1, b->all.path, err));
+    PMET_TRY(pmet_calloc(&b->all.tensor, dict->n, sizeof *b->all.tensor, b->all.path, err));
+    PMET_TRY(pmet_calloc(&b->all.by_name, dict->n, sizeof *b->all.by_name, b->all.path, err));
     char *at = b->names;
     for (const struct pmet_pickle_entry *e = dict->first; e; e = e->next) {
         memcpy(at, e->key->text, e->key->n);
-        b->by_name[b->n_tensor] = &b->tensor[b->n_tensor];
-        b->tensor[b->n_tensor++].name = at;
+        b->all.by_name[b->all.n] = &b->all.tensor[b->all.n];
+        b->all.tensor[b->all.n++].name = at;
         at += e->key->n + 1;
     }
-    qsort(b->by_name, b->n_tensor, sizeof *b->by_name, pmet_tensor_by_name);
-    for (size_t i = 1; i < b->n_tensor; i++)
-        if (strcmp(b->by_name[i - 1]->name, b->by_name[i]->name) == 0)
-            return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\" twice", b->where, b->by_name[i]->name);
+    qsort(b->all.by_name, b->all.n, sizeof *b->all.by_name, pmet_tensor_by_name);
+    for (size_t i = 1; i < b->all.n; i++)
+        if (strcmp(b->all.by_name[i - 1]->name, b->all.by_name[i]->name) == 0)
+            return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\" twice", b->where, b->all.by_name[i]->name);
     return PMET_OK;
 }
 
@@ -278,7 +276,7 @@ static enum pmet_status read_dict(struct pmet_torch_bin *b, const struct pmet_pi
     PMET_TRY(copy_names(b, dict, err));
     size_t i = 0;
     for (const struct pmet_pickle_entry *e = dict->first; e; e = e->next)
-        PMET_TRY(read_tensor(b, e->value, &b->tensor[i++], err));
+        PMET_TRY(read_tensor(b, e->value, &b->all.tensor[i++], err));
     return PMET_OK;
 }
 
@@ -292,9 +290,8 @@ enum pmet_status pmet_torch_bin_open(const struct pmet_io *io, const char *path,
     enum pmet_status status;
     PMET_GO(refuse_legacy(io, path, err));
     PMET_GO(pmet_calloc(&b, 1, sizeof *b, path, err));
-    PMET_GO(pmet_calloc(&b->path, n_path + 1, 1, path, err));
+    PMET_GO(pmet_copy_text(path, &b->all.path, path, err));
     PMET_GO(pmet_calloc(&b->where, n_path + sizeof ": data.pkl", 1, path, err));
-    memcpy(b->path, path, n_path);
     memcpy(b->where, path, n_path);
     memcpy(b->where + n_path, ": data.pkl", sizeof ": data.pkl");
     PMET_GO(pmet_zip_open(io, path, &b->zip, err));
@@ -316,31 +313,16 @@ void pmet_torch_bin_close(struct pmet_torch_bin *b)
     if (!b)
         return;
     pmet_zip_close(b->zip);
-    free(b->by_name);
-    free(b->tensor);
+    free(b->all.by_name);
+    free(b->all.tensor);
     free(b->names);
     free(b->member);
     free(b->where);
-    free(b->path);
+    free(b->all.path);
     free(b);
 }
 
-const char *pmet_torch_bin_path(const struct pmet_torch_bin *b)
+const struct pmet_tensors *pmet_torch_bin_all(const struct pmet_torch_bin *b)
 {
-    return b->path;
-}
-
-size_t pmet_torch_bin_count(const struct pmet_torch_bin *b)
-{
-    return b->n_tensor;
-}
-
-const struct pmet_tensor *pmet_torch_bin_at(const struct pmet_torch_bin *b, size_t i)
-{
-    return &b->tensor[i];
-}
-
-const struct pmet_tensor *pmet_torch_bin_find(const struct pmet_torch_bin *b, const char *name)
-{
-    return pmet_tensor_search(b->by_name, b->n_tensor, name);
+    return &b->all;
 }

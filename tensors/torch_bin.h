@@ -15,9 +15,6 @@ enum pmet_status pmet_torch_bin_open(const struct pmet_io *io, const char *path,
                                      struct pmet_error *err);
 void pmet_torch_bin_close(struct pmet_torch_bin *b); /* accepts NULL; tensors of b end with it */
 
-const char *pmet_torch_bin_path(const struct pmet_torch_bin *b);
-size_t pmet_torch_bin_count(const struct pmet_torch_bin *b);
-const struct pmet_tensor *pmet_torch_bin_at(const struct pmet_torch_bin *b, size_t i); /* as in the dict */
-const struct pmet_tensor *pmet_torch_bin_find(const struct pmet_torch_bin *b, const char *name); /* or NULL */
+const struct pmet_tensors *pmet_torch_bin_all(const struct pmet_torch_bin *b); /* in the dict's order */
 
 #endif

@@ -11,6 +11,7 @@ enum pmet_form { PMET_SAFETENSORS, PMET_TORCH_BIN };
 struct pmet_weights {
     struct pmet_safetensors *st; /* one of the two; NULL both before open and after close */
     struct pmet_torch_bin *bin;
+    const struct pmet_tensors *all; /* of either */
 };
 
 enum pmet_form pmet_form_of(const char *path); /* PMET_TORCH_BIN if its name ends in .bin */
@@ -18,9 +19,5 @@ enum pmet_form pmet_form_of(const char *path); /* PMET_TORCH_BIN if its name end
 enum pmet_status pmet_weights_open(const struct pmet_io *io, const char *path, enum pmet_form form,
                                    struct pmet_weights *out, struct pmet_error *err);
 void pmet_weights_close(struct pmet_weights *w);
-const char *pmet_weights_path(const struct pmet_weights *w);
-size_t pmet_weights_count(const struct pmet_weights *w);
-const struct pmet_tensor *pmet_weights_at(const struct pmet_weights *w, size_t i);
-const struct pmet_tensor *pmet_weights_find(const struct pmet_weights *w, const char *name); /* or NULL */
 
 #endif

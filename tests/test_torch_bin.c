@@ -35,18 +35,20 @@ TEST(every_type_a_parameter_a_shared_storage_and_metadata_are_read)
     struct pmet_torch_bin *b = NULL;
     if (!CHECK_OK(pmet_torch_bin_open(pmet_io_system(), "tests/data/kinds.bin", &b, &err), &err))
         return;
-    CHECK(pmet_torch_bin_count(b) == sizeof expected / sizeof *expected && !pmet_torch_bin_find(b, "none"));
+    CHECK(pmet_torch_bin_all(b)->n == sizeof expected / sizeof *expected &&
+          !pmet_tensors_find(pmet_torch_bin_all(b), "none"));
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        const struct pmet_tensor *x = pmet_torch_bin_at(b, i);
+        const struct pmet_tensor *x = &pmet_torch_bin_all(b)->tensor[i];
         double got[6];
         CHECK_STR(x->name, expected[i].name);
-        CHECK(pmet_torch_bin_find(b, x->name) == x && x->dtype == expected[i].dtype &&
+        CHECK(pmet_tensors_find(pmet_torch_bin_all(b), x->name) == x && x->dtype == expected[i].dtype &&
               x->n_elem == expected[i].n && x->n_dim == expected[i].n_dim &&
               memcmp(x->shape, expected[i].shape, x->n_dim * sizeof *x->shape) == 0);
         pmet_to_f64(got, x->data, x->dtype, x->n_elem);
         CHECK_CLOSE(got, expected[i].value, x->n_elem, 0);
     }
-    CHECK(pmet_torch_bin_find(b, "tied")->data == pmet_torch_bin_find(b, "f32")->data);
+    CHECK(pmet_tensors_find(pmet_torch_bin_all(b), "tied")->data ==
+          pmet_tensors_find(pmet_torch_bin_all(b), "f32")->data);
     pmet_torch_bin_close(b);
 }
 
@@ -57,9 +59,9 @@ static enum pmet_status load(const char *path, struct pmet_error *err)
     struct pmet_torch_bin *b;
     volatile unsigned sum = 0; /* so that the bytes are read */
     PMET_TRY(pmet_torch_bin_open(pmet_io_system(), path, &b, err));
-    for (size_t i = 0; i < pmet_torch_bin_count(b); i++) /* all that a tensor says is there */
-        for (size_t k = 0; k < pmet_torch_bin_at(b, i)->n_bytes; k++)
-            sum = sum + ((const unsigned char *)pmet_torch_bin_at(b, i)->data)[k];
+    for (size_t i = 0; i < pmet_torch_bin_all(b)->n; i++) /* all that a tensor says is there */
+        for (size_t k = 0; k < pmet_torch_bin_all(b)->tensor[i].n_bytes; k++)
+            sum = sum + ((const unsigned char *)pmet_torch_bin_all(b)->tensor[i].data)[k];
     pmet_torch_bin_close(b);
     return PMET_OK;
 }
