@@ -40,12 +40,10 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     struct pmet_rng rng;
     enum pmet_status status;
     const size_t n_bytes = strlen(prompt), n_text = pmet_utf8_span(prompt, n_bytes);
-    if (n_text < n_bytes) {
-        status =
-            pmet_fail(err, PMET_INPUT, "--prompt: found byte 0x%02x after \"%.*s\"; expected text in UTF-8",
-                      (unsigned char)prompt[n_text], (int)(n_text < 60 ? n_text : 60), prompt);
-        goto done;
-    }
+    if (n_text < n_bytes)
+        PMET_GO(pmet_fail(err, PMET_INPUT,
+                          "--prompt: found byte 0x%02x after \"%.*s\"; expected text in UTF-8",
+                          (unsigned char)prompt[n_text], (int)(n_text < 60 ? n_text : 60), prompt));
     PMET_GO(pmet_tokenizer_encode(s->tk, prompt, n_bytes, &ids, err));
     const size_t n_prompt = ids.n;
     struct pmet_generate_options options = {.top_k = j->top_k};

@@ -117,12 +117,10 @@ static enum pmet_status decode_json(const struct job *j, size_t i, const json_t 
     PMET_GO(pmet_calloc(&ids, n, sizeof *ids, "ids", err));
     for (size_t k = 0; k < n; k++) {
         const json_t *id = json_array_get(v, k);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX) {
-            status =
-                pmet_fail(err, PMET_INPUT, "%s: element %zu: id %zu: found %s; expected a token id", j->file,
-                          i, k, json_is_integer(id) ? "a number out of range" : pmet_json_kind(id));
-            goto done;
-        }
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) > INT32_MAX)
+            PMET_GO(pmet_fail(err, PMET_INPUT, "%s: element %zu: id %zu: found %s; expected a token id",
+                              j->file, i, k,
+                              json_is_integer(id) ? "a number out of range" : pmet_json_kind(id)));
         ids[k] = (int32_t)json_integer_value(id);
     }
     status = pmet_tokenizer_decode(j->tk, ids, n, 0, &text, &inner);
@@ -142,11 +140,9 @@ static enum pmet_status whole_json(const struct job *j, struct pmet_error *err)
     json_t *in = NULL, *out = json_array();
     enum pmet_status status;
     PMET_GO(pmet_json_parse(j->text, j->n, j->file, 0, &in, err));
-    if (!json_is_array(in)) {
-        status = pmet_fail(err, PMET_INPUT, "%s: found %s; expected an array of %s", j->file,
-                           pmet_json_kind(in), j->decode ? "id arrays" : "strings");
-        goto done;
-    }
+    if (!json_is_array(in))
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: found %s; expected an array of %s", j->file,
+                          pmet_json_kind(in), j->decode ? "id arrays" : "strings"));
     for (size_t i = 0; i < json_array_size(in); i++)
         PMET_GO(j->decode ? decode_json(j, i, json_array_get(in, i), out, err)
                           : encode_json(j, i, json_array_get(in, i), out, err));

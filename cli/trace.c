@@ -97,11 +97,9 @@ static enum pmet_status trace_prompt(struct job *j, const char *text, size_t n, 
     struct pmet_ids ids = {0};
     enum pmet_status status;
     PMET_GO(pmet_tokenizer_encode(j->s->tk, text, n, &ids, err));
-    if (ids.n == 0 || ids.n > j->s->model->config.n_ctx) {
-        status = pmet_fail(err, PMET_INPUT, "%s: prompt %zu: found %zu tokens; expected 1 to %zu", j->prompts,
-                           j->row, ids.n, j->s->model->config.n_ctx);
-        goto done;
-    }
+    if (ids.n == 0 || ids.n > j->s->model->config.n_ctx)
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: prompt %zu: found %zu tokens; expected 1 to %zu", j->prompts,
+                          j->row, ids.n, j->s->model->config.n_ctx));
     PMET_GO(add_ids(j, &ids, err));
     PMET_GO(forward(j, &ids, err));
     j->row++;

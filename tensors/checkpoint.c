@@ -7,15 +7,13 @@
 #include <unistd.h>
 #include "tensors/json.h"
 
-static bool exists_in(const char *dir, const char *name, struct pmet_error *err, enum pmet_status *status)
+static enum pmet_status exists_in(const char *dir, const char *name, bool *yes, struct pmet_error *err)
 {
     char *path;
-    *status = pmet_path_join(dir, name, &path, err);
-    if (*status != PMET_OK)
-        return false;
-    const bool yes = access(path, F_OK) == 0 || errno != ENOENT; /* opening will say what else it is */
+    PMET_TRY(pmet_path_join(dir, name, &path, err));
+    *yes = access(path, F_OK) == 0 || errno != ENOENT; /* opening will say what else it is */
     free(path);
-    return yes;
+    return PMET_OK;
 }
 
 static enum pmet_status load_in(const struct pmet_checkpoint *ck, const char *name, json_t **out,
@@ -116,9 +114,8 @@ static const struct {
 static enum pmet_status open_weights(struct pmet_checkpoint *ck, struct pmet_error *err)
 {
     for (size_t i = 0; i < sizeof sources / sizeof *sources; i++) {
-        enum pmet_status status;
-        const bool found = exists_in(ck->dir, sources[i].file, err, &status);
-        PMET_TRY(status);
+        bool found;
+        PMET_TRY(exists_in(ck->dir, sources[i].file, &found, err));
         if (!found)
             continue;
         ck->form = sources[i].form;
@@ -129,11 +126,10 @@ static enum pmet_status open_weights(struct pmet_checkpoint *ck, struct pmet_err
         PMET_TRY(pmet_calloc(&ck->shard, 1, sizeof *ck->shard, "shards", err));
         return open_shard(ck, sources[i].file, err);
     }
-    return pmet_fail(
-        err, PMET_INPUT,
-        "%s: found no weights; expected model.safetensors, pytorch_model.bin or shards with their "
-        "index",
-        ck->dir);
+    return pmet_fail(err, PMET_INPUT,
+                     "%s: found no weights; expected model.safetensors, pytorch_model.bin or "
+                     "shards with their index",
+                     ck->dir);
 }
 
 enum pmet_status pmet_checkpoint_open(const struct pmet_io *io, const char *dir, struct pmet_checkpoint **out,

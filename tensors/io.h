@@ -19,15 +19,13 @@ struct pmet_io {
     ssize_t (*copy_range)(void *user, int fd_in, int fd_out, size_t n); /* copy_file_range at both offsets */
     int (*fsync)(void *user, int fd);
     int (*close)(void *user, int fd);
-    int (*size)(void *user, int fd,
-                uint64_t *n_bytes); /* fstat; fails with EISDIR/EINVAL if not a regular file */
-    void *(*map)(void *user, int fd, size_t n_bytes); /* whole file, read-only, private */
+    int (*size)(void *user, int fd, uint64_t *n_bytes); /* EISDIR or EINVAL if not a regular file */
+    void *(*map)(void *user, int fd, size_t n_bytes);   /* whole file, read-only, private */
     int (*unmap)(void *user, void *p, size_t n_bytes);
     int (*truncate)(void *user, int fd, uint64_t n_bytes);
     int (*lock)(void *user, int fd); /* for this process alone, until close; EWOULDBLOCK if another has it */
     int (*rename)(void *user, const char *from, const char *to);
-    int (*link)(void *user, const char *from,
-                const char *to); /* to what `from` points to, if a symbolic link */
+    int (*link)(void *user, const char *from, const char *to); /* follows `from` if it is a symbolic link */
     int (*mkdir)(void *user, const char *path, unsigned mode);
     int (*unlink)(void *user, const char *path);
     int (*rmdir)(void *user, const char *path);

@@ -3,6 +3,7 @@
 #include "tensors/npy.h"
 
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -145,21 +146,16 @@ static bool dtype_of(const char *descr, enum pmet_dtype *dtype)
 }
 
 /* "PATH: WHAT", or "PATH: array "NAME": WHAT" of a member. */
-static enum pmet_status refuse(const char *path, const char *name, enum pmet_status status, const char *what,
-                               struct pmet_error *err)
-{
-    return name ? pmet_fail(err, status, "%s: array \"%s\": %s", path, name, what)
-                : pmet_fail(err, status, "%s: %s", path, what);
-}
-
-static enum pmet_status count_elements(const char *path, const char *name, struct pmet_tensor *t,
-                                       size_t n_data, struct pmet_error *err)
+static enum pmet_status PMET_PRINTF(5, 6) refuse(const char *path, const char *name, enum pmet_status status,
+                                                 struct pmet_error *err, const char *fmt, ...)
 {
     char what[128];
-    if (!pmet_tensor_measure(t))
-        return refuse(path, name, PMET_FORMAT, "shape: the product overflows", err);
-    snprintf(what, sizeof what, "found %zu bytes of data; its shape and type take %zu", n_data, t->n_bytes);
-    return t->n_bytes == n_data ? PMET_OK : refuse(path, name, PMET_FORMAT, what, err);
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return name ? pmet_fail(err, status, "%s: array \"%s\": %s", path, name, what)
+                : pmet_fail(err, status, "%s: %s", path, what);
 }
 
 enum pmet_status pmet_npy_parse(const void *data, size_t n, const char *path, const char *name,
@@ -168,24 +164,25 @@ enum pmet_status pmet_npy_parse(const void *data, size_t n, const char *path, co
     const unsigned char *bytes = data;
     struct cursor c;
     struct npy h = {.seen = 0};
-    char what[128];
     size_t data_at;
     memset(t, 0, sizeof *t);
     t->name = name;
     if (!find_header(bytes, n, &c, &data_at) || !take_dict(&c, &h, t)) {
-        if (h.seen == 0 && n >= 8 && memcmp(bytes, "\x93NUMPY", 6) == 0 && bytes[6] > 3) {
-            snprintf(what, sizeof what, ".npy version %u; expected 1, 2 or 3", (unsigned)bytes[6]);
-            return refuse(path, name, PMET_UNSUPPORTED, what, err);
-        }
-        return refuse(path, name, PMET_FORMAT, "found no .npy header of a plain array", err);
+        if (h.seen == 0 && n >= 8 && memcmp(bytes, "\x93NUMPY", 6) == 0 && bytes[6] > 3)
+            return refuse(path, name, PMET_UNSUPPORTED, err, ".npy version %u; expected 1, 2 or 3",
+                          (unsigned)bytes[6]);
+        return refuse(path, name, PMET_FORMAT, err, "found no .npy header of a plain array");
     }
-    snprintf(what, sizeof what, "type \"%s\"; expected <f4, <f8 or <i8", h.descr);
     if (!dtype_of(h.descr, &t->dtype))
-        return refuse(path, name, PMET_UNSUPPORTED, what, err);
-    snprintf(what, sizeof what, "found %zu dimensions; expected at most %d", t->n_dim, PMET_MAX_DIM);
+        return refuse(path, name, PMET_UNSUPPORTED, err, "type \"%s\"; expected <f4, <f8 or <i8", h.descr);
     if (t->n_dim > PMET_MAX_DIM)
-        return refuse(path, name, PMET_UNSUPPORTED, what, err);
-    PMET_TRY(count_elements(path, name, t, n - data_at, err));
+        return refuse(path, name, PMET_UNSUPPORTED, err, "found %zu dimensions; expected at most %d",
+                      t->n_dim, PMET_MAX_DIM);
+    if (!pmet_tensor_measure(t))
+        return refuse(path, name, PMET_FORMAT, err, "shape: the product overflows");
+    if (t->n_bytes != n - data_at)
+        return refuse(path, name, PMET_FORMAT, err, "found %zu bytes of data; its shape and type take %zu",
+                      n - data_at, t->n_bytes);
     t->data = bytes + data_at;
     *column_major = h.fortran && t->n_dim > 1 && t->n_elem > 0;
     return PMET_OK;

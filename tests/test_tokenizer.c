@@ -4,7 +4,6 @@
 #include <sys/stat.h>
 #include "tests/test.h"
 #include "tokenizer/model.h"
-#include "tokenizer/split.h"
 #include "tokenizer/unicode.h"
 
 static const char *const models[][2] = {{"golden/gptj-A/model", "golden/gptj-A"},

@@ -66,11 +66,9 @@ enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const in
     PMET_GO(pmet_text_append(&bytes, "", 0, err));
     for (size_t i = 0; i < n; i++) {
         const struct pmet_token *t = ids[i] >= 0 && (size_t)ids[i] < tk->n_token ? &tk->token[ids[i]] : NULL;
-        if (!t || !t->used) {
-            status =
-                pmet_fail(err, PMET_INPUT, "found token id %d; expected one of the vocabulary", (int)ids[i]);
-            goto done;
-        }
+        if (!t || !t->used)
+            PMET_GO(
+                pmet_fail(err, PMET_INPUT, "found token id %d; expected one of the vocabulary", (int)ids[i]));
         if (!(t->special && (flags & PMET_DECODE_SKIP_SPECIAL)))
             PMET_GO(pmet_text_append(&bytes, tk->strings + t->at, t->n, err));
     }

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"
-#include "tokenizer/split.h"
 #include "tokenizer/unicode.h"
 
 static enum pmet_status push_id(struct pmet_ids *ids, int32_t id, struct pmet_error *err)

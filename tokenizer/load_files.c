@@ -63,11 +63,9 @@ static enum pmet_status load_all(struct pmet_vocab_builder *b, const struct pmet
     enum pmet_status status;
     b->path = vocab_path;
     PMET_GO(pmet_json_load(io, vocab_path, PMET_MAX_TOKENIZER_FILE, &vocab, err));
-    if (!json_is_object(vocab)) {
-        status = pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", vocab_path,
-                           pmet_json_kind(vocab));
-        goto done;
-    }
+    if (!json_is_object(vocab))
+        PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", vocab_path,
+                          pmet_json_kind(vocab)));
     PMET_GO(pmet_build_vocab(b, vocab, vocab_path, err));
     b->path = merges_path;
     PMET_GO(pmet_read_file(io, merges_path, PMET_MAX_TOKENIZER_FILE, &merges, &n, err));
@@ -95,6 +93,8 @@ enum pmet_status pmet_load_vocab_merges(struct pmet_vocab_builder *b, const stru
     char *vocab = NULL, *merges = NULL, *added = NULL;
     enum pmet_status status;
     PMET_GO(pmet_path_join(dir, "vocab.json", &vocab, err));
+    if (access(vocab, F_OK) != 0)
+        PMET_GO(pmet_fail(err, PMET_IO, "%s: found neither tokenizer.json nor vocab.json", dir));
     PMET_GO(pmet_path_join(dir, "merges.txt", &merges, err));
     PMET_GO(pmet_path_join(dir, "added_tokens.json", &added, err));
     b->tk->use_regex = true;

@@ -158,10 +158,8 @@ enum pmet_status pmet_load_tokenizer_json(struct pmet_vocab_builder *b, const st
     enum pmet_status status;
     b->path = path;
     PMET_GO(pmet_json_load(io, path, PMET_MAX_TOKENIZER_FILE, &root, err));
-    if (!json_is_object(root)) {
-        status = refuse(b, "the file", root, "an object", err);
-        goto done;
-    }
+    if (!json_is_object(root))
+        PMET_GO(refuse(b, "the file", root, "an object", err));
     PMET_GO(read_normalizer(b, json_object_get(root, "normalizer"), err));
     PMET_GO(read_pre_tokenizer(b, json_object_get(root, "pre_tokenizer"), err));
     PMET_GO(read_model(b, json_object_get(root, "model"), err));

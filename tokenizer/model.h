@@ -69,6 +69,11 @@ enum pmet_status pmet_bpe_word(const struct pmet_tokenizer *tk, const char *word
  * n. */
 bool pmet_from_alphabet(const char *text, size_t n, char *out, size_t *n_out);
 
+/* Length of the word that begins text[0..n), n > 0, by the GPT-2 pattern (E3)
+ *   's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+ * A byte that is not UTF-8 counts as a character of the third kind. */
+size_t pmet_next_word(const char *text, size_t n);
+
 /* A tokenizer in the making: load_json.c and load_files.c fill it, build.c ends it. */
 struct pmet_vocab_builder {
     struct pmet_tokenizer *tk;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The pre-tokenizer.      SPEC §2.1, E3 */
-#include "tokenizer/split.h"
-
+#include "tokenizer/model.h"
 #include "tokenizer/unicode.h"
 
 /* Classes of ASCII, so that ordinary text never asks utf8proc. */

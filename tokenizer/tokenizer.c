@@ -4,18 +4,6 @@
 #include <unistd.h>
 #include "tokenizer/model.h"
 
-static enum pmet_status load_pair(struct pmet_vocab_builder *b, const struct pmet_io *io, const char *dir,
-                                  struct pmet_error *err)
-{
-    char *path;
-    PMET_TRY(pmet_path_join(dir, "vocab.json", &path, err));
-    const bool there = access(path, F_OK) == 0;
-    free(path);
-    if (!there)
-        return pmet_fail(err, PMET_IO, "%s: found neither tokenizer.json nor vocab.json", dir);
-    return pmet_load_vocab_merges(b, io, dir, err);
-}
-
 enum pmet_status pmet_tokenizer_open(const struct pmet_io *io, const char *dir, struct pmet_tokenizer **out,
                                      struct pmet_error *err)
 {
@@ -28,7 +16,7 @@ enum pmet_status pmet_tokenizer_open(const struct pmet_io *io, const char *dir, 
     if (access(path, F_OK) == 0)
         PMET_GO(pmet_load_tokenizer_json(&b, io, path, err));
     else
-        PMET_GO(load_pair(&b, io, dir, err));
+        PMET_GO(pmet_load_vocab_merges(&b, io, dir, err));
     *out = b.tk;
     b.tk = NULL;
 done:

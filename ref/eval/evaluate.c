@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ref/text/entropy.h"
+#include "tokenizer/unicode.h"
 
 static const struct pmet_snippet_answer *answer_of(const struct pmet_eval_record *record,
                                                    const struct pmet_evaluate_options *options)
@@ -13,26 +14,33 @@ static const struct pmet_snippet_answer *answer_of(const struct pmet_eval_record
                : NULL;
 }
 
+/* Text, after what is there and one space. */
+static enum pmet_status append(struct pmet_text *all, const char *text, struct pmet_error *err)
+{
+    if (all->data)
+        PMET_TRY(pmet_text_append(all, " ", 1, err));
+    return pmet_text_append(all, text, strlen(text), err);
+}
+
 /* E84 of the essence texts, joined by one space. */
 static enum pmet_status ask_essence(struct pmet_questions *q, const struct pmet_eval_record *record,
                                     struct pmet_texts *texts, struct pmet_error *err)
 {
-    size_t n = 0;
-    char *all;
-    for (size_t i = 0; i < texts->n_essence; i++)
-        n += strlen(texts->essence + n) + 1;
-    PMET_TRY(pmet_calloc(&all, n, 1, "texts", err));
-    for (size_t i = 0; i < n; i++)
-        all[i] = texts->essence[i] || i + 1 == n ? texts->essence[i] : ' ';
-    const enum pmet_status status = pmet_ask_perplexity(q, record, all, &texts->essence_score, err);
-    free(all);
+    struct pmet_text all = {0};
+    enum pmet_status status = PMET_OK;
+    const char *text = texts->essence;
+    for (size_t i = 0; i < texts->n_essence && status == PMET_OK; i++, text += strlen(text) + 1)
+        status = append(&all, text, err);
+    if (status == PMET_OK)
+        status = pmet_ask_perplexity(q, record, all.data, &texts->essence_score, err);
+    free(all.data);
     return status;
 }
 
-static enum pmet_status judge(struct pmet_questions *q, const struct pmet_model *model,
-                              const struct pmet_eval_record *record, size_t n,
-                              const struct pmet_evaluate_options *options, struct pmet_case *out,
-                              struct pmet_error *err)
+static enum pmet_status ask_all(struct pmet_questions *q, const struct pmet_model *model,
+                                const struct pmet_eval_record *record, size_t n,
+                                const struct pmet_evaluate_options *options, struct pmet_case *out,
+                                struct pmet_error *err)
 {
     for (size_t i = 0; i < n; i++) {
         const struct pmet_snippet_answer *answer = answer_of(&record[i], options);
@@ -57,43 +65,25 @@ static enum pmet_status entropy_of(const char *text, double *out, struct pmet_er
     return status;
 }
 
-/* The texts joined by one space, in a fresh string. */
-static enum pmet_status join(const struct pmet_texts *texts, char **out, struct pmet_error *err)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < texts->n; i++)
-        n += strlen(texts->text[i]) + 1;
-    PMET_TRY(pmet_calloc(out, n + 1, 1, "texts", err));
-    char *to = *out;
-    for (size_t i = 0; i < texts->n; i++) {
-        const size_t more = strlen(texts->text[i]);
-        if (i > 0)
-            *to++ = ' ';
-        memcpy(to, texts->text[i], more);
-        to += more;
-    }
-    return PMET_OK;
-}
-
 /* E90, E92 of a record's texts. */
-static enum pmet_status judge_texts(struct pmet_texts *texts, const struct pmet_tfidf *tfidf,
+static enum pmet_status score_texts(struct pmet_texts *texts, const struct pmet_tfidf *tfidf,
                                     const struct pmet_snippet_answer *answer, struct pmet_error *err)
 {
-    double sum = 0;
-    char *all;
+    struct pmet_text all = {0};
+    double sum = 0, entropy;
+    enum pmet_status status = PMET_OK;
     for (size_t i = 0; i < texts->n; i++) {
-        double entropy;
-        PMET_TRY(entropy_of(texts->text[i], &entropy, err));
+        PMET_GO(entropy_of(texts->text[i], &entropy, err));
+        PMET_GO(append(&all, texts->text[i], err));
         sum += entropy;
     }
     texts->ngram_entropy = sum / (double)texts->n;
-    if (!tfidf || !answer || !answer->reference)
-        return PMET_OK;
-    PMET_TRY(join(texts, &all, err));
-    const enum pmet_status status = pmet_tfidf_cosine(
-        tfidf, all, strlen(all), answer->reference, strlen(answer->reference), &texts->reference_score, err);
-    free(all);
-    texts->has_reference = status == PMET_OK;
+    texts->has_reference = tfidf && answer && answer->reference;
+    if (texts->has_reference)
+        status = pmet_tfidf_cosine(tfidf, all.data, all.n, answer->reference, strlen(answer->reference),
+                                   &texts->reference_score, err);
+done:
+    free(all.data);
     return status;
 }
 
@@ -104,13 +94,13 @@ enum pmet_status pmet_evaluate_records(const struct pmet_model *model, const str
 {
     struct pmet_questions q = {.tk = tk, .config = &model->config, .path = options->path};
     memset(out, 0, n * sizeof *out);
-    const enum pmet_status status = judge(&q, model, record, n, options, out, err);
+    const enum pmet_status status = ask_all(&q, model, record, n, options, out, err);
     pmet_questions_free(&q);
     PMET_TRY(status);
     PMET_TRY(pmet_write_texts(model, tk, record, n, options, out, err));
     for (size_t i = 0; i < n; i++)
         if (out[i].texts.n > 0)
-            PMET_TRY(judge_texts(&out[i].texts, options->tfidf, answer_of(&record[i], options), err));
+            PMET_TRY(score_texts(&out[i].texts, options->tfidf, answer_of(&record[i], options), err));
     return PMET_OK;
 }
 
