@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Finds the command, runs it, and sees to it that what was printed arrived. */
+ * Finds the command, runs it, and checks that its output arrived. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -122,7 +122,8 @@ static int dispatch(struct cli *c, int argc, char **argv)
     return cmd->run(c, cmd, argc - 1, argv + 1);
 }
 
-/* What was printed has arrived. A reader who left (`| head`) has what he wants: no message, the status of SIGPIPE. */
+/* Flushes standard output; a failure changes the status. A reader who left (`| head`) wants no message: the status of
+ * SIGPIPE. */
 static int close_output(int status)
 {
     errno = 0;

@@ -23,11 +23,10 @@ struct cli {
     bool half_activations, tf32;
     int color;
     bool quiet, verbose;
-    char
-        kept[512]; /* what an unfinished command leaves: "w keeps 3 of 10 facts: ..." by which it can go on */
+    char kept[512]; /* what an unfinished command can go on from: "w keeps 3 of 10 facts: ..." */
 };
 
-/* Which of the common options a command has a use for: all; all but --seed; none of those of computing. */
+/* Which common options a command takes: all; all but --seed; none of those that say how to compute. */
 enum uses { USES_SEED, USES_DEVICE, USES_NEITHER };
 
 struct command {

@@ -10,7 +10,7 @@
 enum diff_kind {
     DIFF_EXACT,  /* integers: equal */
     DIFF_SMOOTH, /* one computation: each within ratio of its yardstick */
-    DIFF_RUN,    /* what an optimisation leaves behind: the median within it, none far out */
+    DIFF_RUN,    /* results of an optimisation: their median within it, none far out */
     DIFF_SCALAR  /* losses and probabilities of the passes: RMS over the field */
 };
 

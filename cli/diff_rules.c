@@ -128,7 +128,7 @@ static void shape_text(const struct values *v, char *text, size_t size)
         snprintf(text + n, size - n, "]");
 }
 
-/* Norms of a-b and b; a number that is none is infinitely far. */
+/* |a-b| / |b| in L2; infinite where a difference is not a finite number. */
 static double distance(const double *a, const double *b, size_t n, double *max_err)
 {
     double diff = 0, norm = 0, most = 0;
@@ -261,7 +261,7 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median of the ratios of a group's entries that have a yardstick; r has room for all entries. */
+/* Median of the ratios of a group's entries that have a yardstick; r holds as many as there are entries. */
 static double median(const struct diff_job *j, const struct diff_group *g, double *r)
 {
     size_t n = 0;
@@ -306,8 +306,8 @@ static enum pmet_status gather_groups(struct diff_job *j, struct pmet_error *err
     return PMET_OK;
 }
 
-/* Of an optimisation's leavings the median decides, and one that is far out; of scalars the root mean square over the
- * field, a fact's share of it being no verdict by itself. */
+/* For results of an optimisation the median counts, and each that is far out. For scalars the root mean square over
+ * the field counts: one fact's value says nothing by itself. */
 static void apply_limit(const struct diff_job *j, const struct diff_group *g, struct diff_entry *e)
 {
     e->allowed = j->ratio * e->yard;

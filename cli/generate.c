@@ -14,7 +14,7 @@ struct job {
     bool json;
 };
 
-static int watch(void *user)
+static int should_stop(void *user)
 {
     (void)user;
     return stop_signal();
@@ -50,7 +50,7 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     if (!pmet_add_size(n_prompt, j->n_new, &options.n_total))
         options.n_total = SIZE_MAX; /* refused, as any other that is too many */
     pmet_rng_seed(&rng, c->seed);
-    PMET_GO(pmet_generate(s->model, &ids, 1, &options, &rng, watch, NULL, err));
+    PMET_GO(pmet_generate(s->model, &ids, 1, &options, &rng, should_stop, NULL, err));
     PMET_GO(check_stop(err));
     PMET_GO(pmet_tokenizer_decode(s->tk, ids.id, ids.n, 0, &text, err));
     if (j->json) {

@@ -7,8 +7,8 @@
 #include <unistd.h>
 #include "cli/cli.h"
 
-/* A standard file that the caller closed gets a stand-in that refuses, so that no file of ours takes its number and,
- * with it, what is printed. */
+/* A standard file that the caller closed is opened in a way that fails when it is used. Otherwise a file of ours would
+ * take its number and receive what is printed. */
 static bool hold_standard_files(void)
 {
     for (int fd = 0; fd < 3; fd++)
@@ -18,9 +18,9 @@ static bool hold_standard_files(void)
     return true;
 }
 
-/* OpenMP's threads spin while they wait, unless told otherwise: beside other programs on the same cores a small edit
- * then takes ten times as long. They are told by the environment, which OpenMP reads before main; so the program
- * starts once more. Where it cannot, it goes on as it is. */
+/* OpenMP's threads spin while they wait, by default: beside other programs on the same cores a small edit then takes
+ * ten times as long. OpenMP reads its setting from the environment before main, so the program starts itself once
+ * more. If that fails, it goes on as it is. */
 static void wait_passively(char **argv)
 {
 #ifdef _OPENMP

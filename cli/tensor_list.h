@@ -18,7 +18,7 @@ enum pmet_status list_add(struct tensor_list *list, const char *name, enum pmet_
 /* The same with a copy of data. */
 enum pmet_status list_copy(struct tensor_list *list, const char *name, enum pmet_dtype dtype, size_t n_dim,
                            const size_t *shape, const void *data, struct pmet_error *err);
-/* [width, n] of reals laid [n, width]: columns are facts in the goldens. */
+/* The transpose, [width, n], of data [n, width]: columns are facts in the goldens. */
 enum pmet_status list_transposed(struct tensor_list *list, const char *name, const real *data, size_t n,
                                  size_t width, struct pmet_error *err);
 enum pmet_status list_write(const struct tensor_list *list, const struct pmet_io *io, const char *path,

@@ -46,10 +46,10 @@ struct pmet_replacement {
  * All other regular files of the original are copied, except other copies of the weights (*.bin and their
  * index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth, *.ckpt, and
  * *.safetensors that are not part of ck), which would be the unedited model: `skipped(user, name)`, unless
- * NULL, hears of each. Symbolic links are followed; folders are not copied and reported through skipped, too.
- * A checkpoint of .bin files is written as safetensors, in shards of at most 10 GB, every tensor with a copy of its own
- * of what it shared; the .bin files are among what is skipped.
- * Nothing is synced per file here beyond what the writers do; pmet_outdir_commit ends it. */
+ * NULL, is called for each. Symbolic links are followed; folders are not copied but reported through skipped, too.
+ * A checkpoint of .bin files is written as safetensors, in shards of at most 10 GB; tensors that shared a storage are
+ * each written in full, and the .bin files are skipped.
+ * Files are synced by their writers; pmet_outdir_commit does the rest. */
 enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pmet_checkpoint *ck,
                                        const char *out_dir, const struct pmet_replacement *replace,
                                        size_t n_replace, bool link,

@@ -266,7 +266,7 @@ static enum pmet_status persistent_id(struct pmet_pickle *p, const struct pmet_p
     return PMET_OK;
 }
 
-/* torch hangs the versions of modules on the outermost OrderedDict. They say nothing of tensors. */
+/* torch adds the versions of modules to the outermost OrderedDict. Tensors do not depend on them. */
 static enum pmet_status build(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 2, err));
@@ -353,7 +353,7 @@ static enum pmet_status execute(struct pmet_pickle *p, const struct pmet_pickle_
     case BINGET:
     case LONG_BINGET:
         return get(p, op, err);
-    default: /* PROTO and STOP, whose places the first pass has seen to */
+    default: /* PROTO and STOP: the first pass has checked where they are */
         break;
     }
     return PMET_OK;

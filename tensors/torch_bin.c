@@ -33,7 +33,7 @@ struct pmet_torch_bin {
     struct pmet_tensors all; /* as in the dict */
     char *where;             /* "path: data.pkl" */
     struct pmet_zip *zip;
-    char *member;    /* "PREFIX/" with room for "data/" and a key */
+    char *member;    /* "PREFIX/", and space for "data/" and a key */
     size_t n_prefix; /* with the slash */
     char *names;     /* of the tensors, each with its NUL */
 };

@@ -9,7 +9,7 @@
 
 struct pmet_zip_member {
     const char *name;
-    const unsigned char *data; /* NULL if `unreadable` says why it cannot be had */
+    const unsigned char *data; /* NULL if it cannot be read; then `unreadable` says why */
     size_t n_bytes;
     uint32_t crc;
     const char *unreadable; /* "is compressed" or "is encrypted" */

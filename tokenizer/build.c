@@ -65,7 +65,8 @@ enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vo
     }
     if (n == 0)
         return pmet_fail(err, PMET_FORMAT, "%s: the vocabulary is empty", path);
-    if (n_id > 4 * n + MAX_HOLES) /* holes are allowed, deserts buy memory with nothing */
+    if (n_id >
+        4 * n + MAX_HOLES) /* unused ids are allowed, but not so many that a small file takes much memory */
         return pmet_fail(err, PMET_FORMAT, "%s: ids up to %zu for %zu tokens; expected fewer holes", path,
                          n_id - 1, n);
     PMET_TRY(grow_tokens(tk, n_id, err));

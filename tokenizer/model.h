@@ -65,7 +65,7 @@ void pmet_lookup_add_merge(struct pmet_tokenizer *tk, const struct pmet_merge *m
 enum pmet_status pmet_bpe_word(const struct pmet_tokenizer *tk, const char *word, size_t n,
                                struct pmet_ids *ids, struct pmet_error *err);
 
-/* Bytes of a token written in the byte-level alphabet; false if a character lies outside it. out has room for
+/* Bytes of a token written in the byte-level alphabet; false if a character lies outside it. out holds
  * n. */
 bool pmet_from_alphabet(const char *text, size_t n, char *out, size_t *n_out);
 

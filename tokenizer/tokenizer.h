@@ -30,7 +30,7 @@ void pmet_tokenizer_close(struct pmet_tokenizer *tk); /* accepts NULL */
 enum pmet_status pmet_tokenizer_encode(const struct pmet_tokenizer *tk, const char *text, size_t n,
                                        struct pmet_ids *ids, struct pmet_error *err);
 
-/* Room for `more` ids. */
+/* Makes sure that `more` ids can be appended. */
 enum pmet_status pmet_ids_reserve(struct pmet_ids *ids, size_t more, struct pmet_error *err);
 
 enum { PMET_DECODE_CLEANUP = 1, PMET_DECODE_SKIP_SPECIAL = 2, PMET_DECODE_BYTES = 4 };

@@ -183,7 +183,7 @@ static enum pmet_status decompose(struct points *p, int32_t c, bool compatibilit
 }
 
 /* Marks between starters sorted by combining class, stably: by counting, so that a long run of marks costs no
- * more than its length. `sorted` has room for as many points. */
+ * more than its length. `sorted` holds as many points. */
 static void sort_marks(const struct points *p, int32_t *c, size_t n, int32_t *sorted)
 {
     size_t at[257] = {0};

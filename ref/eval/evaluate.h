@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A model judged by records: what it makes of their prompts, and what it writes.      SPEC §11 */
+ * Evaluation of a model by records: its answers to their prompts, and the texts it writes.      SPEC §11 */
 #ifndef PMET_REF_EVAL_EVALUATE_H
 #define PMET_REF_EVAL_EVALUATE_H
 
@@ -8,15 +8,15 @@
 #include "ref/text/snippets.h"
 #include "ref/text/tfidf.h"
 
-/* What a model writes after a record's generation prompts, and what that is worth. */
+/* What a model writes after a record's generation prompts, and the metrics of these texts. */
 struct pmet_texts {
     size_t n;               /* of the prompts; 0: not asked for, or a record without */
     char **text;            /* [n] prompt included, cleaned up (E40) */
     double ngram_entropy;   /* E90, mean over the texts */
     bool has_reference;     /* there are snippets of the new object */
     double reference_score; /* E92, E94; NaN where a text has no known term */
-    const char *
-        essence; /* the snippets about the subject as in struct pmet_snippet_answer, the caller's; NULL: none */
+    const char
+        *essence; /* snippets about the subject, as in struct pmet_snippet_answer; not owned; NULL: none */
     size_t n_essence;
     double essence_score; /* E84 */
 };
@@ -31,12 +31,12 @@ struct pmet_evaluate_options {
     size_t n_generate; /* records with texts: the first of the file */
     size_t top_k;
     uint64_t seed;
-    const struct pmet_tfidf *tfidf;           /* NULL: texts are not held to snippets */
+    const struct pmet_tfidf *tfidf;           /* NULL: texts are not compared with snippets */
     const struct pmet_snippet_answer *answer; /* [n_answer] of the record with that number in its file */
     size_t n_answer;
-    size_t max_bytes;          /* of cached keys and values */
-    const char *path;          /* of the records, for messages */
-    pmet_generate_watch *stop; /* asked now and then; nonzero ends with PMET_INTERRUPTED. May be NULL */
+    size_t max_bytes;         /* of cached keys and values */
+    const char *path;         /* of the records, for messages */
+    pmet_generate_stop *stop; /* callback; nonzero ends with PMET_INTERRUPTED. May be NULL */
     void *user;
 };
 

@@ -182,7 +182,7 @@ static enum pmet_status step(struct generation *g, struct pmet_error *err)
 
 enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *row, size_t n_row,
                                const struct pmet_generate_options *options, struct pmet_rng *rng,
-                               pmet_generate_watch *watch, void *user, struct pmet_error *err)
+                               pmet_generate_stop *stop, void *user, struct pmet_error *err)
 {
     struct generation g = {.model = model,
                            .row = row,
@@ -212,7 +212,7 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
     PMET_GO(reserve(&g, err));
     while (refill(&g)) {
         PMET_GO(step(&g, err));
-        if (watch && watch(user))
+        if (stop && stop(user))
             break;
     }
 done:

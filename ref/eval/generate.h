@@ -12,7 +12,7 @@ struct pmet_rng {
     uint64_t s[4];
 };
 void pmet_rng_seed(struct pmet_rng *rng, uint64_t seed);
-/* Stream (i, j) of a seed: text j of record i draws from its own, whatever is beside it. */
+/* Stream (i, j) of a seed: text j of record i has its own, so it does not depend on other texts. */
 void pmet_rng_seed_stream(struct pmet_rng *rng, uint64_t seed, uint64_t i, uint64_t j);
 uint64_t pmet_rng_next(struct pmet_rng *rng);
 double pmet_rng_uniform(struct pmet_rng *rng); /* [0, 1), 53 bits */
@@ -21,18 +21,18 @@ struct pmet_generate_options {
     size_t n_total; /* length of the whole row, prompt included, when it ends (there is no stop at eos, as
                        published: X25) */
     size_t top_k;   /* 1: greedy */
-    size_t n_batch; /* rows in progress at a time; 0: as memory allows. No row depends on it */
+    size_t n_batch; /* rows in progress at a time; 0: as memory allows. Results do not depend on it */
 };
 
-/* Called after each token that rows in progress gain; NULL allowed. A nonzero return ends generation early, without
+/* Callback after each token that rows in progress gain; may be NULL. A nonzero return ends generation early, without
  * error. */
-typedef int pmet_generate_watch(void *user);
+typedef int pmet_generate_stop(void *user);
 
 /* Appends tokens to each of n_row rows of ids until it holds n_total (nothing if it already does; refused past the
  * model's n_ctx or if a row is empty), row i drawing from rng[i] alone. */
 enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *row, size_t n_row,
                                const struct pmet_generate_options *options, struct pmet_rng *rng,
-                               pmet_generate_watch *watch, void *user, struct pmet_error *err);
+                               pmet_generate_stop *stop, void *user, struct pmet_error *err);
 
 /* Published clean-up of generated text: decode with clean-up, NFKD, "\n\n" to " ", "<|endoftext|>" deleted.
  */

@@ -121,8 +121,8 @@ static enum pmet_status ask_greedy(struct asking *a, const char *prompt, const c
     return add_question(a->q, first, NULL, NULL, flag, err);
 }
 
-static enum pmet_status make_room(struct pmet_answers *out, size_t n, size_t n_prompt, bool nll, bool greedy,
-                                  struct pmet_error *err)
+static enum pmet_status alloc_answers(struct pmet_answers *out, size_t n, size_t n_prompt, bool nll,
+                                      bool greedy, struct pmet_error *err)
 {
     out->n = n;
     out->n_prompt = n_prompt;
@@ -139,7 +139,7 @@ static enum pmet_status ask_prompts(struct asking *a, const char *const *prompt,
                                     struct pmet_answers *out, struct pmet_error *err)
 {
     const char *const target[2] = {a->fact->target, a->fact->target_true};
-    PMET_TRY(make_room(out, n, n, true, a->greedy, err));
+    PMET_TRY(alloc_answers(out, n, n, true, a->greedy, err));
     for (size_t i = 0; i < n; i++) {
         PMET_TRY(
             ask_target(a, prompt[i], target[0], &out->nll_new[i], aim == 0 ? &out->correct[i] : NULL, err));
@@ -159,7 +159,7 @@ static enum pmet_status ask_tokens(struct asking *a, const char *prompt, const c
     const struct pmet_tokenizer *tk = a->q->tk;
     PMET_TRY(join(a, " ", target, err));
     PMET_TRY(encode(a, a->text.data, &a->target, err));
-    PMET_TRY(make_room(out, a->target.n, 1, false, a->greedy, err));
+    PMET_TRY(alloc_answers(out, a->target.n, 1, false, a->greedy, err));
     for (size_t i = 0; i < a->target.n; i++) {
         const size_t first = a->q->readout.n_place;
         a->text.n = 0;

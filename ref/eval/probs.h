@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a model makes of a record's prompts: probabilities of targets, right tokens, perplexity. Questions of many
- * records are gathered, then answered in one go.      SPEC §11.2, §11.3 */
+ * A model's answers to a record's prompts: probabilities of targets, right tokens, perplexity. The questions of many
+ * records are gathered, then answered together.      SPEC §11.2, §11.3 */
 #ifndef PMET_REF_EVAL_PROBS_H
 #define PMET_REF_EVAL_PROBS_H
 
@@ -38,7 +38,7 @@ struct pmet_questions {
     size_t n_question, cap;
 };
 
-/* Asks all that the record does; *out receives room for the answers, which pmet_verdict_free releases, also on failure.
+/* Asks all that the record does; *out receives the arrays of answers, which pmet_verdict_free releases, also on failure.
  * Refused, naming the record: a text or target without tokens, a row past the model's n_ctx, an id past its
  * vocabulary, a target that reaches past the end of its row. */
 enum pmet_status pmet_ask(struct pmet_questions *q, const struct pmet_eval_record *record, bool greedy,

@@ -28,7 +28,7 @@ enum pmet_status pmet_readout_row(struct pmet_readout *r, const int32_t *ids, si
 /* Appends a place in the last row, at < its length. */
 enum pmet_status pmet_readout_place(struct pmet_readout *r, size_t at, int32_t label, struct pmet_error *err);
 /* E79: fills logp and best of every place. The bits are those of each row computed whole and alone, since no row
- * depends on its company and a cached key is the key itself. Ids and labels lie within the model's vocabulary, rows
+ * depends on others of its batch and a cached key is the key itself. Ids and labels lie within the model's vocabulary, rows
  * within its n_ctx: the caller's to check. Cached positions are held to about max_bytes. */
 enum pmet_status pmet_readout_run(struct pmet_readout *r, const struct pmet_model *model, size_t max_bytes,
                                   struct pmet_error *err);

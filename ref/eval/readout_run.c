@@ -46,8 +46,9 @@ static int by_order(const void *a, const void *b)
 }
 
 /* The order of the passes, and the places of the chunk's rows in it; first_place[row] is the first of each row. */
-static enum pmet_status lay_out(struct run *c, const size_t *sorted, size_t n_row, struct pmet_readout *r,
-                                const size_t *first_place, struct pmet_error *err)
+static enum pmet_status order_passes(struct run *c, const size_t *sorted, size_t n_row,
+                                     struct pmet_readout *r, const size_t *first_place,
+                                     struct pmet_error *err)
 {
     const size_t n = c->tree.n_branch;
     size_t *rank;
@@ -71,8 +72,8 @@ static enum pmet_status lay_out(struct run *c, const size_t *sorted, size_t n_ro
     return PMET_OK;
 }
 
-/* A pass stores the keys of all its tokens: those that no branch goes on from behind the others. `most` cached positions
- * are what memory allows. */
+/* A pass stores the keys of all its tokens; those of branches without children go behind the others. Memory allows
+ * `most` cached positions. */
 static enum pmet_status reserve(struct run *c, size_t most, struct pmet_error *err)
 {
     const struct pmet_ops *op = c->model->op;
@@ -112,7 +113,7 @@ static void release(struct run *c)
     free(c->store_idx);
 }
 
-/* A row's past stands in one piece: a branch that others go on from begins with a copy of what lies above it. */
+/* The cached prefix of a row must be contiguous: a branch with children begins with a copy of its parents' positions. */
 static enum pmet_status inherit(struct run *c, const struct pmet_branch *b, struct pmet_error *err)
 {
     const struct pmet_ops *op = c->model->op;
@@ -198,7 +199,7 @@ static enum pmet_status run_chunk(struct pmet_readout *r, const struct pmet_mode
     struct run c = {.model = model, .r = r};
     enum pmet_status status;
     PMET_GO(pmet_tree_build(r, sorted, n_row, &c.tree, err));
-    PMET_GO(lay_out(&c, sorted, n_row, r, first_place, err));
+    PMET_GO(order_passes(&c, sorted, n_row, r, first_place, err));
     PMET_GO(reserve(&c, most, err));
     for (size_t i = 0, end; i < c.tree.n_branch; i = end)
         PMET_GO(run_pass(&c, i, &end, err));

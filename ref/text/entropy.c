@@ -31,7 +31,7 @@ static int by_id(const void *a, const void *b)
     return 0;
 }
 
-/* id[i]: number of word i among the n words, equal ones having equal numbers. sorted has room for n. */
+/* id[i]: number of word i among the n words, equal ones having equal numbers. sorted holds n. */
 static void number_words(const struct pmet_words *words, struct word *sorted, size_t *id)
 {
     for (size_t i = 0; i < words->n; i++)
@@ -43,7 +43,7 @@ static void number_words(const struct pmet_words *words, struct word *sorted, si
     }
 }
 
-/* Entropy in bits of the runs of `order` <= 3 ids; gram has room for n. */
+/* Entropy in bits of the runs of `order` <= 3 ids; gram holds n. */
 static double entropy(const size_t *id, size_t n, size_t order, struct gram *gram)
 {
     const size_t n_gram = n < order ? 0 : n - order + 1;

@@ -16,7 +16,7 @@ struct pmet_points {
 };
 enum { PMET_STRAY = 0x110000 };
 
-/* Appends a point, or sets `failed`: long chains of appending ask once, at their end. */
+/* Appends a point, or sets `failed`: a caller that appends many asks once, at the end. */
 void pmet_points_put(struct pmet_points *p, int32_t c);
 enum pmet_status pmet_points_status(const struct pmet_points *p, struct pmet_error *err);
 /* Appends the points of n bytes of text. */

@@ -107,7 +107,7 @@ static bool is_abbreviation(const int32_t *c, size_t n)
     return HAS(abbreviation, key);
 }
 
-/* What the token says on its own. */
+/* Flags that follow from the token alone. */
 static void annotate(struct token *t)
 {
     size_t dots = 0;
@@ -137,7 +137,7 @@ static enum start starts_sentence(const struct token *t, const char *key)
     return UNKNOWN;
 }
 
-/* What the token behind it makes of a token that ends in a period. */
+/* Corrects the flags of a token that ends in a period by the token after it. */
 static void reconsider(struct token *t, const struct token *next)
 {
     char key[MAX_TYPE], next_key[MAX_TYPE], pair[2 * MAX_TYPE];
@@ -260,7 +260,7 @@ static size_t word_begin(const struct pmet_points *t, size_t from, size_t contex
     return context;
 }
 
-/* Sentences on their way out: quotes and brackets that open the next one are moved to the one before. */
+/* Hands sentences to the caller; quotes and brackets that open the next one are moved to the one before. */
 struct writer {
     const struct pmet_points *text;
     pmet_on_sentence *on_sentence;

@@ -44,7 +44,7 @@ static size_t *slot_of(const struct pmet_tfidf *t, const char *p, size_t n)
     }
 }
 
-static enum pmet_status make_room(struct pmet_tfidf *t, struct pmet_error *err)
+static enum pmet_status reserve_term(struct pmet_tfidf *t, struct pmet_error *err)
 {
     size_t *slot, n_slot = MIN_SLOTS;
     PMET_TRY(pmet_grow(&t->term, &t->cap, t->n + 1, sizeof *t->term, "terms", err));
@@ -65,7 +65,7 @@ static enum pmet_status make_room(struct pmet_tfidf *t, struct pmet_error *err)
 static enum pmet_status enter(struct pmet_tfidf *t, const char *p, size_t n, struct term **out,
                               struct pmet_error *err)
 {
-    PMET_TRY(make_room(t, err));
+    PMET_TRY(reserve_term(t, err));
     size_t *slot = slot_of(t, p, n);
     if (*slot == 0) {
         const size_t start = t->pool.n;
@@ -119,7 +119,7 @@ static enum pmet_status take_weights(const char *path, const char *data, size_t 
     return PMET_OK;
 }
 
-/* A column may be taken once: its weight becomes NaN. */
+/* Sets the weight to NaN once a term has taken it: no other may. */
 static enum pmet_status take_vocabulary(struct pmet_tfidf *t, const char *path, json_t *vocabulary,
                                         double *idf, size_t n, struct pmet_error *err)
 {
