@@ -104,7 +104,7 @@ static float odd_float(double x)
     return float_of(b);
 }
 
-#define CONVERT(TYPE, EXPRESSION)                                                                            \
+#define EACH(TYPE, EXPRESSION)                                                                               \
     for (size_t i = 0; i < n; i++) {                                                                         \
         TYPE x;                                                                                              \
         memcpy(&x, p + i * sizeof x, sizeof x);                                                              \
@@ -112,84 +112,50 @@ static float odd_float(double x)
     }                                                                                                        \
     break;
 
-void pmet_to_f64(double *dst, const void *src, enum pmet_dtype dtype, size_t n)
-{
-    const unsigned char *p = src;
-    switch (dtype) {
-    case PMET_F64:
-        CONVERT(double, x)
-    case PMET_F32:
-        CONVERT(float, (double)x)
-    case PMET_F16:
-        CONVERT(uint16_t, (double)pmet_f16_to_f32(x))
-    case PMET_BF16:
-        CONVERT(uint16_t, (double)pmet_bf16_to_f32(x))
-    case PMET_I64:
-        CONVERT(int64_t, (double)x)
-    case PMET_I32:
-        CONVERT(int32_t, (double)x)
-    case PMET_U8:
-    case PMET_BOOL:
-        CONVERT(unsigned char, x)
+/* What differs between float and double is the type alone. */
+#define TO(NAME, REAL)                                                                                       \
+    void NAME(REAL *dst, const void *src, enum pmet_dtype dtype, size_t n)                                   \
+    {                                                                                                        \
+        const unsigned char *p = src;                                                                        \
+        switch (dtype) {                                                                                     \
+        case PMET_F64:                                                                                       \
+            EACH(double, (REAL)x)                                                                            \
+        case PMET_F32:                                                                                       \
+            EACH(float, (REAL)x)                                                                             \
+        case PMET_F16:                                                                                       \
+            EACH(uint16_t, (REAL)pmet_f16_to_f32(x))                                                         \
+        case PMET_BF16:                                                                                      \
+            EACH(uint16_t, (REAL)pmet_bf16_to_f32(x))                                                        \
+        case PMET_I64:                                                                                       \
+            EACH(int64_t, (REAL)x)                                                                           \
+        case PMET_I32:                                                                                       \
+            EACH(int32_t, (REAL)x)                                                                           \
+        case PMET_U8:                                                                                        \
+        case PMET_BOOL:                                                                                      \
+            EACH(unsigned char, (REAL)x)                                                                     \
+        }                                                                                                    \
     }
-}
+TO(pmet_to_f64, double)
+TO(pmet_to_f32, float)
 
-void pmet_to_f32(float *dst, const void *src, enum pmet_dtype dtype, size_t n)
-{
-    const unsigned char *p = src;
-    switch (dtype) {
-    case PMET_F64:
-        CONVERT(double, (float)x)
-    case PMET_F32:
-        CONVERT(float, x)
-    case PMET_F16:
-        CONVERT(uint16_t, pmet_f16_to_f32(x))
-    case PMET_BF16:
-        CONVERT(uint16_t, pmet_bf16_to_f32(x))
-    case PMET_I64:
-        CONVERT(int64_t, (float)x)
-    case PMET_I32:
-        CONVERT(int32_t, (float)x)
-    case PMET_U8:
-    case PMET_BOOL:
-        CONVERT(unsigned char, x)
+#define FROM(NAME, REAL, TO_FLOAT)                                                                           \
+    void NAME(void *dst, enum pmet_dtype dtype, const REAL *src, size_t n)                                   \
+    {                                                                                                        \
+        double *f64 = dst;                                                                                   \
+        float *f32 = dst;                                                                                    \
+        uint16_t *u16 = dst;                                                                                 \
+        if (dtype == PMET_F64)                                                                               \
+            for (size_t i = 0; i < n; i++)                                                                   \
+                f64[i] = (double)src[i];                                                                     \
+        else if (dtype == PMET_F32)                                                                          \
+            for (size_t i = 0; i < n; i++)                                                                   \
+                f32[i] = (float)src[i];                                                                      \
+        else if (dtype == PMET_F16)                                                                          \
+            for (size_t i = 0; i < n; i++)                                                                   \
+                u16[i] = pmet_f32_to_f16(TO_FLOAT(src[i]));                                                  \
+        else                                                                                                 \
+            for (size_t i = 0; i < n; i++)                                                                   \
+                u16[i] = pmet_f32_to_bf16(TO_FLOAT(src[i]));                                                 \
     }
-}
-
-void pmet_from_f64(void *dst, enum pmet_dtype dtype, const double *src, size_t n)
-{
-    double *f64 = dst;
-    float *f32 = dst;
-    uint16_t *u16 = dst;
-    if (dtype == PMET_F64)
-        for (size_t i = 0; i < n; i++)
-            f64[i] = src[i];
-    else if (dtype == PMET_F32)
-        for (size_t i = 0; i < n; i++)
-            f32[i] = (float)src[i];
-    else if (dtype == PMET_F16)
-        for (size_t i = 0; i < n; i++)
-            u16[i] = pmet_f32_to_f16(odd_float(src[i]));
-    else
-        for (size_t i = 0; i < n; i++)
-            u16[i] = pmet_f32_to_bf16(odd_float(src[i]));
-}
-
-void pmet_from_f32(void *dst, enum pmet_dtype dtype, const float *src, size_t n)
-{
-    double *f64 = dst;
-    float *f32 = dst;
-    uint16_t *u16 = dst;
-    if (dtype == PMET_F64)
-        for (size_t i = 0; i < n; i++)
-            f64[i] = (double)src[i];
-    else if (dtype == PMET_F32)
-        for (size_t i = 0; i < n; i++)
-            f32[i] = src[i];
-    else if (dtype == PMET_F16)
-        for (size_t i = 0; i < n; i++)
-            u16[i] = pmet_f32_to_f16(src[i]);
-    else
-        for (size_t i = 0; i < n; i++)
-            u16[i] = pmet_f32_to_bf16(src[i]);
-}
+FROM(pmet_from_f64, double, odd_float)
+FROM(pmet_from_f32, float, )

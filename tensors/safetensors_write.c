@@ -18,32 +18,33 @@ static int layout_order(const void *a, const void *b)
     return strcmp((*x)->name, (*y)->name);
 }
 
+/* {KEY: VALUE, .., "format": "pt"}; NULL if a text is not UTF-8. */
 static json_t *metadata_object(const struct pmet_pair *metadata, size_t n)
 {
     json_t *meta = json_object();
+    bool ok = true;
     for (size_t i = 0; i < n; i++)
-        if (json_object_set_new(meta, metadata[i].key, json_string(metadata[i].value)) != 0) {
-            json_decref(meta);
-            return NULL;
-        }
-    if (!json_object_get(meta, "format") && json_object_set_new(meta, "format", json_string("pt")) != 0) {
-        json_decref(meta);
-        return NULL;
-    }
-    return meta;
+        ok = ok && json_object_set_new(meta, metadata[i].key, json_string(metadata[i].value)) == 0;
+    if (!json_object_get(meta, "format"))
+        ok = ok && json_object_set_new(meta, "format", json_string("pt")) == 0;
+    if (ok)
+        return meta;
+    json_decref(meta);
+    return NULL;
 }
 
 /* {"dtype":..,"shape":[..],"data_offsets":[begin,end]} */
 static json_t *tensor_object(const struct pmet_tensor *t, size_t begin)
 {
     json_t *shape = json_array();
+    bool ok = true;
     for (size_t i = 0; i < t->n_dim; i++)
-        if (json_array_append_new(shape, json_integer((json_int_t)t->shape[i])) != 0) {
-            json_decref(shape);
-            return NULL;
-        }
-    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", pmet_dtype_name(t->dtype), "shape", shape,
-                     "data_offsets", (json_int_t)begin, (json_int_t)(begin + t->n_bytes));
+        ok = ok && json_array_append_new(shape, json_integer((json_int_t)t->shape[i])) == 0;
+    if (ok)
+        return json_pack("{s:s, s:o, s:[I,I]}", "dtype", pmet_dtype_name(t->dtype), "shape", shape,
+                         "data_offsets", (json_int_t)begin, (json_int_t)(begin + t->n_bytes));
+    json_decref(shape);
+    return NULL;
 }
 
 /* The header's JSON text, padded with spaces to a multiple of 8; free() releases it. */
