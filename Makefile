@@ -69,10 +69,10 @@ build/generated/punkt_tables.h: golden/punkt/english.txt
 
 build/generated/unicode_tables.h: golden/unicode/ranges.txt
 	@mkdir -p $(@D)
-	@$(call to_c,struct range,{,})
+	@$(call to_c,struct pmet_range,{,})
 
 $(B)/ref/text/punkt.o: build/generated/punkt_tables.h
-$(B)/tokenizer/unicode.o: build/generated/unicode_tables.h
+$(B)/tokenizer/unicode.o $(B)/ref/text/points.o: build/generated/unicode_tables.h
 
 $(B)/kernels/%.o: kernels/%.cu
 	@mkdir -p $(@D)

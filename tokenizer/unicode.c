@@ -5,16 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+#include "unicode_tables.h" /* from golden/unicode/ranges.txt */
 
-/* Of code points; the tables are sorted and described in golden/unicode/ranges.txt. */
-struct range {
-    int32_t first, last;
-};
-#include "unicode_tables.h"
-
-#define IN(table, c) in_ranges(table, sizeof table / sizeof *table, c)
-
-static bool in_ranges(const struct range *r, size_t n, int32_t c)
+bool pmet_in_ranges(const struct pmet_range *r, size_t n, int32_t c)
 {
     size_t lo = 0, hi = n;
     while (lo < hi) {
@@ -59,7 +52,7 @@ enum pmet_char_class pmet_char_class(int32_t c)
     default:
         return PMET_CHAR_OTHER;
     }
-    return c >= newer_than_14[0].first && IN(newer_than_14, c) ? PMET_CHAR_OTHER : found;
+    return c >= newer_than_14[0].first && PMET_IN_TABLE(newer_than_14, c) ? PMET_CHAR_OTHER : found;
 }
 
 bool pmet_is_word(int32_t c)
@@ -157,7 +150,7 @@ struct points {
 
 static int combining_class(const struct points *p, int32_t c)
 {
-    if (p->old_tables && IN(newer_than_9, c))
+    if (p->old_tables && PMET_IN_TABLE(newer_than_9, c))
         return 0;
     return utf8proc_get_property(c)->combining_class;
 }
@@ -176,7 +169,7 @@ static enum pmet_status decompose(struct points *p, int32_t c, bool compatibilit
     int boundary = 0;
     const utf8proc_option_t options =
         (utf8proc_option_t)(UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0));
-    if (p->old_tables && IN(newer_than_9, c))
+    if (p->old_tables && PMET_IN_TABLE(newer_than_9, c))
         return push(p, &c, 1, err);
     const utf8proc_ssize_t n = utf8proc_decompose_char(c, parts, 32, options, &boundary);
     return n < 0 || n > 32 ? push(p, &c, 1, err) : push(p, parts, (size_t)n, err);
@@ -218,7 +211,7 @@ static int32_t composed(const struct points *p, int32_t a, int32_t b)
     utf8proc_int32_t pair[3] = {a, b, 0};
     const utf8proc_ssize_t n =
         utf8proc_normalize_utf32(pair, 2, (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-    if (n != 1 || (p->old_tables && IN(newer_than_9, pair[0])))
+    if (n != 1 || (p->old_tables && PMET_IN_TABLE(newer_than_9, pair[0])))
         return -1;
     return pair[0];
 }
@@ -272,7 +265,7 @@ enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, str
     for (size_t i = 0; i < n && status == PMET_OK;) {
         int32_t c;
         size_t len = pmet_utf8_next(text + i, n - i, &c);
-        if (c < nfc_attention[0].first || !IN(nfc_attention, c)) {
+        if (c < nfc_attention[0].first || !PMET_IN_TABLE(nfc_attention, c)) {
             previous = i;
             i += len;
             continue;
@@ -282,7 +275,8 @@ enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, str
         int32_t before;
         if (from < i && (pmet_utf8_next(text + from, n - from, &before), before < 0))
             from = i;
-        while (to < n && (len = pmet_utf8_next(text + to, n - to, &c), c >= 0 && IN(nfc_attention, c)))
+        while (to < n &&
+               (len = pmet_utf8_next(text + to, n - to, &c), c >= 0 && PMET_IN_TABLE(nfc_attention, c)))
             to += len;
         status = pmet_text_append(out, text + copied, from - copied, err);
         if (status == PMET_OK)

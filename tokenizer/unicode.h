@@ -9,6 +9,13 @@
 
 enum pmet_char_class { PMET_CHAR_OTHER, PMET_CHAR_LETTER, PMET_CHAR_NUMBER, PMET_CHAR_SPACE };
 
+/* Tables of code points, sorted: golden/unicode/ranges.txt says what each holds. */
+struct pmet_range {
+    int32_t first, last;
+};
+bool pmet_in_ranges(const struct pmet_range *table, size_t n, int32_t code_point);
+#define PMET_IN_TABLE(table, c) pmet_in_ranges(table, sizeof table / sizeof *table, c)
+
 /* Class of a code point in Unicode 14.0: \p{L}, \p{N}, the 25 White_Space points, or other. */
 enum pmet_char_class pmet_char_class(int32_t code_point);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+#include "unicode_tables.h" /* from golden/unicode/ranges.txt */
 
 void pmet_points_put(struct pmet_points *p, int32_t c)
 {
@@ -70,29 +71,6 @@ bool pmet_is_blank(int32_t c)
     return c < PMET_STRAY && pmet_char_class(c) == PMET_CHAR_SPACE;
 }
 
-/* Capitals and small letters that are not of category Lu or Ll. */
-struct span {
-    int32_t first, last;
-};
-static const struct span other_upper[] = {
-    {0x2160, 0x216f}, {0x24b6, 0x24cf}, {0x1f130, 0x1f149}, {0x1f150, 0x1f169}, {0x1f170, 0x1f189}};
-static const struct span other_lower[] = {
-    {0xaa, 0xaa},       {0xba, 0xba},       {0x2b0, 0x2b8},     {0x2c0, 0x2c1},    {0x2e0, 0x2e4},
-    {0x345, 0x345},     {0x37a, 0x37a},     {0x1d2c, 0x1d6a},   {0x1d78, 0x1d78},  {0x1d9b, 0x1dbf},
-    {0x2071, 0x2071},   {0x207f, 0x207f},   {0x2090, 0x209c},   {0x2170, 0x217f},  {0x24d0, 0x24e9},
-    {0x2c7c, 0x2c7d},   {0xa69c, 0xa69d},   {0xa770, 0xa770},   {0xa7f8, 0xa7f9},  {0xab5c, 0xab5f},
-    {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107b0}, {0x107b2, 0x107ba}};
-
-#define IN(spans, c) in_spans(spans, sizeof spans / sizeof *spans, c)
-
-static bool in_spans(const struct span *s, size_t n, int32_t c)
-{
-    for (size_t i = 0; i < n && s[i].first <= c; i++)
-        if (c <= s[i].last)
-            return true;
-    return false;
-}
-
 static bool is_letter_of(int32_t c, utf8proc_category_t category)
 {
     return c < PMET_STRAY && utf8proc_category(c) == category && pmet_char_class(c) == PMET_CHAR_LETTER;
@@ -102,14 +80,14 @@ bool pmet_is_upper(int32_t c)
 {
     if (c < 0x80)
         return c >= 'A' && c <= 'Z';
-    return is_letter_of(c, UTF8PROC_CATEGORY_LU) || IN(other_upper, c);
+    return is_letter_of(c, UTF8PROC_CATEGORY_LU) || PMET_IN_TABLE(other_upper, c);
 }
 
 bool pmet_is_lower(int32_t c)
 {
     if (c < 0x80)
         return c >= 'a' && c <= 'z';
-    return is_letter_of(c, UTF8PROC_CATEGORY_LL) || IN(other_lower, c);
+    return is_letter_of(c, UTF8PROC_CATEGORY_LL) || PMET_IN_TABLE(other_lower, c);
 }
 
 /* ---- lower case ---- */
@@ -122,11 +100,8 @@ static bool is_cased(int32_t c)
 /* Marks, modifiers and the punctuation that may stand inside a word: what a sigma looks through. */
 static bool is_case_ignorable(int32_t c)
 {
-    static const int32_t inside[] = {'\'',   '.',    ':',    0xb7,   0x387,  0x55f,  0x5f4,  0x2018, 0x2019,
-                                     0x2024, 0x2027, 0xfe13, 0xfe52, 0xfe55, 0xff07, 0xff0e, 0xff1a};
-    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
-        if (c == inside[i])
-            return true;
+    if (PMET_IN_TABLE(inside_word, c))
+        return true;
     if (c >= PMET_STRAY)
         return false;
     switch (utf8proc_category(c)) {
