@@ -7,14 +7,10 @@
 #include "tensors/npy.h"
 #include "tensors/zip.h"
 
-struct copy { /* an array that the file holds column-major, turned */
-    struct copy *next;
-    void *data;
-};
-
 struct pmet_npz {
     struct pmet_zip *zip;
-    struct copy *copies;
+    void **turned; /* [n_turned] copies of arrays that the file holds column-major */
+    size_t n_turned, cap;
 };
 
 enum pmet_status pmet_npz_open(const struct pmet_io *io, const char *path, struct pmet_npz **out,
@@ -34,12 +30,9 @@ void pmet_npz_close(struct pmet_npz *z)
 {
     if (!z)
         return;
-    while (z->copies) {
-        struct copy *next = z->copies->next;
-        free(z->copies->data);
-        free(z->copies);
-        z->copies = next;
-    }
+    for (size_t i = 0; i < z->n_turned; i++)
+        free(z->turned[i]);
+    free(z->turned);
     pmet_zip_close(z->zip);
     free(z);
 }
@@ -47,8 +40,8 @@ void pmet_npz_close(struct pmet_npz *z)
 static const struct pmet_zip_member *member_of(const struct pmet_npz *z, const char *name)
 {
     const size_t n = strlen(name);
-    for (size_t i = 0; i < pmet_zip_count(z->zip); i++) {
-        const struct pmet_zip_member *m = pmet_zip_at(z->zip, i);
+    for (size_t i = 0; i < z->zip->n_member; i++) {
+        const struct pmet_zip_member *m = &z->zip->member[i];
         if (strncmp(m->name, name, n) == 0 && strcmp(m->name + n, ".npy") == 0)
             return m;
     }
@@ -57,20 +50,18 @@ static const struct pmet_zip_member *member_of(const struct pmet_npz *z, const c
 
 static enum pmet_status keep_turned(struct pmet_npz *z, struct pmet_tensor *t, struct pmet_error *err)
 {
-    struct copy *copy;
-    PMET_TRY(pmet_calloc(&copy, 1, sizeof *copy, pmet_zip_path(z->zip), err));
-    copy->next = z->copies;
-    z->copies = copy;
-    PMET_TRY(pmet_calloc(&copy->data, t->n_bytes, 1, pmet_zip_path(z->zip), err));
-    pmet_npy_turn(t, copy->data);
-    t->data = copy->data;
+    void *data;
+    PMET_TRY(pmet_grow(&z->turned, &z->cap, z->n_turned + 1, sizeof *z->turned, z->zip->path, err));
+    PMET_TRY(pmet_calloc(&data, t->n_bytes, 1, z->zip->path, err));
+    pmet_npy_turn(t, data);
+    t->data = z->turned[z->n_turned++] = data;
     return PMET_OK;
 }
 
 enum pmet_status pmet_npz_find(struct pmet_npz *z, const char *name, struct pmet_tensor *t,
                                struct pmet_error *err)
 {
-    const char *path = pmet_zip_path(z->zip);
+    const char *path = z->zip->path;
     const struct pmet_zip_member *m = member_of(z, name);
     bool column_major;
     if (!m)

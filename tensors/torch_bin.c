@@ -70,8 +70,8 @@ static enum pmet_status find_pickle(struct pmet_torch_bin *b, const struct pmet_
                                     struct pmet_error *err)
 {
     *pickle = NULL;
-    for (size_t i = 0; i < pmet_zip_count(b->zip); i++) {
-        const struct pmet_zip_member *m = pmet_zip_at(b->zip, i);
+    for (size_t i = 0; i < b->zip->n_member; i++) {
+        const struct pmet_zip_member *m = &b->zip->member[i];
         const char *slash = strchr(m->name, '/');
         if (!slash || strcmp(slash, "/data.pkl") != 0)
             continue;

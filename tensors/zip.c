@@ -7,15 +7,6 @@
 /* Fixed parts of the records, in bytes. */
 enum { LOCAL = 30, CENTRAL = 46, END = 22, END64 = 56, LOCATOR = 20, MAX_COMMENT = 65535 };
 
-struct pmet_zip {
-    const struct pmet_io *io;
-    char *path;
-    unsigned char *map;
-    size_t n_map;
-    struct pmet_zip_member *member;
-    size_t n_member, n_filled;
-};
-
 struct directory {
     uint64_t at, n_bytes, n_entry;
 };
@@ -226,21 +217,6 @@ void pmet_zip_close(struct pmet_zip *z)
         z->io->unmap(z->io->user, z->map, z->n_map);
     free(z->path);
     free(z);
-}
-
-size_t pmet_zip_count(const struct pmet_zip *z)
-{
-    return z->n_member;
-}
-
-const char *pmet_zip_path(const struct pmet_zip *z)
-{
-    return z->path;
-}
-
-const struct pmet_zip_member *pmet_zip_at(const struct pmet_zip *z, size_t i)
-{
-    return &z->member[i];
 }
 
 const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *z, const char *name)

@@ -15,15 +15,18 @@ struct pmet_zip_member {
     const char *unreadable; /* "is compressed" or "is encrypted" */
 };
 
-struct pmet_zip;
+struct pmet_zip {
+    const struct pmet_io *io;
+    char *path;
+    unsigned char *map;
+    size_t n_map;
+    struct pmet_zip_member *member; /* [n_member] by name */
+    size_t n_member, n_filled;      /* n_filled: whose names are there, while it is opened */
+};
 
 enum pmet_status pmet_zip_open(const struct pmet_io *io, const char *path, struct pmet_zip **out,
                                struct pmet_error *err);
-void pmet_zip_close(struct pmet_zip *zip); /* accepts NULL */
-size_t pmet_zip_count(const struct pmet_zip *zip);
-const char *pmet_zip_path(const struct pmet_zip *zip);
-const struct pmet_zip_member *pmet_zip_at(const struct pmet_zip *zip, size_t i); /* by name */
-
+void pmet_zip_close(struct pmet_zip *zip);                                                 /* accepts NULL */
 const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *zip, const char *name); /* or NULL */
 
 /* The member's data fit the CRC-32 that the archive gives for them. Reads all of them. */

@@ -7,20 +7,11 @@
 #include "tensors/folder.h"
 #include "tensors/json.h"
 #include "tests/cli.h"
-#include "tests/fault.h"
-#include "tests/test.h"
+#include "tests/copies.h"
 #include "tests/torch.h"
 
 #define GPTJ "golden/gptj-C/model"
 #define BIN_INDEX "pytorch_model.bin.index.json"
-
-static struct pmet_checkpoint *open_or_fail(struct test *t, const char *dir)
-{
-    struct pmet_error err = {PMET_OK, ""};
-    struct pmet_checkpoint *ck = NULL;
-    CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err), &err);
-    return ck;
-}
 
 static bool same_tensor(const struct pmet_tensor *a, const struct pmet_tensor *b)
 {
@@ -117,36 +108,10 @@ TEST(an_index_that_contradicts_its_bin_files_is_refused)
 
 TEST(opening_reports_every_call_that_fails)
 {
-    const char *dir = sharded_model(t, "failing");
-    for (size_t k = 0;; k++) {
-        struct fault f;
-        struct pmet_error err = {PMET_OK, ""};
-        struct pmet_checkpoint *ck = NULL;
-        fault_begin(&f, k, EIO);
-        const enum pmet_status status = pmet_checkpoint_open(&f.io, dir, &ck, &err);
-        if (!f.fired) {
-            CHECK(status == PMET_OK && k > 12);
-            pmet_checkpoint_close(ck);
-            return;
-        }
-        CHECK(status == PMET_IO && !ck && strstr(err.message, "Input/output error"));
-    }
+    check_opening_fails(t, sharded_model(t, "failing"), 12);
 }
 
 /* ---- the edited folder ---- */
-
-struct skips {
-    size_t n;
-    char names[8][64];
-};
-
-static void note_skipped(void *user, const char *name)
-{
-    struct skips *s = user;
-    if (s->n < 8)
-        snprintf(s->names[s->n], sizeof s->names[0], "%s", name);
-    s->n++;
-}
 
 #define EXACTLY UINT64_MAX /* what there is */
 
@@ -205,20 +170,6 @@ TEST(a_bin_checkpoint_is_written_as_safetensors_whole_or_in_shards)
     check_repacked(t, bin_model("from"), 1, 45, 1); /* each larger than the limit: one a file */
 }
 
-static enum pmet_status write_copy(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                   const char *path, struct pmet_error *err)
-{
-    struct skips skips = {.n = 0};
-    struct pmet_outdir *dir = NULL;
-    PMET_TRY(pmet_outdir_begin(io, path, true, &dir, err));
-    const enum pmet_status status =
-        pmet_checkpoint_write(io, ck, pmet_outdir_path(dir), NULL, 0, false, note_skipped, &skips, err);
-    if (status == PMET_OK)
-        return pmet_outdir_commit(dir, err);
-    pmet_outdir_discard(dir);
-    return status;
-}
-
 TEST(writing_that_fails_at_any_call_leaves_nothing_behind)
 {
     struct pmet_checkpoint *ck = open_or_fail(t, bin_model("source"));
@@ -230,7 +181,7 @@ TEST(writing_that_fails_at_any_call_leaves_nothing_behind)
         pmet_remove_tree(pmet_io_system(), parent);
         mkdir(parent, 0777);
         fault_begin(&f, k, ENOSPC);
-        const enum pmet_status status = write_copy(&f.io, ck, test_path("parent/out"), &err);
+        const enum pmet_status status = write_copy(&f.io, ck, test_path("parent/out"), NULL, 0, false, &err);
         if (!f.fired) {
             CHECK(status == PMET_OK && test_count_files(parent) == 12 && k > 40);
             break;

@@ -4,10 +4,8 @@
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "tensors/checkpoint.h"
 #include "tensors/folder.h"
-#include "tests/fault.h"
-#include "tests/test.h"
+#include "tests/copies.h"
 
 #define GPTJ "golden/gptj-C/model"
 #define NEOX "golden/neox-C/model"
@@ -200,27 +198,6 @@ TEST(weights_are_looked_for_in_the_published_order)
     }
 }
 
-struct skips {
-    size_t n;
-    char names[8][64];
-};
-
-static void note_skipped(void *user, const char *name)
-{
-    struct skips *s = user;
-    if (s->n < 8)
-        snprintf(s->names[s->n], sizeof s->names[0], "%s", name);
-    s->n++;
-}
-
-static struct pmet_checkpoint *open_or_fail(struct test *t, const char *dir)
-{
-    struct pmet_error err = {PMET_OK, ""};
-    struct pmet_checkpoint *ck = NULL;
-    CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err), &err);
-    return ck;
-}
-
 /* All tensors of `ck` are in `edited`, equal but for those replaced. */
 static void compare(struct test *t, const struct pmet_checkpoint *ck, const struct pmet_checkpoint *edited,
                     const struct pmet_replacement *r, size_t n)
@@ -391,21 +368,6 @@ TEST(a_replacement_of_no_tensor_is_refused)
     pmet_checkpoint_close(ck);
 }
 
-static enum pmet_status write_copy(const struct pmet_io *io, const struct pmet_checkpoint *ck,
-                                   const char *path, const struct pmet_replacement *r, bool link,
-                                   struct pmet_error *err)
-{
-    struct skips skips = {.n = 0};
-    struct pmet_outdir *dir = NULL;
-    PMET_TRY(pmet_outdir_begin(io, path, true, &dir, err));
-    const enum pmet_status status =
-        pmet_checkpoint_write(io, ck, pmet_outdir_path(dir), r, 1, link, note_skipped, &skips, err);
-    if (status == PMET_OK)
-        return pmet_outdir_commit(dir, err);
-    pmet_outdir_discard(dir);
-    return status;
-}
-
 /* Fails each call of writing a copy into parent/out, where an older folder with one file stands if `old`. */
 static void fail_each_call(struct test *t, const struct pmet_checkpoint *ck, const struct pmet_replacement *r,
                            bool old, bool link, bool no_copy_range, int code)
@@ -422,7 +384,7 @@ static void fail_each_call(struct test *t, const struct pmet_checkpoint *ck, con
         }
         fault_begin(&f, k, code);
         f.no_copy_range = no_copy_range;
-        const enum pmet_status status = write_copy(&f.io, ck, path, r, link, &err);
+        const enum pmet_status status = write_copy(&f.io, ck, path, r, 1, link, &err);
         if (!f.fired) {
             CHECK(status == PMET_OK && test_count_files(parent) == 6 && k > 30);
             struct pmet_checkpoint *edited = open_or_fail(t, path);
@@ -460,20 +422,7 @@ TEST(a_copy_that_fails_at_any_call_leaves_nothing_behind_and_the_original_untouc
 
 TEST(opening_reports_every_call_that_fails)
 {
-    const char *dir = small_checkpoint(good_index);
-    for (size_t k = 0;; k++) {
-        struct fault f;
-        struct pmet_error err = {PMET_OK, ""};
-        struct pmet_checkpoint *ck = NULL;
-        fault_begin(&f, k, EIO);
-        const enum pmet_status status = pmet_checkpoint_open(&f.io, dir, &ck, &err);
-        if (!f.fired) {
-            CHECK(status == PMET_OK && k > 8);
-            pmet_checkpoint_close(ck);
-            return;
-        }
-        CHECK(status == PMET_IO && !ck && strstr(err.message, "Input/output error"));
-    }
+    check_opening_fails(t, small_checkpoint(good_index), 8);
 }
 
 static void fingerprint(struct test *t, const char *dir, char hex[65])

@@ -55,15 +55,6 @@ static enum pmet_status one_prompt(const char *text, struct pmet_prompts *out, s
     return PMET_OK;
 }
 
-static enum pmet_status copy_text(const char *a, const char *b, char **out, struct pmet_error *err)
-{
-    const size_t n_a = strlen(a), n_b = strlen(b);
-    PMET_TRY(pmet_calloc(out, n_a + n_b + 1, 1, "a prompt", err));
-    memcpy(*out, a, n_a);
-    memcpy(*out + n_a, b, n_b);
-    return PMET_OK;
-}
-
 /* Ids serve the look-up of reference texts only: absent or null they are NULL. */
 static enum pmet_status take_id(const struct pmet_records *r, const char *field, const json_t *v,
                                 const char **out, struct pmet_error *err)
@@ -101,8 +92,10 @@ static enum pmet_status read_zsre(const struct pmet_records *r, struct pmet_eval
     PMET_TRY(take_text(r, "loc_ans", json_object_get(out->json, "loc_ans"), &out->loc_answer, err));
     if (!strstr(loc, "nq question: "))
         return refuse(r, "loc", "no \"nq question: \"", "it in the text", err);
-    PMET_TRY(copy_text(src, "", &out->rewrite, err));
-    PMET_TRY(copy_text(loc, "?", &out->loc, err));
+    PMET_TRY(pmet_copy_text(src, &out->rewrite, "a prompt", err));
+    const size_t n = strlen(loc) + sizeof "?";
+    PMET_TRY(pmet_calloc(&out->loc, n, 1, "a prompt", err));
+    snprintf(out->loc, n, "%s?", loc);
     PMET_TRY(one_prompt(rephrase, &out->paraphrase, err));
     return one_prompt(out->loc, &out->neighborhood, err);
 }
@@ -141,7 +134,7 @@ enum pmet_status pmet_records_open(const struct pmet_io *io, const char *path, s
     enum pmet_status status;
     PMET_TRY(pmet_calloc(&r, 1, sizeof *r, path, err));
     r->limit = limit;
-    PMET_GO(copy_text(path, "", &r->path, err));
+    PMET_GO(pmet_copy_text(path, &r->path, "a prompt", err));
     PMET_GO(pmet_elements_open(io, path, &r->elements, err));
     *out = r;
     return PMET_OK;

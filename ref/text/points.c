@@ -11,9 +11,10 @@ void pmet_points_put(struct pmet_points *p, int32_t c)
 {
     if (p->n == p->cap) {
         struct pmet_error ignored = {PMET_OK, ""};
-        p->failed = pmet_grow(&p->c, &p->cap, p->n + 1, sizeof *p->c, "text", &ignored) != PMET_OK;
-        if (p->failed)
+        if (pmet_grow(&p->c, &p->cap, p->n + 1, sizeof *p->c, "text", &ignored) != PMET_OK) {
+            p->failed = true;
             return;
+        }
     }
     p->c[p->n++] = c;
 }

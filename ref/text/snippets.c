@@ -104,18 +104,16 @@ struct search {
     size_t n;
 };
 
-static int compare_pairs(const char *relation_a, const char *target_a, const char *relation_b,
-                         const char *target_b)
+static int compare_pairs(const struct pmet_snippet_query *a, const struct pmet_snippet_query *b)
 {
-    const int c = strcmp(relation_a, relation_b);
-    return c ? c : strcmp(target_a, target_b);
+    const int c = strcmp(a->relation_id, b->relation_id);
+    return c ? c : strcmp(a->target_id, b->target_id);
 }
 
 static int by_pair(const void *a, const void *b)
 {
     const struct item *x = a, *y = b;
-    int c =
-        compare_pairs(x->query->relation_id, x->query->target_id, y->query->relation_id, y->query->target_id);
+    int c = compare_pairs(x->query, y->query);
     if (c == 0)
         c = strcmp(x->query->subject, y->query->subject);
     return c ? c : x->answer < y->answer ? -1 : x->answer > y->answer;
@@ -134,12 +132,12 @@ static enum pmet_status join(struct pmet_text *text, bool *begun, const struct p
 static enum pmet_status on_snippet(void *user, const struct pmet_snippet *s, struct pmet_error *err)
 {
     const struct search *search = user;
+    const struct pmet_snippet_query pair = {s->relation_id, s->target_id, s->name};
     size_t low = 0, high = search->n;
     const char *subject = NULL;
     while (low < high) { /* to the first item that is not before the pair */
         const size_t middle = (low + high) / 2;
-        const struct pmet_snippet_query *q = search->item[middle].query;
-        if (compare_pairs(q->relation_id, q->target_id, s->relation_id, s->target_id) < 0)
+        if (compare_pairs(search->item[middle].query, &pair) < 0)
             low = middle + 1;
         else
             high = middle;
@@ -147,7 +145,7 @@ static enum pmet_status on_snippet(void *user, const struct pmet_snippet *s, str
     for (size_t i = low; i < search->n; i++) {
         struct item *item = &search->item[i];
         const struct pmet_snippet_query *q = item->query;
-        if (compare_pairs(q->relation_id, q->target_id, s->relation_id, s->target_id) != 0)
+        if (compare_pairs(q, &pair) != 0)
             break;
         if (i == low)
             PMET_TRY(join(&item->reference, &item->has_reference, s, err));
@@ -166,8 +164,7 @@ static void answer(struct search *search, struct pmet_snippets *out)
     struct pmet_snippet_answer a = {0};
     for (size_t i = 0; i < search->n; i++) {
         struct item *item = &search->item[i], *before = i > 0 ? item - 1 : NULL;
-        const bool same_pair = before && compare_pairs(before->query->relation_id, before->query->target_id,
-                                                       item->query->relation_id, item->query->target_id) == 0;
+        const bool same_pair = before && compare_pairs(before->query, item->query) == 0;
         if (!same_pair)
             a.reference = item->reference.data;
         if (!same_pair || strcmp(before->query->subject, item->query->subject) != 0) {
