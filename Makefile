@@ -59,16 +59,16 @@ $(B)/%.o: %.c
 	@echo "  cc $<"
 	@$(CC) $(ALL_CFLAGS) -c $< -o $@
 
-# Tables of data, as C: [NAME] begins one, and each line after it is an element.
-to_c = awk -v type='$(1)' -v open='$(2)' -v close_='$(3)' '/^\[/ { if (n++) print "};"; print "static const " type, substr($$0, 2, length($$0) - 2) "[] = {"; next } \
-           n { print open $$0 close_ "," } END { print "};" }' $< > $@
+# A file of tables as C arrays: [NAME] begins a table, and each line after it is an element.
+to_c = mkdir -p $(@D) && awk -v type='$(1)' -v left='$(2)' -v right='$(3)' ' \
+    /^\[/ { if (n++) print "};"; print "static const " type, substr($$0, 2, length($$0) - 2) "[] = {"; next } \
+    n { print left $$0 right "," } \
+    END { print "};" }' $< > $@.part && mv $@.part $@
 
 build/generated/punkt_tables.h: golden/punkt/english.txt
-	@mkdir -p $(@D)
 	@$(call to_c,char *const,",")
 
 build/generated/unicode_tables.h: golden/unicode/ranges.txt
-	@mkdir -p $(@D)
 	@$(call to_c,struct pmet_range,{,})
 
 $(B)/ref/text/punkt.o: build/generated/punkt_tables.h

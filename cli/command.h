@@ -64,6 +64,8 @@ void say_no_progress(void);
 size_t peak_memory(void); /* bytes of this process so far */
 /* "1.4 GiB" into text[size]; returns text. */
 char *format_bytes(char *text, size_t size, double n_bytes);
+/* "[3,4]". */
+char *format_shape(char *text, size_t size, const size_t *shape, size_t n_dim);
 /* "1:02:03", "2:03" or "4.1 s". */
 char *format_seconds(char *text, size_t size, double s);
 /* Text of a file on standard output, with control bytes as '?': a subject must not break its line. */

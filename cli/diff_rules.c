@@ -119,15 +119,6 @@ static bool same_shape(const struct values *a, const struct values *b)
     return a->n_dim == b->n_dim && memcmp(a->shape, b->shape, a->n_dim * sizeof *a->shape) == 0;
 }
 
-static void shape_text(const struct values *v, char *text, size_t size)
-{
-    size_t n = (size_t)snprintf(text, size, "[");
-    for (size_t i = 0; i < v->n_dim && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, i ? ",%zu" : "%zu", v->shape[i]);
-    if (n < size)
-        snprintf(text + n, size - n, "]");
-}
-
 /* |a-b| / |b| in L2; infinite where a difference is not a finite number. */
 static double distance(const double *a, const double *b, size_t n, double *max_err)
 {
@@ -198,9 +189,8 @@ static enum pmet_status measure(struct diff_job *j, const struct pmet_tensor *ta
     PMET_GO(widen(ta, &a, err));
     PMET_GO(widen(tb, &b, err));
     if (!same_shape(&a, &b)) {
-        shape_text(&a, sa, sizeof sa);
-        shape_text(&b, sb, sizeof sb);
-        snprintf(e->why, sizeof e->why, "shapes %s and %s", sa, sb);
+        snprintf(e->why, sizeof e->why, "shapes %s and %s", format_shape(sa, sizeof sa, a.shape, a.n_dim),
+                 format_shape(sb, sizeof sb, b.shape, b.n_dim));
     } else if (pmet_dtype_is_float(a.dtype) != pmet_dtype_is_float(b.dtype)) {
         snprintf(e->why, sizeof e->why, "types %s and %s", pmet_dtype_name(a.dtype),
                  pmet_dtype_name(b.dtype));

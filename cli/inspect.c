@@ -18,14 +18,6 @@ struct job {
     bool check;
 };
 
-static void print_shape(const struct pmet_tensor *t)
-{
-    printf("[");
-    for (size_t i = 0; i < t->n_dim; i++)
-        printf(i ? ",%zu" : "%zu", t->shape[i]);
-    printf("]");
-}
-
 static enum pmet_status check_finite(const char *path, const struct pmet_tensor *t, struct pmet_error *err)
 {
     if (!pmet_dtype_is_float(t->dtype))
@@ -50,13 +42,12 @@ static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err
     struct pmet_weights w = {NULL, NULL, NULL};
     enum pmet_status status;
     double n_bytes = 0;
-    char bytes[32];
+    char bytes[32], shape[8 * 24];
     PMET_GO(pmet_weights_open(j->c->io, j->path, pmet_form_of(j->path), &w, err));
     for (size_t i = 0; i < w.all->n; i++) {
         const struct pmet_tensor *t = &w.all->tensor[i];
-        printf("%-5s %s ", pmet_dtype_name(t->dtype), t->name);
-        print_shape(t);
-        putchar('\n');
+        printf("%-5s %s %s\n", pmet_dtype_name(t->dtype), t->name,
+               format_shape(shape, sizeof shape, t->shape, t->n_dim));
         n_bytes += (double)t->n_bytes;
         if (j->check)
             PMET_GO(check_finite(j->path, t, err));

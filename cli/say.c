@@ -118,6 +118,16 @@ char *format_bytes(char *text, size_t size, double n_bytes)
     return text;
 }
 
+char *format_shape(char *text, size_t size, const size_t *shape, size_t n_dim)
+{
+    size_t n = (size_t)snprintf(text, size, "[");
+    for (size_t i = 0; i < n_dim && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, i ? ",%zu" : "%zu", shape[i]);
+    if (n < size)
+        snprintf(text + n, size - n, "]");
+    return text;
+}
+
 char *format_seconds(char *text, size_t size, double s)
 {
     const long whole = s < 1e9 ? lround(s) : 1000000000L;
