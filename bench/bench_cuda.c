@@ -11,6 +11,7 @@
 #include "bench/model.h"
 #include "bench/operators.h"
 #include "ref/delta/delta.h"
+#include "ref/device/device.h"
 #include "ref/method/flop.h"
 #include "ref/method/solve.h"
 #include "ref/method/stats.h"

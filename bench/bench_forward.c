@@ -6,6 +6,7 @@
 #include <string.h>
 #include "bench/common.h"
 #include "bench/model.h"
+#include "ref/cpu/table.h"
 #include "ref/delta/delta.h"
 #include "ref/method/flop.h"
 #include "ref/method/solve.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bench/common.h"
+#include "ref/cpu/table.h"
 #include "tensors/dtype.h"
 
 struct job {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bench/common.h"
+#include "ref/cpu/table.h"
 #include "ref/method/flop.h"
 #include "ref/method/solve.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include "ref/cpu/cpu.h"
+#include "ref/cpu/threads.h"
 #ifdef PMET_OPENBLAS
 #include <cblas.h>
 #endif

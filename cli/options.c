@@ -197,8 +197,8 @@ int options_parse(struct cli *c, const struct command *self, const struct option
     static const size_t first_used[] = {[USES_SEED] = 0, [USES_DEVICE] = 1, [USES_NEITHER] = 5};
     const struct option_row every[] = {
         {"seed", 0, OPTION_COUNT, &c->seed, "N", "of all sampling (default 1)", false},
-        {"device", 0, OPTION_CHOICE, &c->device, "auto|cpu|cuda",
-         "where to compute (auto, the default: a GPU if there is one)", false},
+        {"device", 0, OPTION_CHOICE, &c->device, "auto|plain|cpu|cuda",
+         "where to compute (default auto: a GPU if there is one; plain is slow, for checks)", false},
         {"half-activations", 0, OPTION_FLAG, &c->half_activations, NULL,
          "with cuda: what F16 and BF16 matrices multiply is rounded to their type (faster)", false},
         {"tf32", 0, OPTION_FLAG, &c->tf32, NULL,

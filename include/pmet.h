@@ -43,6 +43,7 @@ enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, P
  * one to ten bits of fraction (TF32).                                                                SPEC §12.3 */
 enum pmet_device {
     PMET_DEVICE_AUTO,
+    PMET_DEVICE_PLAIN,
     PMET_DEVICE_CPU,
     PMET_DEVICE_CUDA,
     PMET_DEVICE_CUDA_HALF,

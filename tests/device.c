@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/device.h"
+#include "ref/cpu/table.h"
+#include "ref/device/device.h"
+#include "ref/ops/plain.h"
 #include "tensors/dtype.h"
 
 #define GUARD 128 /* bytes on either side: keeps the alignment */
@@ -21,6 +24,8 @@ enum pmet_status test_table(size_t n_thread, struct pmet_ops **out, struct pmet_
     const char *device = getenv("PMET_TEST_DEVICE");
     if (!device || strcmp(device, "cpu") == 0)
         return pmet_ops_cpu(n_thread, out, err);
+    if (strcmp(device, "plain") == 0)
+        return pmet_ops_plain(out, err);
     return test_cuda(PMET_DEVICE_CUDA, out, err);
 }
 

@@ -10,14 +10,16 @@
 
 #ifdef PMET_REAL_DOUBLE
 #define REAL_EPS DBL_EPSILON
+#define IN_DOUBLE 1
 #else
+#define IN_DOUBLE 0
 #define REAL_EPS ((double)FLT_EPSILON)
 #endif
-/* What rounding a result to `real` once may cost, in rounding units of double. */
+/* What rounding a result to `real` once may cost on both sides, half a unit each, in rounding units of double. */
 #define ONE_ROUNDING (REAL_EPS / DBL_EPSILON)
 
-/* The one place that says which table the tests run on: PMET_TEST_DEVICE=cpu (the default), cuda-on-cpu (kernels/ over
- * tests/cuda_on_cpu/) or cuda. */
+/* The one place that says which table the tests run on: PMET_TEST_DEVICE=cpu (the default), plain, cuda-on-cpu (kernels/
+ * over tests/cuda_on_cpu/) or cuda. */
 enum pmet_status test_table(size_t n_thread, struct pmet_ops **out, struct pmet_error *err);
 /* kernels/'s own entry, as compiled for the tests. */
 enum pmet_status pmet_ops_cuda_on_cpu(size_t n_table, size_t n_real, enum pmet_device device,
@@ -25,7 +27,7 @@ enum pmet_status pmet_ops_cuda_on_cpu(size_t n_table, size_t n_real, enum pmet_d
 /* The CUDA table in one of its precisions: on the GPU if PMET_TEST_DEVICE says cuda, else over tests/cuda_on_cpu/. */
 enum pmet_status test_cuda(enum pmet_device device, struct pmet_ops **out, struct pmet_error *err);
 
-/* The table that the operator tests hold to the equations. NULL after a failed check. */
+/* The table that the operator tests hold to the plain one (tests/plain.h). NULL after a failed check. */
 struct pmet_ops *test_ops(struct test *t);
 
 /* Sizes that every operator is tried at: none, one, odd, about a power of two. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The block under all products against its definition, bit by bit, and a row's bits against the number of
  * threads and the groups that a long batch is cut into.      SPEC §1.3 */
+#include "ref/cpu/table.h"
 #include "ref/ops/ops.h"
 #include "ref/cpu/panel.h"
 #include "tests/test.h"
@@ -23,10 +24,10 @@ TEST(a_block_gives_the_bits_of_its_definition)
             real one[PMET_BLOCK][PMET_BLOCK] = {{1}}, two[PMET_BLOCK][PMET_BLOCK] = {{1}};
             real *a = random_reals(n + 1, n * PMET_BLOCK), *b = random_reals(n + 2, n * PMET_BLOCK);
             pmet_block(one, a, n, 1, b, n, steps[s]); /* rows of a side by side, then its terms */
-            pmet_block_naive(two, a, n, 1, b, n, steps[s]);
+            pmet_block_plain(two, a, n, 1, b, n, steps[s]);
             CHECK(memcmp(one, two, sizeof one) == 0);
             pmet_block(one, a, 1, PMET_BLOCK, b, n, steps[s]);
-            pmet_block_naive(two, a, 1, PMET_BLOCK, b, n, steps[s]);
+            pmet_block_plain(two, a, 1, PMET_BLOCK, b, n, steps[s]);
             CHECK(memcmp(one, two, sizeof one) == 0);
             free(a);
             free(b);

@@ -79,7 +79,7 @@ TEST(wrong_usage_is_one_line_and_exit_2)
         {"generate --model m --prompt x --top-k 0",
          "pmet generate: --top-k: found 0; expected at least 1; see pmet generate --help\n"},
         {"generate --device tpu",
-         "pmet generate: --device: found \"tpu\"; expected auto|cpu|cuda; see pmet generate --help\n"},
+         "pmet generate: --device: found \"tpu\"; expected auto|plain|cpu|cuda; see pmet generate --help\n"},
         {"edit --model m --facts f --stats s --out o --half-activations",
          "pmet edit: --half-activations: needs --device cuda; see pmet edit --help\n"},
         {"trace --model m --prompts p --out o --device cpu --tf32",

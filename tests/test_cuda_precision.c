@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Products of rows split into 16-bit terms, and the two faster precisions, on the CUDA table.      SPEC §12 */
+#include "ref/cpu/table.h"
 #include "tensors/dtype.h"
 #include "tests/device.h"
-#include "tests/naive.h"
+#include "tests/plain.h"
 
 #ifdef PMET_REAL_DOUBLE
 
@@ -72,16 +73,14 @@ TEST(rows_and_elements_of_any_magnitude)
                 return;
             const struct pmet_weight weight = lab_weight(&lab, short_types[type], n_out, n_in, &w);
             double *x = lab_random(&lab, n * n_in, 1), *g = lab_random(&lab, n * n_out, 1),
-                   *wt = lab_zeros(&lab, n_out * n_in), *want = lab_zeros(&lab, n * n_out),
-                   *size = lab_zeros(&lab, n * n_out), *want_dx = lab_zeros(&lab, n * n_in),
-                   *size_dx = lab_zeros(&lab, n * n_in);
+                   *want = lab_zeros(&lab, n * n_out), *size = lab_zeros(&lab, n * n_out),
+                   *want_dx = lab_zeros(&lab, n * n_in), *size_dx = lab_zeros(&lab, n * n_in);
             for (size_t i = 0; i < n * n_in; i++)
                 x[i] = (double)(float)ldexp(x[i], 90 - (int)(i / n_in * 40 % 160) - (int)(i % n_in));
             for (size_t i = 0; i < n * n_out; i++)
                 g[i] = (double)(float)ldexp(g[i], -80 + (int)(i / n_out * 40 % 160) - (int)(i % n_out % 60));
-            naive_matmul(want, size, x, w, NULL, n, n_in, n_out);
-            naive_transpose(wt, w, n_out, n_in);
-            naive_matmul(want_dx, size_dx, g, wt, NULL, n, n_out, n_in);
+            plain_matmul(want, size, x, w, NULL, n, n_in, n_out);
+            plain_matmul_dx(want_dx, size_dx, g, w, n, n_in, n_out);
             real *g_x = lab_out(&lab, n * n_in);
             LAB_OK(&lab, lab.op->matmul_dx(lab.op, g_x, lab_in(&lab, g, n * n_out), n_out, weight, false, n,
                                            &lab.err));
@@ -127,7 +126,7 @@ TEST(rows_that_are_not_finite_and_rows_of_zeros)
     }
 }
 
-/* Long sums, cut as tensor cores cut them: by the rule of SPEC E1, with plain C on widened weights for the reference.
+/* Long sums, cut as tensor cores cut them: by the rule of SPEC E1, with the CPU table on widened weights for the reference.
  * First terms of eleven bits are beyond it. */
 TEST(long_sums_stay_within_the_float_rule)
 {
@@ -142,7 +141,7 @@ TEST(long_sums_stay_within_the_float_rule)
         const double *x = lab_random(&lab, N * N_IN, 1);
         const struct pmet_weight as_f32 = {lab_in(&plain, w, N_OUT * N_IN), PMET_F32, N_OUT, N_IN};
         double *want = lab_zeros(&lab, N * N_OUT);
-        naive_matmul(want, NULL, x, w, NULL, N, N_IN, N_OUT);
+        plain_matmul(want, NULL, x, w, NULL, N, N_IN, N_OUT);
         const double none = 0, ours = test_rel_l2(product(&lab, x, weight, N), want, N * N_OUT),
                      yard = test_rel_l2(product(&plain, x, as_f32, N), want, N * N_OUT);
         CHECK_CLOSE(&ours, &none, 1, 2 * yard);
@@ -165,7 +164,7 @@ static void check_mode(struct test *t, enum pmet_device device, enum pmet_dtype 
     const double *x = lab_random(&fast, N * N_IN, 1), *got = product(&fast, x, weight, N),
                  *y = product(&full, x, same, N);
     double *want = lab_zeros(&full, N * N_OUT);
-    naive_matmul(want, NULL, x, w, NULL, N, N_IN, N_OUT);
+    plain_matmul(want, NULL, x, w, NULL, N, N_IN, N_OUT);
     if (most == 0)
         lab_same(&fast, "the other precision's weights", got, y, N * N_OUT);
     const double error = test_rel_l2(got, want, N * N_OUT);

@@ -2,6 +2,7 @@
  * Damaged input files of every kind, through the library's readers and through whole commands: each ends in success or in
  * one line, never in a signal or a hang, and an output is whole or absent. PMET_LONG=1: thousands of each. */
 #include <unistd.h>
+#include "ref/cpu/table.h"
 #include "ref/method/stats.h"
 #include "ref/text/snippets.h"
 #include "ref/text/tfidf.h"

@@ -7,6 +7,7 @@
 #include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "ref/cpu/table.h"
 #include "ref/method/flop.h"
 #include "ref/method/solve.h"
 #include "ref/text/entropy.h"

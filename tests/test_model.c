@@ -2,6 +2,7 @@
  * What config.json may leave out or say otherwise, and checkpoints whose tensors are not as the
  * goldens' are: a tied head, buffers, data at odd addresses.      SPEC §3.7, §3.8 */
 #include <sys/stat.h>
+#include "ref/cpu/table.h"
 #include "ref/method/flop.h"
 #include "ref/model/model.h"
 #include "tests/test.h"

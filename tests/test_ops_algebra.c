@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Products, factors and solves in double.      SPEC E69-E71 */
 #include "tests/device.h"
-#include "tests/naive.h"
+#include "tests/plain.h"
 
 static const struct {
     size_t m, n, k;
@@ -30,7 +30,7 @@ static void check_gemm(struct lab *lab, size_t s, bool ta, bool tb, double alpha
         for (size_t i = 0; i < m * ldc; i++)
             want[i] = (double)NAN;
     double *c = lab_inout_f64(lab, want, m * ldc), *dense[2] = {lab_zeros(lab, m * n), lab_zeros(lab, m * n)};
-    naive_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, want, ldc, size);
+    plain_gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, want, ldc, size);
     LAB_OK(lab, lab->op->gemm64(lab->op, ta, tb, m, n, k, alpha, lab_in_f64(lab, a, (ta ? k : m) * lda), lda,
                                 lab_in_f64(lab, b, (tb ? n : k) * ldb), ldb, beta, c, ldc, &lab->err));
     c = lab_get_f64(lab, c, m * ldc);
@@ -64,7 +64,7 @@ static double *definite(struct lab *lab, size_t n)
     double *b = lab_zeros(lab, n * n), *a = lab_zeros(lab, n * n), *size = lab_zeros(lab, n * n);
     for (size_t i = 0; i < n * n; i++)
         b[i] = test_rng_normal(&lab->rng);
-    naive_gemm(false, true, n, n, n, 1, b, n, b, n, 0, a, n, size);
+    plain_gemm(false, true, n, n, n, 1, b, n, b, n, 0, a, n, size);
     for (size_t i = 0; i < n; i++)
         a[i * n + i] += (double)n;
     return a;
@@ -113,7 +113,7 @@ static void check_cholesky(struct lab *lab, size_t n, bool graded)
     for (size_t i = 0; i < n; i++)
         if (!(x[i * n + i] > 0))
             test_fail(lab->t, "order %zu: diagonal %zu of the factor is %g", n, i, x[i * n + i]);
-    naive_gemm(false, true, n, n, n, -1, x, n, x, n, 1, a, n, size);
+    plain_gemm(false, true, n, n, n, -1, x, n, x, n, 1, a, n, size);
     const double ratio = n > 0 ? norm_of(a, n * n) / ((double)n * a_norm * DBL_EPSILON) : 0, zero = 0;
     test_close(lab->t, &ratio, &zero, 1, 30, __FILE__, __LINE__);
     test_check(lab->t, untouched, __FILE__, __LINE__, "the strict upper triangle is left alone");
@@ -209,7 +209,7 @@ TEST(cholesky_solve_solves)
                 l[i * n + j] = (double)NAN; /* not read */
         LAB_OK(&lab, lab.op->cholesky_solve(lab.op, lab_in_f64(&lab, l, n * n), x, n, m, &lab.err));
         x = lab_get_f64(&lab, x, n * m);
-        naive_gemm(false, false, n, m, n, -1, a, n, x, m, 1, b, m, size);
+        plain_gemm(false, false, n, m, n, -1, a, n, x, m, 1, b, m, size);
         const double scale = (double)n * norm_of(a, n * n) * norm_of(x, n * m) * DBL_EPSILON, zero = 0;
         const double ratio = n * m > 0 ? norm_of(b, n * m) / scale : 0;
         CHECK_CLOSE(&ratio, &zero, 1, 30);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Rotary embedding and attention over packed rows against their equations; gradients by central differences.
+ * Rotary embedding and attention over packed rows beside the plain definitions; in double the gradients
+ * beside central differences, which checks the plain definitions too (PMET_TEST_DEVICE=plain).
  * SPEC E8, E11-E17, E35 */
 #include "tests/device.h"
-#include "tests/naive.h"
+#include "tests/plain.h"
 
 #define MAX_ROW 8
 
@@ -129,8 +130,8 @@ static void check_rope(struct lab *lab, const struct shape *s, enum pmet_rope st
         for (size_t k = 0; k < s->n[b]; k++)
             for (size_t e = 0; e < s->n_head; e++) {
                 last = s->n_past[b] + k > last ? s->n_past[b] + k : last;
-                naive_rope(f.x[1] + (f.batch.row_start[b] + k) * f.width + e * d, style, inverse, base,
-                           rotary_dim, (double)(s->n_past[b] + k));
+                plain_rope(f.x[1] + (f.batch.row_start[b] + k) * f.width + e * d, style, inverse, base,
+                           rotary_dim, d, s->n_past[b] + k);
             }
     for (size_t i = 0; i < n; i++)
         size[i] = i % d < rotary_dim ? 4 : 0; /* what is not turned keeps its bits */
@@ -182,15 +183,26 @@ TEST(turning_and_turning_back_is_the_identity)
 
 /* ---- attention ---- */
 
-static void naive_rows(const struct field *f, double *out, double *probs)
+static void plain_rows(const struct field *f, double *out, double *probs)
 {
     const struct shape *s = f->shape;
     for (size_t b = 0, at = 0; b < s->n_row; b++) {
         const size_t first = f->batch.row_start[b] * f->width, past = f->batch.past_start[b] * f->width;
-        naive_attention(out + first, probs ? probs + at : NULL, f->x[0] + first, f->x[1] + first,
+        plain_attention(out + first, probs ? probs + at : NULL, f->x[0] + first, f->x[1] + first,
                         f->x[2] + first, f->past[0] + past, f->past[1] + past, s->n[b], s->n_past[b],
                         s->n_head, s->d_head);
         at += s->n_head * s->n[b] * (s->n_past[b] + s->n[b]);
+    }
+}
+
+static void plain_rows_dx(const struct field *f, double *g[3], const double *g_out)
+{
+    const struct shape *s = f->shape;
+    for (size_t b = 0; b < s->n_row; b++) {
+        const size_t first = f->batch.row_start[b] * f->width, past = f->batch.past_start[b] * f->width;
+        plain_attention_dx((double *[]){g[0] + first, g[1] + first, g[2] + first}, g_out + first,
+                           f->x[0] + first, f->x[1] + first, f->x[2] + first, f->past[0] + past,
+                           f->past[1] + past, s->n[b], s->n_past[b], s->n_head, s->d_head);
     }
 }
 
@@ -214,7 +226,7 @@ static void check_attention(struct lab *lab, const struct shape *s, double devia
                *past[2] = {lab_in(lab, f.past[0], f.n_pos * f.width),
                            lab_in(lab, f.past[1], f.n_pos * f.width)};
     real *out = lab_out(lab, n), *again = lab_out(lab, n), *probs = lab_out(lab, n_prob);
-    naive_rows(&f, want, p);
+    plain_rows(&f, want, p);
     for (size_t i = 0; i < n; i++)
         size[i] = 4 * deviation;
     for (size_t i = 0; i < n_prob; i++)
@@ -276,7 +288,7 @@ static double projected(const void *user)
 {
     const struct probe *p = user;
     double sum = 0;
-    naive_rows(p->f, p->out, NULL);
+    plain_rows(p->f, p->out, NULL);
     for (size_t i = 0; i < p->f->batch.n_tok * p->f->width; i++)
         sum += p->out[i] * p->g_out[i];
     return sum;
@@ -305,14 +317,17 @@ TEST(attention_dx_is_the_gradient_to_own_q_k_v)
         const double *got = lab_get(&lab, g, n_all);
         for (size_t i = 0; i < n; i++)
             size[i] = 4;
+        double *g_plain[3] = {lab_zeros(&lab, n), lab_zeros(&lab, n), lab_zeros(&lab, n)};
+        plain_rows_dx(&f, g_plain, g_out);
         for (size_t p = 0; p < 3; p++) {
-            double *want = lab_zeros(&lab, n);
-            naive_gradient(want, f.x[p], n, 1e-3, projected, &probe);
+            double *want = g_plain[p];
+            if (IN_DOUBLE)
+                difference_gradient(want, f.x[p], n, 1e-3, projected, &probe);
             lab_close_f64(&lab,
                           p == 0   ? "g_q"
                           : p == 1 ? "g_k"
                                    : "g_v",
-                          part_of(&lab, &f, got, p), want, size, n, 2e6 + ONE_ROUNDING);
+                          part_of(&lab, &f, got, p), want, size, n, (IN_DOUBLE ? 2e6 : 1000) + ONE_ROUNDING);
         }
         check_gaps(&lab, &f, got);
         lab_close(&lab);

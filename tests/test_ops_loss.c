@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Log-probabilities, cross entropy and KL against their equations; gradients by central differences.
+ * Log-probabilities, cross entropy and KL beside the plain definitions; in double the gradients
+ * beside central differences, which checks the plain definitions too (PMET_TEST_DEVICE=plain).
  * SPEC E37, E48, E49, E57, E58 */
 #include "tests/device.h"
-#include "tests/naive.h"
+#include "tests/plain.h"
 
 static const size_t vocabs[] = {1, 2, 3, 5, 17, 64, 65};
 #define N_VOCAB 7
@@ -37,11 +38,11 @@ static void check_xent(struct lab *lab, size_t n, size_t n_vocab, double deviati
     LAB_OK(lab, lab->op->log_softmax(lab->op, all, lab_in(lab, logits, n * n_vocab), n, n_vocab, &lab->err));
     for (size_t r = 0; r < n; r++) {
         size_t first = 0;
-        naive_log_softmax(lp + r * n_vocab, logits + r * n_vocab, n_vocab);
+        plain_log_softmax(lp + r * n_vocab, logits + r * n_vocab, n_vocab);
         for (size_t v = 1; v < n_vocab; v++)
             first = logits[r * n_vocab + v] > logits[r * n_vocab + first] ? v : first;
-        want[r] = lp[r * n_vocab + (size_t)labels[r]];
-        top[r] = lp[r * n_vocab + first];
+        want[r] = plain_logp(logits + r * n_vocab, labels[r], n_vocab);
+        top[r] = plain_logp(logits + r * n_vocab, (int32_t)first, n_vocab);
         if (best[r] != (int32_t)first)
             test_fail(lab->t, "row %zu: best is %d, expected %zu", r, (int)best[r], first);
         if ((size_t)labels[r] == first && logp[r] != best_logp[r])
@@ -162,14 +163,12 @@ TEST(kl_is_its_sum_against_the_chosen_row)
                 return;
             const double *logits = lab_random(&lab, n * n_vocab, 2),
                          *ref = lab_random(&lab, n_ref * n_vocab, 2);
-            double *lp = lab_zeros(&lab, n_vocab), *want = lab_zeros(&lab, n), *size = lab_zeros(&lab, n),
-                   *got = lab_out_f64(&lab, n);
+            double *want = lab_zeros(&lab, n), *size = lab_zeros(&lab, n), *got = lab_out_f64(&lab, n);
             size_t *which = lab_index(&lab, n);
             fill(size, n, 20);
             for (size_t r = 0; r < n; r++) {
                 which[r] = lab_below(&lab, n_ref);
-                naive_log_softmax(lp, logits + r * n_vocab, n_vocab);
-                want[r] = naive_kl(lp, ref + which[r] * n_vocab, n_vocab);
+                want[r] = plain_kl(logits + r * n_vocab, ref + which[r] * n_vocab, n_vocab);
             }
             LAB_OK(&lab, lab.op->kl(lab.op, got, lab_in(&lab, logits, n * n_vocab),
                                     lab_in(&lab, ref, n_ref * n_vocab), which, n, n_vocab, &lab.err));
@@ -183,7 +182,6 @@ struct probe {
     const double *logits, *lp0, *scale;
     const int32_t *labels;
     const size_t *which;
-    double *lp;
     size_t n, n_vocab;
 };
 
@@ -191,10 +189,8 @@ static double nll_sum(const void *user)
 {
     const struct probe *p = user;
     double sum = 0;
-    for (size_t r = 0; r < p->n; r++) {
-        naive_log_softmax(p->lp, p->logits + r * p->n_vocab, p->n_vocab);
-        sum -= p->scale[r] * p->lp[p->labels[r]];
-    }
+    for (size_t r = 0; r < p->n; r++)
+        sum -= p->scale[r] * plain_logp(p->logits + r * p->n_vocab, p->labels[r], p->n_vocab);
     return sum;
 }
 
@@ -202,17 +198,25 @@ static double kl_sum(const void *user)
 {
     const struct probe *p = user;
     double sum = 0;
-    for (size_t r = 0; r < p->n; r++) {
-        naive_log_softmax(p->lp, p->logits + r * p->n_vocab, p->n_vocab);
-        sum += p->scale[r] * naive_kl(p->lp, p->lp0 + p->which[r] * p->n_vocab, p->n_vocab);
-    }
+    for (size_t r = 0; r < p->n; r++)
+        sum +=
+            p->scale[r] * plain_kl(p->logits + r * p->n_vocab, p->lp0 + p->which[r] * p->n_vocab, p->n_vocab);
     return sum;
+}
+
+static void plain_gradients(double *g, double *g_kl, const struct probe *p)
+{
+    for (size_t r = 0, at = 0; r < p->n; r++, at += p->n_vocab) {
+        plain_xent_dx(g + at, p->logits + at, p->labels[r], p->scale[r], p->n_vocab);
+        plain_kl_dx(g_kl + at, p->logits + at, p->lp0 + p->which[r] * p->n_vocab, p->scale[r], p->n_vocab);
+    }
 }
 
 /* Sums of size 5 n: differences at h 1e-3 err by 5 n 1e-13; gradients are of size |scale|. */
 TEST(xent_dx_and_kl_dx_are_gradients)
 {
     static const size_t rows[] = {0, 1, 2, 5};
+    const double most = (IN_DOUBLE ? 5e4 : 64) + ONE_ROUNDING;
     for (size_t s = 0; s < 4; s++)
         for (size_t v = 0; v < N_VOCAB; v++) {
             struct lab lab;
@@ -220,24 +224,26 @@ TEST(xent_dx_and_kl_dx_are_gradients)
             if (!lab_open(&lab, t))
                 return;
             double *logits = lab_random(&lab, m, 2), *lp0 = lab_random(&lab, 3 * n_vocab, 2),
-                   *want = lab_zeros(&lab, m), *size = lab_zeros(&lab, m);
+                   *want = lab_zeros(&lab, m), *want_kl = lab_zeros(&lab, m), *size = lab_zeros(&lab, m);
             const double *scale = lab_random(&lab, n, 1);
             size_t *which = lab_index(&lab, n);
             const int32_t *labels = random_labels(&lab, n, n_vocab);
             for (size_t r = 0; r < n; r++)
                 which[r] = lab_below(&lab, 3);
             fill(size, m, 8);
-            const struct probe probe = {logits, lp0,    scale, labels, which, lab_zeros(&lab, n_vocab),
-                                        n,      n_vocab};
+            const struct probe probe = {logits, lp0, scale, labels, which, n, n_vocab};
             real *g = lab_out(&lab, m), *g_kl = lab_out(&lab, m);
             const real *x = lab_in(&lab, logits, m);
             LAB_OK(&lab, lab.op->xent_dx(lab.op, g, x, labels, scale, n, n_vocab, &lab.err));
             LAB_OK(&lab, lab.op->kl_dx(lab.op, g_kl, x, lab_in(&lab, lp0, 3 * n_vocab), which, scale, n,
                                        n_vocab, &lab.err));
-            naive_gradient(want, logits, m, 1e-3, nll_sum, &probe);
-            lab_close_f64(&lab, "xent_dx", lab_get(&lab, g, m), want, size, m, 5e4 + ONE_ROUNDING);
-            naive_gradient(want, logits, m, 1e-3, kl_sum, &probe);
-            lab_close_f64(&lab, "kl_dx", lab_get(&lab, g_kl, m), want, size, m, 5e4 + ONE_ROUNDING);
+            plain_gradients(want, want_kl, &probe);
+            if (IN_DOUBLE) {
+                difference_gradient(want, logits, m, 1e-3, nll_sum, &probe);
+                difference_gradient(want_kl, logits, m, 1e-3, kl_sum, &probe);
+            }
+            lab_close_f64(&lab, "xent_dx", lab_get(&lab, g, m), want, size, m, most);
+            lab_close_f64(&lab, "kl_dx", lab_get(&lab, g_kl, m), want_kl, size, m, most);
             lab_close(&lab);
         }
 }

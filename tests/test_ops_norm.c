@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT
- * Layer normalisation and activations against their equations, gradients by central differences.
+ * Layer normalisation and activations beside the plain definitions; in double their gradients beside
+ * central differences, which checks the plain definitions too (PMET_TEST_DEVICE=plain).
  * SPEC E9, E10, E18-E22 */
 #include "ref/cpu/exponential.h"
 #include "tests/device.h"
-#include "tests/naive.h"
+#include "tests/plain.h"
 
 #define LN_EPS 1e-5
 
 /* What layernorm's error is measured by: the row's largest |x| / sqrt(var + eps), times the gain, plus the bias:
- * both tables sum in double and round once, so a few eps of that are left. */
+ * both tables sum in double and round once, so a few eps of double and two halves of a rounding are left. */
 static double *norm_size(struct lab *lab, const double *x, const double *gain, const double *bias, size_t n,
                          size_t d)
 {
     double *size = lab_zeros(lab, n * d), *one = lab_zeros(lab, d + 1), *zero = lab_zeros(lab, d + 1);
     for (size_t i = 0; i < d; i++)
         one[i] = 1;
-    naive_layernorm(size, x, one, zero, LN_EPS, n, d);
+    plain_layernorm(size, x, one, zero, LN_EPS, n, d);
     for (size_t r = 0; r < n; r++) {
         double most = 1;
         for (size_t i = 0; i < d; i++)
@@ -37,7 +38,7 @@ TEST(layernorm_normalises_each_row)
             double *x = lab_random(&lab, n * d, 3), *want = lab_zeros(&lab, n * d);
             const double *gain = lab_random(&lab, d, 1), *bias = lab_random(&lab, d, 1);
             real *y = lab_out(&lab, n * d);
-            naive_layernorm(want, x, gain, bias, LN_EPS, n, d);
+            plain_layernorm(want, x, gain, bias, LN_EPS, n, d);
             LAB_OK(&lab, lab.op->layernorm(lab.op, y, lab_in(&lab, x, n * d), lab_in(&lab, gain, d),
                                            lab_in(&lab, bias, d), LN_EPS, n, d, &lab.err));
             lab_close_f64(&lab, "layernorm", lab_get(&lab, y, n * d), want,
@@ -60,7 +61,7 @@ TEST(layernorm_of_constant_and_of_far_rows)
         x[d + i] = (double)(real)(4096 + x[d + i]);
     }
     real *y = lab_out(&lab, 2 * d);
-    naive_layernorm(want, x, gain, bias, LN_EPS, 2, d);
+    plain_layernorm(want, x, gain, bias, LN_EPS, 2, d);
     LAB_OK(&lab, lab.op->layernorm(lab.op, y, lab_in(&lab, x, 2 * d), lab_in(&lab, gain, d),
                                    lab_in(&lab, bias, d), LN_EPS, 2, d, &lab.err));
     const double *got = lab_get(&lab, y, 2 * d);
@@ -71,7 +72,7 @@ TEST(layernorm_of_constant_and_of_far_rows)
     lab_close(&lab);
 }
 
-/* dot(layernorm(x), g_y) as a function of x, in double. */
+/* dot(layernorm(x), g_y) as a function of x. */
 struct norm_probe {
     const double *x, *g_y, *gain, *bias;
     double *y;
@@ -82,7 +83,7 @@ static double norm_projected(const void *user)
 {
     const struct norm_probe *p = user;
     double sum = 0;
-    naive_layernorm(p->y, p->x, p->gain, p->bias, LN_EPS, p->n, p->d);
+    plain_layernorm(p->y, p->x, p->gain, p->bias, LN_EPS, p->n, p->d);
     for (size_t i = 0; i < p->n * p->d; i++)
         sum += p->y[i] * p->g_y[i];
     return sum;
@@ -106,16 +107,20 @@ TEST(layernorm_dx_adds_the_gradient)
                 for (size_t i = 0; i < n; i++)
                     x[2 * i + 1] = x[2 * i] + 1; /* a step of h must not move the rank */
             const struct norm_probe probe = {x, g_y, gain, lab_zeros(&lab, d), lab_zeros(&lab, n * d), n, d};
-            naive_gradient(g, x, n * d, 1e-3, norm_projected, &probe);
+            memcpy(g, was, n * d * sizeof *g);
+            if (IN_DOUBLE)
+                difference_gradient(g, x, n * d, 1e-3, norm_projected, &probe);
+            else
+                plain_layernorm_dx(g, g_y, x, gain, LN_EPS, n, d);
             for (size_t i = 0; i < n * d; i++) {
-                g[i] += was[i];
+                g[i] += IN_DOUBLE ? was[i] : 0;
                 size[i] = sqrt((double)d) * 4 + fabs(was[i]);
             }
             real *g_x = lab_inout(&lab, was, n * d);
             LAB_OK(&lab, lab.op->layernorm_dx(lab.op, g_x, lab_in(&lab, g_y, n * d), lab_in(&lab, x, n * d),
                                               lab_in(&lab, gain, d), LN_EPS, n, d, &lab.err));
             lab_close_f64(&lab, "layernorm_dx", lab_get(&lab, g_x, n * d), g, size, n * d,
-                          4.5e5 + 2 * ONE_ROUNDING);
+                          (IN_DOUBLE ? 4.5e5 : 64) + 2 * ONE_ROUNDING);
             lab_close(&lab);
         }
 }
@@ -134,8 +139,7 @@ TEST(activations_are_their_equations_in_place_too)
             if (!lab_open(&lab, t))
                 return;
             double *x = lab_random(&lab, n, 4), *want = lab_zeros(&lab, n);
-            for (size_t i = 0; i < n; i++)
-                want[i] = naive_act(x[i], kinds[k]);
+            plain_act(want, x, kinds[k], n);
             real *y = lab_out(&lab, n), *z = lab_inout(&lab, x, n);
             LAB_OK(&lab, lab.op->act(lab.op, y, lab_in(&lab, x, n), kinds[k], n, &lab.err));
             LAB_OK(&lab, lab.op->act(lab.op, z, z, kinds[k], n, &lab.err));
@@ -207,6 +211,7 @@ TEST(tiny_numbers_keep_their_half)
 
 struct act_probe {
     const double *x, *g_y;
+    double *y;
     enum pmet_act kind;
     size_t n;
 };
@@ -215,8 +220,9 @@ static double act_projected(const void *user)
 {
     const struct act_probe *p = user;
     double sum = 0;
+    plain_act(p->y, p->x, p->kind, p->n);
     for (size_t i = 0; i < p->n; i++)
-        sum += p->g_y[i] * naive_act(p->x[i], p->kind);
+        sum += p->g_y[i] * p->y[i];
     return sum;
 }
 
@@ -236,13 +242,17 @@ TEST(act_dx_is_the_slope_in_place_too)
                 x[i] += fabs(x[i]) < 0.01 ? 0.1 : 0; /* relu has a corner at 0 */
                 x[i] = (double)(real)x[i];
             }
-            const struct act_probe probe = {x, g_y, kinds[k], n};
-            naive_gradient(want, x, n, 1e-3, act_projected, &probe);
+            const struct act_probe probe = {x, g_y, lab_zeros(&lab, n), kinds[k], n};
+            if (IN_DOUBLE)
+                difference_gradient(want, x, n, 1e-3, act_projected, &probe);
+            else
+                plain_act_dx(want, g_y, x, kinds[k], n);
             real *g = lab_out(&lab, n), *same = lab_inout(&lab, g_y, n);
             LAB_OK(&lab, lab.op->act_dx(lab.op, g, lab_in(&lab, g_y, n), lab_in(&lab, x, n), kinds[k], n,
                                         &lab.err));
             LAB_OK(&lab, lab.op->act_dx(lab.op, same, same, lab_in(&lab, x, n), kinds[k], n, &lab.err));
-            lab_close_f64(&lab, kind_names[k], lab_get(&lab, g, n), want, size, n, 1e5 + 2 * ONE_ROUNDING);
+            lab_close_f64(&lab, kind_names[k], lab_get(&lab, g, n), want, size, n,
+                          (IN_DOUBLE ? 1e5 : 64) + 2 * ONE_ROUNDING);
             lab_same(&lab, "in place", lab_get(&lab, same, n), lab_get(&lab, g, n), n);
             lab_close(&lab);
         }

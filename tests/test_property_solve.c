@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * One update by every way to it: the factor of the sum, conjugate gradients, the factor of C alone.
  * SPEC E69-E74 */
+#include "ref/cpu/table.h"
 #include "ref/method/solve.h"
 #include "tests/device.h"
 #include "tests/edits.h"
-#include "tests/naive.h"
+#include "tests/plain.h"
 
 /* f features, d outputs, n edits: fewer than features, one, none, as many, more. */
 static const struct {
@@ -65,12 +66,12 @@ static double defect(struct system *s, double ridge, const double *upd)
     double *a = lab_zeros(&s->lab, f * f), *lhs = lab_zeros(&s->lab, d * f),
            *size = lab_zeros(&s->lab, (f > d ? f : d) * f);
     memcpy(a, s->cov, f * f * sizeof *a);
-    naive_gemm(false, true, f, f, n, 1, s->keys, n, s->keys, n, s->lambda, a, f, size);
+    plain_gemm(false, true, f, f, n, 1, s->keys, n, s->keys, n, s->lambda, a, f, size);
     for (size_t i = 0; i < f; i++)
         a[i * f + i] += ridge;
-    naive_gemm(false, true, d, f, n, 1, s->resid, n, s->keys, n, 0, lhs, f, size);
+    plain_gemm(false, true, d, f, n, 1, s->resid, n, s->keys, n, 0, lhs, f, size);
     const double scale = norm_of(upd, d * f) * norm_of(a, f * f) + norm_of(lhs, d * f);
-    naive_gemm(false, false, d, f, f, -1, upd, f, a, f, 1, lhs, f, size);
+    plain_gemm(false, false, d, f, f, -1, upd, f, a, f, 1, lhs, f, size);
     return scale > 0 ? norm_of(lhs, d * f) / ((double)f * scale * DBL_EPSILON) : 0;
 }
 
@@ -146,7 +147,7 @@ TEST(the_factor_of_c_alone_gives_the_same_update)
                 double *a = lab_out_f64(lab, s.d * s.f), *b = lab_zeros(lab, s.d * s.f),
                        *x = lab_out_f64(lab, s.f * s.n), *size = lab_zeros(lab, s.d * s.f);
                 LAB_OK(lab, pmet_solve_factored(lab->op, factor, s.lambda, s.keys, s.f, s.n, x, &lab->err));
-                naive_gemm(false, true, s.d, s.f, s.n, 1, s.resid, s.n, x, s.n, 0, b, s.f, size);
+                plain_gemm(false, true, s.d, s.f, s.n, 1, s.resid, s.n, x, s.n, 0, b, s.f, size);
                 if (solve(&s, PMET_SOLVER_CHOLESKY, 0, a, &report)) {
                     const double far = test_rel_l2(b, a, s.d * s.f), zero = 0;
                     CHECK_CLOSE(&far, &zero, 1, kind == ROUGH ? 1e-9 : 1e-12);

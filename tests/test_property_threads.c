@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The number of threads changes no bit of anything.      SPEC §1.3, §9.9 */
+#include "ref/cpu/table.h"
 #include "tests/edits.h"
 #include "tests/trace.h"
 

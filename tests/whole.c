@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/whole.h"
-#include "tests/naive.h"
 
 struct pmet_fact_rows made_rows(struct test_rng *rng, const struct pmet_model *model, const size_t shape[][2],
                                 size_t n_row, size_t n_target)
@@ -131,9 +130,15 @@ static void leave(struct passage *p)
 static void log_softmax_at(const struct passage *p, size_t at, double *lp)
 {
     const size_t n = p->model->config.n_vocab;
+    double top = -HUGE_VAL, sum = 0;
     for (size_t v = 0; v < n; v++)
         lp[v] = (double)p->host[at * n + v];
-    naive_log_softmax(lp, lp, n);
+    for (size_t v = 0; v < n; v++)
+        top = fmax(top, lp[v]);
+    for (size_t v = 0; v < n; v++)
+        sum += exp(lp[v] - top);
+    for (size_t v = 0; v < n; v++)
+        lp[v] -= top + log(sum);
 }
 
 static double norm_of(const real *x, const double *y, size_t d)
@@ -206,7 +211,8 @@ bool whole_loss(struct test *t, const struct pmet_model *model, const struct pme
     struct pmet_losses *l = &out->losses;
     l->nll *= phi;
     l->nll_factor = phi;
-    l->kl = kl0 ? h->kl_factor * naive_kl(out->kl_lp, kl0, n_vocab) : 0;
+    for (size_t v = 0; kl0 && v < n_vocab; v++)
+        l->kl += h->kl_factor * exp(out->kl_lp[v]) * (out->kl_lp[v] - kl0[v]);
     l->weight_decay = h->v_weight_decay * (norm_of(delta_mlp, NULL, d) / pow(norm_of(NULL, out->m0, d), 2) +
                                            norm_of(delta_attn, NULL, d) / pow(norm_of(NULL, out->a0, d), 2));
     l->loss = l->nll + l->kl + l->weight_decay;

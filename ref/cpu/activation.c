@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The FFN's activations and their gradients, computed in double and rounded once.      SPEC §3.4 */
 #include <math.h>
-#include "ref/cpu/cpu.h"
+#include "ref/cpu/entries.h"
 #include "ref/cpu/exponential.h"
+#include "ref/cpu/threads.h"
 
 #define SQRT_2_OVER_PI 0.79788456080286535588
 #define FAST_CONSTANT 0.7978845608 /* gelu_fast has it cut to ten digits */

@@ -1,41 +1,64 @@
 /* SPDX-License-Identifier: MIT
- * Gradients of attention to the row's own queries, keys and values.      SPEC §3.3, §5.6
- *   E15  g_v[s]   = sum_{t>=s} p[t,s] g_out[t]
- *   E16  g_p[t,s] = g_out[t] . v[s]
- *        g_w[t,s] = p[t,s] (g_p[t,s] - sum_r p[t,r] g_p[t,r])
- *   E17  g_q[t]   = c sum_s g_w[t,s] k[s],   g_k[s] = c sum_{t>=s} g_w[t,s] q[t],   c = 1/sqrt(d_head) */
-#include "ref/cpu/attention_row.h"
+ * Gradients of attention (E15-E17): a head of a row on a thread, query by query.      SPEC §3.3, §5.6 */
+#include <math.h>
+#include "ref/cpu/dot.h"
+#include "ref/cpu/entries.h"
+#include "ref/cpu/exponential.h"
+#include "ref/cpu/threads.h"
+#include "ref/ops/attention.h"
 
-/* Sums in double for one head of one row: g_q [d_head], g_k and g_v [own, d_head], p and g_p [past + own]. */
+/* Sums in double of one head of one row: g_q [d_head], g_k and g_v [n_own, d_head], p and g_p [n_past + n_own]. */
 struct sums {
     double *g_q, *g_k, *g_v, *p, *g_p;
 };
 
-static void one_query(const struct sums *z, const real *q, const real *g_out, const struct pmet_keys_view *w,
+/* E14 */
+static void weights(double *p, const real *q, const struct pmet_attended *a, size_t n, size_t d_head)
+{
+    const double scale = 1 / sqrt((double)d_head);
+    double top = -HUGE_VAL, sum = 0;
+    for (size_t s = 0; s < n; s++) {
+        p[s] = pmet_dot(q, pmet_key_at(a, s), d_head) * scale;
+        top = p[s] > top ? p[s] : top;
+    }
+    for (size_t s = 0; s < n; s++)
+        sum += p[s] = pmet_exp(p[s] - top);
+    for (size_t s = 0; s < n; s++)
+        p[s] /= sum;
+}
+
+/* Adds one query's part of E15-E17. */
+static void one_query(const struct sums *z, const real *q, const real *g_out, const struct pmet_attended *a,
                       size_t n, size_t d_head)
 {
     const double c = 1 / sqrt((double)d_head);
     double mean = 0;
-    pmet_weights(z->p, q, w, n, d_head);
+    weights(z->p, q, a, n, d_head);
     for (size_t s = 0; s < n; s++) {
-        z->g_p[s] = pmet_dot(g_out, pmet_value_at(w, s), d_head);
+        z->g_p[s] = pmet_dot(g_out, pmet_value_at(a, s), d_head);
         mean += z->p[s] * z->g_p[s];
     }
     for (size_t i = 0; i < d_head; i++)
         z->g_q[i] = 0;
     for (size_t s = 0; s < n; s++) {
         const double g_w = c * z->p[s] * (z->g_p[s] - mean);
-        const real *k = pmet_key_at(w, s);
+        const real *k = pmet_key_at(a, s);
         for (size_t i = 0; i < d_head; i++)
             z->g_q[i] += g_w * (double)k[i];
-        if (s < w->n_past)
+        if (s < a->n_past)
             continue; /* the past is constant */
-        double *g_k = z->g_k + (s - w->n_past) * d_head, *g_v = z->g_v + (s - w->n_past) * d_head;
+        double *g_k = z->g_k + (s - a->n_past) * d_head, *g_v = z->g_v + (s - a->n_past) * d_head;
         for (size_t i = 0; i < d_head; i++) {
             g_k[i] += g_w * (double)q[i];
             g_v[i] += z->p[s] * (double)g_out[i];
         }
     }
+}
+
+static void store(struct pmet_heads x, size_t t, size_t e, const double *sum, size_t d_head)
+{
+    for (size_t i = 0; i < d_head; i++)
+        pmet_head_at(x, t, e)[i] = (real)sum[i];
 }
 
 static enum pmet_status attention_dx(const struct pmet_ops *op, struct pmet_heads g_q, struct pmet_heads g_k,
@@ -45,33 +68,26 @@ static enum pmet_status attention_dx(const struct pmet_ops *op, struct pmet_head
                                      size_t d_head, struct pmet_error *err)
 {
     struct pmet_cpu *cpu = pmet_cpu_of(op);
-    size_t own = 0;
-    for (size_t b = 0; b < batch->n_row; b++) {
-        const size_t n = batch->row_start[b + 1] - batch->row_start[b];
-        own = n > own ? n : own;
-    }
-    const size_t longest = pmet_longest(batch), n_line = d_head + 2 * own * d_head + 2 * longest;
-    PMET_TRY(pmet_cpu_scratch(cpu, n_line * sizeof(double) / sizeof(real), 0, err));
+    const size_t longest = pmet_longest(batch), n_sum = d_head + 2 * longest * (d_head + 1);
+    PMET_TRY(pmet_cpu_scratch(cpu, n_sum * sizeof(double) / sizeof(real), 0, err));
 #pragma omp parallel for num_threads((int)cpu->n_thread) schedule(dynamic)
     for (size_t be = 0; be < batch->n_row * n_head; be++) {
-        const size_t b = be / n_head, e = be % n_head, n = batch->row_start[b + 1] - batch->row_start[b];
-        const struct pmet_keys_view w = pmet_view(k, v, past_k, past_v, batch, b, e, n_head, d_head);
-        double *line = (double *)(void *)cpu->scratch[pmet_thread()];
-        const struct sums z = {line, line + d_head, line + d_head + own * d_head,
-                               line + d_head + 2 * own * d_head, line + d_head + 2 * own * d_head + longest};
-        for (size_t i = 0; i < 2 * own * d_head; i++)
+        const size_t b = be / n_head, e = be % n_head;
+        const struct pmet_attended a = pmet_attended(k, v, past_k, past_v, batch, b, e, n_head, d_head);
+        double *own = (double *)(void *)cpu->scratch[pmet_thread()];
+        const struct sums z = {own, own + d_head, own + d_head * (1 + a.n_own),
+                               own + d_head * (1 + 2 * a.n_own), own + d_head * (1 + 2 * a.n_own) + longest};
+        for (size_t i = 0; i < 2 * a.n_own * d_head; i++)
             z.g_k[i] = 0; /* and g_v, which follows */
-        for (size_t t = 0; t < n; t++) {
-            one_query(&z, pmet_head_at(q, w.first + t, e), g_out + (w.first + t) * w.width + e * d_head, &w,
-                      w.n_past + t + 1, d_head);
-            for (size_t i = 0; i < d_head; i++)
-                pmet_head_at(g_q, w.first + t, e)[i] = (real)z.g_q[i];
+        for (size_t t = 0; t < a.n_own; t++) {
+            one_query(&z, pmet_head_at(q, a.first + t, e), g_out + (a.first + t) * a.width + e * d_head, &a,
+                      a.n_past + t + 1, d_head);
+            store(g_q, a.first + t, e, z.g_q, d_head);
         }
-        for (size_t t = 0; t < n; t++)
-            for (size_t i = 0; i < d_head; i++) {
-                pmet_head_at(g_k, w.first + t, e)[i] = (real)z.g_k[t * d_head + i];
-                pmet_head_at(g_v, w.first + t, e)[i] = (real)z.g_v[t * d_head + i];
-            }
+        for (size_t t = 0; t < a.n_own; t++) {
+            store(g_k, a.first + t, e, z.g_k + t * d_head, d_head);
+            store(g_v, a.first + t, e, z.g_v + t * d_head, d_head);
+        }
     }
     return PMET_OK;
 }

@@ -9,8 +9,10 @@
  * bench/bench_solve.c gives the rate beside that of one large dgemm. */
 #include <math.h>
 #include <string.h>
-#include "ref/cpu/algebra.h"
+#include "ref/cpu/entries.h"
+#include "ref/cpu/gemm.h"
 #include "ref/cpu/panel.h"
+#include "ref/cpu/threads.h"
 
 enum {
     TILE = 384, /* its half in a small matrix, which has too few tiles otherwise */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Log-probabilities, cross entropy and KL over rows of logits, with their gradients.      SPEC §3.6, §5.2 */
 #include <math.h>
-#include "ref/cpu/cpu.h"
+#include "ref/cpu/entries.h"
 #include "ref/cpu/exponential.h"
+#include "ref/cpu/threads.h"
 
 /* log sum_v exp(x[v]), and the first argmax. */
 static double log_sum(const real *x, size_t n, size_t *best)

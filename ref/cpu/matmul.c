@@ -7,8 +7,9 @@
  * takes a tile of TILE outputs, widens SPAN terms of its weights into its scratch, and runs them over all rows.
  * bench/bench_matmul.c gives the rate beside that of one large sgemm. */
 #include <string.h>
-#include "ref/cpu/cpu.h"
+#include "ref/cpu/entries.h"
 #include "ref/cpu/panel.h"
+#include "ref/cpu/threads.h"
 #include "ref/cpu/widen.h"
 
 enum { BLOCK = PMET_BLOCK, TILE = 4 * BLOCK, SPAN = 512, GROUP = 512, GRAM_TILE = 8 * BLOCK };

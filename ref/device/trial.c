@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ref/ops/ops.h"
+#include "ref/device/device.h"
 
 enum { TOK = 37, HEAD = 4, D_HEAD = 16, D = HEAD * D_HEAD, VOCAB = 301, N = TOK * VOCAB, ORDER = 150 };
 enum { X, Y, G, OUT, N_REAL };   /* OUT: results; the others are inputs */

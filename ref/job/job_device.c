@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What an edit takes of a device with memory of its own, counted before the work starts. */
 #include <math.h>
+#include "ref/cpu/table.h"
 #include "ref/job/job.h"
 #include "ref/method/keys.h"
 

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include "ref/method/pmet_hparams.h"
+#include "ref/device/device.h"
 #include "tensors/dtype.h"
 
 /* A faster precision is about matrices of one kind: a model that has none of them is told so. */

@@ -16,7 +16,7 @@ enum pmet_status pmet_capacity(const struct pmet_ops *op, size_t on_host, size_t
 }
 
 enum pmet_status pmet_capacity_check(const struct pmet_ops *op, const char *what, double n_bytes,
-                                 struct pmet_error *err)
+                                     struct pmet_error *err)
 {
     static const double mib = 1 << 20;
     size_t n_free, n_all;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The operator table: everything the models and the method compute, they compute through it. ref/ops/ fills
- * it in plain C, and that is the definition; kernels/ fills the same table for a GPU. The method never
- * asks which one it runs on.
+ * The operator table: everything that models and methods compute goes through it. ref/ops/ fills it with one plain loop
+ * an equation (plain.h), and that is the definition; ref/cpu/ replaces the entries that gain on a CPU, kernels/ fills the
+ * table for a GPU. No method asks which one it runs on.
  *
  * Pointers marked (dev) come from alloc or weight_map and are only touched by entries of the table; all
  * others are host memory. Activations are row-major [n_tok, width]. Unless an entry says otherwise outputs
@@ -29,7 +29,7 @@ struct pmet_weight {
     size_t n_out, n_in;
 };
 
-/* E8: rows of tokens laid end to end. Row b owns tokens row_start[b] .. row_start[b+1]-1; its token t stands
+/* E8: rows of tokens, packed end to end. Row b owns tokens row_start[b] .. row_start[b+1]-1; its token t stands
  * at position n_past[b] + t - row_start[b], after n_past[b] positions whose keys and values are cached, in
  * the cache's rows past_start[b] .. past_start[b] + n_past[b] - 1. */
 struct pmet_batch {
@@ -64,7 +64,8 @@ struct pmet_peak {
 
 struct pmet_ops {
     const char *name; /* "cpu (OpenBLAS, 2 threads)" */
-    const char *kind; /* "cpu", "cuda", "cuda, TF32": what results depend on, down to their rounding */
+    const char
+        *kind; /* "plain", "cpu", "cuda", "cuda, TF32": what results depend on, down to their rounding */
     void *state;
     struct pmet_peak peak;
     void (*close)(struct pmet_ops *op); /* frees the table: pmet_ops_free */
@@ -215,27 +216,18 @@ struct pmet_ops {
                                        size_t n_rhs, struct pmet_error *err);
 };
 
-/* The plain-C table, on n_threads threads (0: all the machine has). */
-enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err);
-/* The table of a device: CUDA, in one of its precisions, or the message says what is missing. Auto is CUDA where the
- * library and a GPU are there, after a trial; else plain C. */
-enum pmet_status pmet_ops_open(enum pmet_device device, size_t n_threads, struct pmet_ops **out,
-                               struct pmet_error *err);
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
-/* PMET_NUMERIC, naming the first entry that is off by more than 1e-4 (in double 1e-9) of the largest number that `plain`
- * computes from the same small inputs. */
-enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops *plain,
-                                struct pmet_error *err);
 
 /* The host's memory, whatever the table: bytes that can be had without swapping, caches of files counted as free (half
  * of all if the system does not say), and bytes in all (4 GiB if it does not say). */
 void pmet_host_memory(size_t *n_free, size_t *n_all);
 /* Bytes that batches and caches may take: on_host, but half of what is free on a device with own_memory. */
-enum pmet_status pmet_capacity(const struct pmet_ops *op, size_t on_host, size_t *out, struct pmet_error *err);
+enum pmet_status pmet_capacity(const struct pmet_ops *op, size_t on_host, size_t *out,
+                               struct pmet_error *err);
 /* PMET_MEMORY with what is needed and what is free, unless a device with own_memory can take n_bytes more, and beside
  * them what its kernels need for themselves. `what` begins the line. */
 enum pmet_status pmet_capacity_check(const struct pmet_ops *op, const char *what, double n_bytes,
-                                 struct pmet_error *err);
+                                     struct pmet_error *err);
 
 #ifdef __cplusplus
 }

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
- * Rows taken, put and added to.      SPEC §3.5, §5.1 */
+ * Rows read, written and added to.      SPEC §3.5, §5.1 */
 #include <string.h>
-#include "ref/cpu/cpu.h"
-#include "ref/cpu/widen.h"
+#include "ref/ops/entries.h"
+#include "ref/ops/weight.h"
 
-/* E23 */
+/* E23  x[t] = row ids[t] of the embedding */
 static enum pmet_status embed(const struct pmet_ops *op, real *y, struct pmet_weight w, const int32_t *ids,
                               size_t n_tok, struct pmet_error *err)
 {
     (void)op, (void)err;
     for (size_t t = 0; t < n_tok; t++)
-        pmet_widen(y + t * w.n_in, w.data, w.dtype, (size_t)ids[t] * w.n_in, w.n_in);
+        for (size_t i = 0; i < w.n_in; i++)
+            y[t * w.n_in + i] = pmet_weight_at(w, (size_t)ids[t], i);
     return PMET_OK;
 }
 
@@ -88,7 +89,7 @@ static enum pmet_status add(const struct pmet_ops *op, real *y, const real *a, c
     return PMET_OK;
 }
 
-void pmet_cpu_rows(struct pmet_ops *op)
+void pmet_plain_rows(struct pmet_ops *op)
 {
     op->embed = embed;
     op->gather = gather;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Rotary position embedding, both styles.      SPEC §3.2 */
 #include <math.h>
-#include "ref/cpu/cpu.h"
+#include <stdlib.h>
+#include "ref/ops/entries.h"
 
-/* E12: turns the pairs of one head by the angles whose cosines and sines are given. */
+/* E12  (x_p, x_q) = (x_p cos phi - x_q sin phi,  x_q cos phi + x_p sin phi),  (p, q) = (2i, 2i+1) or (i, i + r/2)
+ * of one head, given cos phi and sin phi of each pair i. */
 static void turn(real *x, enum pmet_rope style, const double *cosine, const double *sine, size_t n_pair)
 {
     const size_t step = style == PMET_ROPE_INTERLEAVED ? 2 : 1,
@@ -15,7 +17,7 @@ static void turn(real *x, enum pmet_rope style, const double *cosine, const doub
     }
 }
 
-/* E11: the angles; inverse turns back (E13). */
+/* E11  phi = pos base^(-2i/r);  inverse turns by -phi (E13) */
 static enum pmet_status rope(const struct pmet_ops *op, struct pmet_heads x, enum pmet_rope style,
                              bool inverse, double base, size_t rotary_dim, const struct pmet_batch *batch,
                              size_t n_head, struct pmet_error *err)
@@ -41,7 +43,7 @@ static enum pmet_status rope(const struct pmet_ops *op, struct pmet_heads x, enu
     return PMET_OK;
 }
 
-void pmet_cpu_rope(struct pmet_ops *op)
+void pmet_plain_rope(struct pmet_ops *op)
 {
     op->rope = rope;
 }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * On a CPU device memory is host memory. */
+ * Device memory is host memory. */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "ref/cpu/cpu.h"
+#include "ref/ops/entries.h"
 
 /* Linux counts what is free under this name, in KiB. */
 void pmet_host_memory(size_t *n_free, size_t *n_all)
@@ -22,15 +23,15 @@ void pmet_host_memory(size_t *n_free, size_t *n_all)
     *n_free = kib > 0 ? (size_t)kib * 1024 : *n_all / 2;
 }
 
-static enum pmet_status cpu_memory(const struct pmet_ops *op, size_t *n_free, size_t *n_all,
-                                   struct pmet_error *err)
+static enum pmet_status host_memory(const struct pmet_ops *op, size_t *n_free, size_t *n_all,
+                                    struct pmet_error *err)
 {
     (void)op, (void)err;
     pmet_host_memory(n_free, n_all);
     return PMET_OK;
 }
 
-static enum pmet_status cpu_alloc(const struct pmet_ops *op, size_t n_bytes, void *p, struct pmet_error *err)
+static enum pmet_status host_alloc(const struct pmet_ops *op, size_t n_bytes, void *p, struct pmet_error *err)
 {
     (void)op;
     if (n_bytes > PTRDIFF_MAX - 64)
@@ -43,14 +44,14 @@ static enum pmet_status cpu_alloc(const struct pmet_ops *op, size_t n_bytes, voi
     return PMET_OK;
 }
 
-static void cpu_release(const struct pmet_ops *op, void *p)
+static void host_release(const struct pmet_ops *op, void *p)
 {
     (void)op;
     free(p);
 }
 
-static enum pmet_status cpu_copy(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
-                                 struct pmet_error *err)
+static enum pmet_status host_copy(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
+                                  struct pmet_error *err)
 {
     (void)op, (void)err;
     if (n_bytes > 0)
@@ -58,7 +59,8 @@ static enum pmet_status cpu_copy(const struct pmet_ops *op, void *dst, const voi
     return PMET_OK;
 }
 
-static enum pmet_status cpu_zero(const struct pmet_ops *op, void *dst, size_t n_bytes, struct pmet_error *err)
+static enum pmet_status host_zero(const struct pmet_ops *op, void *dst, size_t n_bytes,
+                                  struct pmet_error *err)
 {
     (void)op, (void)err;
     if (n_bytes > 0)
@@ -66,28 +68,34 @@ static enum pmet_status cpu_zero(const struct pmet_ops *op, void *dst, size_t n_
     return PMET_OK;
 }
 
-static enum pmet_status cpu_weight_map(const struct pmet_ops *op, const void *src, size_t n_bytes,
-                                       const void **dev, struct pmet_error *err)
+static enum pmet_status host_weight_map(const struct pmet_ops *op, const void *src, size_t n_bytes,
+                                        const void **dev, struct pmet_error *err)
 {
     (void)op, (void)n_bytes, (void)err;
     *dev = src;
     return PMET_OK;
 }
 
-static void cpu_weight_unmap(const struct pmet_ops *op, const void *dev)
+static void host_weight_unmap(const struct pmet_ops *op, const void *dev)
 {
     (void)op, (void)dev;
 }
 
-void pmet_cpu_memory(struct pmet_ops *op)
+void pmet_ops_free(struct pmet_ops *op)
 {
-    op->memory = cpu_memory;
-    op->alloc = cpu_alloc;
-    op->release = cpu_release;
-    op->upload = cpu_copy;
-    op->download = cpu_copy;
-    op->copy = cpu_copy;
-    op->zero = cpu_zero;
-    op->weight_map = cpu_weight_map;
-    op->weight_unmap = cpu_weight_unmap;
+    if (op)
+        op->close(op);
+}
+
+void pmet_plain_memory(struct pmet_ops *op)
+{
+    op->memory = host_memory;
+    op->alloc = host_alloc;
+    op->release = host_release;
+    op->upload = host_copy;
+    op->download = host_copy;
+    op->copy = host_copy;
+    op->zero = host_zero;
+    op->weight_map = host_weight_map;
+    op->weight_unmap = host_weight_unmap;
 }

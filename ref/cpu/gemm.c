@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Products in double, for the solve (E69).      SPEC §8.2 */
-#include "ref/cpu/algebra.h"
+#include "ref/cpu/gemm.h"
 
+#include "ref/cpu/entries.h"
+#include "ref/cpu/threads.h"
 #ifdef PMET_OPENBLAS
 #include <cblas.h>
 #endif
@@ -13,8 +15,8 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* The definition, for at most TILE rows: each element one sum, terms ascending. */
-static void gemm64_plain(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const double *a,
+/* Without BLAS, for at most TILE rows: each element is one sum, terms ascending. */
+static void gemm64_strip(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const double *a,
                          size_t lda, const double *b, size_t ldb, double beta, double *c, size_t ldc)
 {
     enum { WIDE = 16, DEEP = 128 };
@@ -55,7 +57,7 @@ void pmet_gemm64_tile(bool ta, bool tb, size_t m, size_t n, size_t k, double alp
     }
 #endif
     for (size_t i = 0; i < m; i += TILE)
-        gemm64_plain(ta, tb, smaller(TILE, m - i), n, k, alpha, ta ? a + i : a + i * lda, lda, b, ldb, beta,
+        gemm64_strip(ta, tb, smaller(TILE, m - i), n, k, alpha, ta ? a + i : a + i * lda, lda, b, ldb, beta,
                      c + i * ldc, ldc);
 }
 
@@ -75,7 +77,7 @@ static enum pmet_status gemm64(const struct pmet_ops *op, bool ta, bool tb, size
     return PMET_OK;
 }
 
-void pmet_cpu_algebra(struct pmet_ops *op)
+void pmet_cpu_gemm(struct pmet_ops *op)
 {
     op->gemm64 = gemm64;
 }

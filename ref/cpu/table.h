@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT
+ * The fast CPU table: the plain one, with the entries replaced that gain by threads, blocks or BLAS. */
+#ifndef PMET_REF_CPU_TABLE_H
+#define PMET_REF_CPU_TABLE_H
+
+#include "ref/ops/ops.h"
+
+/* n_threads 0: as many as the machine has. */
+enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * Threads of the fast CPU table and their scratch memory. */
+#ifndef PMET_REF_CPU_THREADS_H
+#define PMET_REF_CPU_THREADS_H
+
+#include <omp.h>
+#include "ref/ops/ops.h"
+
+struct pmet_cpu {
+    struct pmet_ops plain; /* the plain entries, for those that call them on rows of their own */
+    size_t n_thread;
+    char name[64];
+    real **scratch; /* [n_thread + 1]: one a thread, one shared */
+    size_t *cap;    /* reals in each */
+};
+
+static inline struct pmet_cpu *pmet_cpu_of(const struct pmet_ops *op)
+{
+    return op->state;
+}
+
+/* This thread's number inside a parallel region. */
+static inline size_t pmet_thread(void)
+{
+    return (size_t)omp_get_thread_num();
+}
+
+/* Makes every thread's scratch at least n_each reals and the shared one n_shared. It never shrinks; contents are lost
+ * where it grows. */
+enum pmet_status pmet_cpu_scratch(struct pmet_cpu *cpu, size_t n_each, size_t n_shared,
+                                  struct pmet_error *err);
+
+/* n_threads 0: as many as the machine has. */
+enum pmet_status pmet_cpu_threads(size_t n_threads, struct pmet_cpu **out, struct pmet_error *err);
+void pmet_cpu_threads_free(struct pmet_cpu *cpu); /* accepts NULL */
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ * Cholesky factor and solve in double.      SPEC §8.2 */
+#include <math.h>
+#include "ref/ops/entries.h"
+
+/* E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
+ * in place, column by column. */
+static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
+                                 struct pmet_error *err)
+{
+    (void)op;
+    for (size_t j = 0; j < n; j++)
+        for (size_t i = j; i < n; i++) {
+            double sum = a[i * n + j];
+            for (size_t k = 0; k < j; k++)
+                sum -= a[i * n + k] * a[j * n + k];
+            if (i == j && !(sum > 0 && isfinite(sum))) {
+                *pivot = j;
+                *value = sum;
+                return pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", j, n,
+                                 sum);
+            }
+            a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
+        }
+    return PMET_OK;
+}
+
+/* E71  L Y = B,   L^T X = Y:   Y_i = (B_i - sum_{k<i} L_ik Y_k) / L_ii,   X_i = (Y_i - sum_{k>i} L_ki X_k) / L_ii */
+static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
+                                       size_t n_rhs, struct pmet_error *err)
+{
+    (void)op, (void)err;
+    for (size_t c = 0; c < n_rhs; c++) {
+        for (size_t i = 0; i < n; i++) {
+            double sum = b[i * n_rhs + c];
+            for (size_t k = 0; k < i; k++)
+                sum -= l[i * n + k] * b[k * n_rhs + c];
+            b[i * n_rhs + c] = sum / l[i * n + i];
+        }
+        for (size_t i = n; i-- > 0;) {
+            double sum = b[i * n_rhs + c];
+            for (size_t k = i + 1; k < n; k++)
+                sum -= l[k * n + i] * b[k * n_rhs + c];
+            b[i * n_rhs + c] = sum / l[i * n + i];
+        }
+    }
+    return PMET_OK;
+}
+
+void pmet_plain_cholesky(struct pmet_ops *op)
+{
+    op->cholesky = cholesky;
+    op->cholesky_solve = cholesky_solve;
+}
