@@ -120,14 +120,20 @@ tests: $(B)/pmet $(TESTS) $(if $(filter $(REAL)$(SAN),float),$(B)/cuda_on_cpu/li
 PYTHON   ?= python3
 LONG     := build/float/tests/test_kill build/float/tests/test_work
 SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
+# entries of REAL, DEVICE, TESTS for tests/run.sh
+on = $(addprefix build/$(1)/tests/,$(foreach t,$(3),$(firstword $(subst :, ,$(t)))@$(2)$(if $(findstring :,$(t)),:$(lastword $(subst :, ,$(t))))))
+OPS_TESTS := $(notdir $(basename $(sort $(wildcard tests/test_ops_*.c))))
 # On the layer all operators, and of the goldens what takes a second there; edits are in test-long. In double only what
 # has an element type: the solve is in double anyway.
-on_layer  = $(addprefix build/$(1)/tests/,$(addsuffix @cuda-on-cpu,$(2)) test_golden_forward@cuda-on-cpu:every_tensor)
-ON_LAYER := $(call on_layer,float,$(notdir $(basename $(sort $(wildcard tests/test_ops_*.c))))) \
-            $(call on_layer,double,test_ops_attention test_ops_matmul test_ops_norm) \
-            build/float/tests/test_property_solve@cuda-on-cpu:auto_takes
-LONG_LAYER := build/float/tests/test_property_solve@cuda-on-cpu $(foreach c,optimisation_pmet_alt edit_from,build/float/tests/test_golden_edit@cuda-on-cpu:$(c))
-ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(ON_LAYER) $(SCRIPTS)
+ON_LAYER := $(call on,float,cuda-on-cpu,$(OPS_TESTS) test_golden_forward:every_tensor test_property_solve:auto_takes) \
+            $(call on,double,cuda-on-cpu,test_ops_attention test_ops_matmul test_ops_norm test_golden_forward:every_tensor)
+# On the plain table its operators, a forward pass and an optimisation of each model; whole edits are in test-long.
+PLAIN_GOLDENS := test_golden_forward:every_tensor test_golden_forward:keys_of test_golden_edit:optimisation_pmet_alt
+ON_PLAIN := $(call on,float,plain,$(OPS_TESTS) $(PLAIN_GOLDENS)) \
+            $(call on,double,plain,$(filter-out test_ops_algebra,$(OPS_TESTS)) $(PLAIN_GOLDENS))
+LONG_PLAIN := $(foreach r,float double,$(call on,$(r),plain,test_golden_forward:second_moments test_golden_edit:edit_from))
+LONG_LAYER := $(call on,float,cuda-on-cpu,test_property_solve test_golden_edit:optimisation_pmet_alt test_golden_edit:edit_from)
+ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(ON_LAYER) $(ON_PLAIN) $(SCRIPTS)
 
 .PHONY: deps
 deps: ## installs what is missing, with apt where it can
@@ -151,10 +157,12 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 
 .PHONY: test-long
 test-long: sanitize ## the sanitizer build of every test; then a kill at every call
-	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/tests/test_property_solve build/float/pmet \
+	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/tests/test_golden_forward \
+	    build/float/tests/test_property_solve build/float/pmet \
 	    build/float/cuda_on_cpu/libpmet_cuda.so build/float/bench/bench_cuda
+	@$(MAKE) --no-print-directory REAL=double build/double/tests/test_golden_edit build/double/tests/test_golden_forward
 	@cp build/test.log build/sanitize.log
-	@PMET_LONG=1 tests/run.sh $(LONG) $(LONG_LAYER) tests/test_cuda.sh > build/long.out; status=$$?; cat build/long.out; \
+	@PMET_LONG=1 tests/run.sh $(LONG) $(LONG_LAYER) $(LONG_PLAIN) tests/test_cuda.sh > build/long.out; status=$$?; cat build/long.out; \
 	    cat build/sanitize.log build/test.log | awk '{ p += $$1; f += $$3; s += $$5 } \
 	    END { printf "%d passed, %d failed, %d skipped\n", p, f, s }'; exit $$status
 

@@ -38,9 +38,10 @@ struct pmet_error {
 enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
 
 /* Where a session computes. Auto: a GPU, where the library and a driver are there, the model fits, and a short trial of
- * every kind of operator agrees with plain C (PMET_NUMERIC where it does not); else the CPU. The last two are faster and
- * less precise: what enters an F16 or BF16 matrix is rounded to that type (HALF), or both sides of a product with an F32
- * one to ten bits of fraction (TF32).                                                                SPEC §12.3 */
+ * every kind of operator agrees with the CPU (PMET_NUMERIC where it does not); else the CPU. Plain: one simple loop for
+ * each equation, slow, to check the others. The last two are faster and less precise: what enters an F16 or BF16 matrix
+ * is rounded to that type (HALF), or both sides of a product with an F32 one to ten bits of fraction (TF32).
+ *                                                                                                    SPEC §12.3 */
 enum pmet_device {
     PMET_DEVICE_AUTO,
     PMET_DEVICE_PLAIN,

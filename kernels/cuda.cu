@@ -69,8 +69,8 @@ static void free_stage(struct pmet_cuda *cuda)
     cuda->stage.n_bytes = cuda->stage.used = 0;
 }
 
-/* Room for n_bytes more: where the copies of earlier calls have been made, their pinned memory may be written again. */
-static enum pmet_status make_room(struct pmet_cuda *cuda, size_t n_bytes, struct pmet_error *err)
+/* Makes n_bytes of the stage free: once earlier copies are done, their pinned memory may be written again. */
+static enum pmet_status make_space(struct pmet_cuda *cuda, size_t n_bytes, struct pmet_error *err)
 {
     void *host = NULL, *dev = NULL;
     if (cuda->stage.used + n_bytes <= cuda->stage.n_bytes)
@@ -97,7 +97,7 @@ enum pmet_status pmet_cuda_stage(struct pmet_cuda *cuda, struct pmet_cuda_part *
     size_t n_bytes = 0;
     for (size_t i = 0; i < n_part; i++)
         n_bytes += (part[i].n_bytes + ALIGN - 1) / ALIGN * ALIGN;
-    PMET_TRY(make_room(cuda, n_bytes, err));
+    PMET_TRY(make_space(cuda, n_bytes, err));
     char *host = cuda->stage.host + cuda->stage.used, *dev = cuda->stage.dev + cuda->stage.used;
     size_t at = 0;
     for (size_t i = 0; i < n_part; i++) {

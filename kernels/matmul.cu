@@ -6,8 +6,8 @@
  * the alignment is always the same; what else decides its choice comes from the weight alone. Sums of more than
  * `step` terms are cut: sixteen or more shorter sums, added in order, lose less than one long one.
  *
- * cuBLAS wants both operands of one type. In the float build 16-bit weights are multiplied where they lie, by rows
- * split into terms of their type (kernels/split.cuh), which lie below one another. Other weights that are not reals
+ * cuBLAS wants both operands of one type. In the float build 16-bit weights are multiplied in place, by rows
+ * split into terms of their type (kernels/split.cuh), one below the other. Other weights that are not reals
  * are widened, a tile of columns at a time, once for GROUP rows. */
 #include "kernels/split.cuh"
 
@@ -56,7 +56,7 @@ static cublasStatus_t gemm(cublasHandle_t blas, struct arithmetic by, cublasOper
                         (int)ldb, &beta, c, of_reals(false).type, (int)ldc, by.compute, CUBLAS_GEMM_DEFAULT);
 }
 
-/* As in ref/cpu/panel.h. */
+/* As pmet_block_step of ref/cpu/panel.h. */
 static size_t terms_in_one_sum(size_t k)
 {
     const size_t sixteenth = (k + 255) / 256 * 16;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Rows taken, put and added to.      SPEC §3.5, §5.1 */
+ * Rows read, written and added to.      SPEC §3.5, §5.1 */
 #include "kernels/widen.cuh"
 
 enum { BLOCK = 256 };

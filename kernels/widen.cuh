@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * 16-bit numbers to floats (ref/cpu/widen.h says how) and back, by integers alone; and one stored weight as a real. */
+ * 16-bit numbers to floats (as in ref/cpu/widen.h) and back, by integers alone; and one stored weight as a real. */
 #ifndef PMET_KERNELS_WIDEN_CUH
 #define PMET_KERNELS_WIDEN_CUH
 

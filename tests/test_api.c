@@ -9,12 +9,17 @@ static const char model[] = "golden/gptj-A/model", facts[] = "golden/gptj-A/coun
                   hparams[] = "golden/gptj-A/hparams/PMET/pmet.json",
                   contexts[] = "golden/gptj-A/contexts.json";
 
-static struct pmet_session *open_model(struct test *t)
+static struct pmet_session *open_on(struct test *t, enum pmet_device device)
 {
     struct pmet_session *s = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_session_open(model, PMET_DEVICE_CPU, 2, &s, &err), &err);
+    CHECK_OK(pmet_session_open(model, device, 2, &s, &err), &err);
     return s;
+}
+
+static struct pmet_session *open_model(struct test *t)
+{
+    return open_on(t, PMET_DEVICE_CPU);
 }
 
 TEST(a_session_says_what_it_holds)
@@ -28,9 +33,9 @@ TEST(a_session_says_what_it_holds)
     pmet_session_close(s);
 }
 
-TEST(logits_of_a_text_are_the_goldens)
+static void check_logits(struct test *t, enum pmet_device device)
 {
-    struct pmet_session *s = open_model(t);
+    struct pmet_session *s = open_on(t, device);
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_safetensors *st = NULL;
     json_t *prompts = json_load_file("golden/gptj-A/forward_prompts.json", 0, NULL);
@@ -58,6 +63,16 @@ TEST(logits_of_a_text_are_the_goldens)
     json_decref(prompts);
     pmet_safetensors_close(st);
     pmet_session_close(s);
+}
+
+TEST(logits_of_a_text_are_the_goldens)
+{
+    check_logits(t, PMET_DEVICE_CPU);
+}
+
+TEST(logits_on_the_plain_device_are_the_goldens)
+{
+    check_logits(t, PMET_DEVICE_PLAIN);
 }
 
 TEST(text_goes_to_ids_and_back)
@@ -206,6 +221,7 @@ TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
 }
 
 TEST_MAIN(CASE(a_session_says_what_it_holds), CASE(logits_of_a_text_are_the_goldens),
-          CASE(text_goes_to_ids_and_back), CASE(a_seed_fixes_what_is_drawn),
-          CASE(ids_out_of_range_are_refused), CASE(an_interrupted_or_incomplete_request_leaves_nothing),
+          CASE(logits_on_the_plain_device_are_the_goldens), CASE(text_goes_to_ids_and_back),
+          CASE(a_seed_fixes_what_is_drawn), CASE(ids_out_of_range_are_refused),
+          CASE(an_interrupted_or_incomplete_request_leaves_nothing),
           CASE(an_evaluation_counts_its_records_and_keeps_their_lines))

@@ -3,8 +3,8 @@
  *   E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
  *   E71  L Y = B,   L^T X = Y
  * The factor goes by square tiles: one on the diagonal is factored, those below it are solved, their products are
- * taken off the tiles to their right, each as soon as what it reads is there. Inside a tile each of the three is a
- * recursion by halves, down to what is quicker by hand, so that nearly all of it is products. Tiles and halves
+ * subtracted from the tiles to their right, each as soon as what it reads is ready. Inside a tile each of the three is a
+ * recursion by halves, down to strips of a few columns, so that nearly all of the work is products. Tiles and halves
  * depend on n alone and a tile takes its products in order, so that the number of threads changes no bit.
  * bench/bench_solve.c gives the rate beside that of one large dgemm. */
 #include <math.h>
@@ -17,10 +17,10 @@
 enum {
     TILE = 384, /* its half in a small matrix, which has too few tiles otherwise */
     SMALL = 2048,
-    STRIP = 16,  /* columns factored and solved by hand */
+    STRIP = 16,  /* columns factored and solved one by one */
     LANES = 16,  /* rows solved together */
     CORNER = 32, /* of a triangle, computed as a square */
-    BLOCK = 128, /* rows substituted at a time, and taken off GROUP rows */
+    BLOCK = 128, /* rows substituted at a time, and subtracted from GROUP rows */
     GROUP = 64,
     R = PMET_BLOCK_ROWS, /* of them in registers, for C right-hand sides */
     C = 2 * R,
@@ -64,7 +64,8 @@ static void solve_strip(double *x, const double *l, size_t stride, size_t m, siz
 }
 
 /* c [m, n] -= a [m, k] b [n, k]^T, all with one row stride. */
-static void take_off(double *c, const double *a, const double *b, size_t stride, size_t m, size_t n, size_t k)
+static void subtract_tile(double *c, const double *a, const double *b, size_t stride, size_t m, size_t n,
+                          size_t k)
 {
     pmet_gemm64_tile(false, true, m, n, k, -1, a, stride, b, stride, 1, c, stride);
 }
@@ -78,7 +79,7 @@ static void solve_tile(double *x, const double *l, size_t stride, size_t m, size
     }
     const size_t h = half(n);
     solve_tile(x, l, stride, m, h);
-    take_off(x + h, x, l + h * stride, stride, m, n - h, h);
+    subtract_tile(x + h, x, l + h * stride, stride, m, n - h, h);
     solve_tile(x + h, l + h * stride + h, stride, m, n - h);
 }
 
@@ -89,14 +90,14 @@ static void update_triangle(double *c, const double *x, size_t stride, size_t n,
     if (n > CORNER) {
         const size_t h = half(n);
         update_triangle(c, x, stride, h, k);
-        take_off(c + h * stride, x + h * stride, x, stride, n - h, h, k);
+        subtract_tile(c + h * stride, x + h * stride, x, stride, n - h, h, k);
         update_triangle(c + h * stride + h, x + h * stride, stride, n - h, k);
         return;
     }
     double keep[CORNER * CORNER];
     for (size_t i = 0; i < n; i++)
         memcpy(keep + i * CORNER, c + i * stride, n * sizeof *keep);
-    take_off(c, x, x, stride, n, n, k);
+    subtract_tile(c, x, x, stride, n, n, k);
     for (size_t i = 0; i + 1 < n; i++)
         memcpy(c + i * stride + i + 1, keep + i * CORNER + i + 1, (n - i - 1) * sizeof *keep);
 }
@@ -188,7 +189,7 @@ static void update_step(const struct tiles *t, double *ik, const double *ij, con
     if (i == k)
         update_triangle(ik, ij, t->n, tile_size(t, i), tile_size(t, j));
     else
-        take_off(ik, ij, kj, t->n, tile_size(t, i), tile_size(t, k), tile_size(t, j));
+        subtract_tile(ik, ij, kj, t->n, tile_size(t, i), tile_size(t, k), tile_size(t, j));
 }
 
 /* Every step as a task, with the tiles that it reads and writes; a tile's first element stands for it. */
@@ -226,8 +227,8 @@ static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n,
 }
 
 /* C columns of y [n_row, C] -= a x: a(i, k) = a[i*a_row + k*a_term], x [n_k, C]. With R rows the sums stay in
- * registers. Nothing is laid out beforehand: few right-hand sides would not repay it. */
-static PMET_UNCHECKED void take_off_rows(double *y, size_t n_row, const double *a, size_t a_row,
+ * registers. Nothing is packed first: for few right-hand sides that costs more than it saves. */
+static PMET_UNCHECKED void subtract_rows(double *y, size_t n_row, const double *a, size_t a_row,
                                          size_t a_term, const double *x, size_t n_k)
 {
     double s[R][C] = {{0}};
@@ -242,13 +243,13 @@ static PMET_UNCHECKED void take_off_rows(double *y, size_t n_row, const double *
 }
 
 /* The same for any number of rows. */
-static void take_off_all(double *y, size_t n_row, const double *a, size_t a_row, size_t a_term,
-                         const double *x, size_t n_k)
+static void subtract_product(double *y, size_t n_row, const double *a, size_t a_row, size_t a_term,
+                             const double *x, size_t n_k)
 {
     size_t i = 0;
     for (; i + R <= n_row; i += R)
-        take_off_rows(y + i * C, R, a + i * a_row, a_row, a_term, x, n_k);
-    take_off_rows(y + i * C, n_row - i, a + i * a_row, a_row, a_term, x, n_k);
+        subtract_rows(y + i * C, R, a + i * a_row, a_row, a_term, x, n_k);
+    subtract_rows(y + i * C, n_row - i, a + i * a_row, a_row, a_term, x, n_k);
 }
 
 /* y [nb, C] := L^-1 y for the diagonal block's L, R rows at a time. */
@@ -257,7 +258,7 @@ static void substitute(const double *l, size_t stride, double *y, size_t nb)
     for (size_t i = 0; i < nb; i++) {
         const size_t done = i / R * R;
         if (i == done)
-            take_off_all(y + i * C, smaller(R, nb - i), l + i * stride, stride, 1, y, i);
+            subtract_product(y + i * C, smaller(R, nb - i), l + i * stride, stride, 1, y, i);
         for (size_t k = done; k < i; k++)
             for (size_t c = 0; c < C; c++)
                 y[i * C + c] -= l[i * stride + k] * y[k * C + c];
@@ -272,8 +273,8 @@ static void substitute_back(const double *l, size_t stride, double *y, size_t nb
     for (size_t i = nb; i-- > 0;) {
         const size_t first = i / R * R, end = smaller(first + R, nb);
         if (i + 1 == end)
-            take_off_all(y + first * C, end - first, l + end * stride + first, 1, stride, y + end * C,
-                         nb - end);
+            subtract_product(y + first * C, end - first, l + end * stride + first, 1, stride, y + end * C,
+                             nb - end);
         for (size_t k = i + 1; k < end; k++)
             for (size_t c = 0; c < C; c++)
                 y[i * C + c] -= l[k * stride + i] * y[k * C + c];
@@ -283,7 +284,7 @@ static void substitute_back(const double *l, size_t stride, double *y, size_t nb
 }
 
 /* E71 for n_y times C columns, each y [n, C]: L Y = B from the first block down, then L^T X = Y from the last block
- * up. A block is taken off a few rows of all of them while those rows of L are in cache. */
+ * up. A block is subtracted from a few rows of all of them while those rows of L are in cache. */
 static void solve_part(const double *l, double *y, size_t n, size_t n_y)
 {
     for (size_t j = 0; j < n; j += BLOCK) {
@@ -292,8 +293,8 @@ static void solve_part(const double *l, double *y, size_t n, size_t n_y)
             substitute(l + j * n + j, n, y + (c * n + j) * C, nb);
         for (size_t i = j + nb; i < n; i += GROUP)
             for (size_t c = 0; c < n_y; c++)
-                take_off_all(y + (c * n + i) * C, smaller(GROUP, n - i), l + i * n + j, n, 1,
-                             y + (c * n + j) * C, nb);
+                subtract_product(y + (c * n + i) * C, smaller(GROUP, n - i), l + i * n + j, n, 1,
+                                 y + (c * n + j) * C, nb);
     }
     for (size_t j = (n - 1) / BLOCK * BLOCK;; j -= BLOCK) {
         const size_t nb = smaller(BLOCK, n - j);
@@ -304,7 +305,7 @@ static void solve_part(const double *l, double *y, size_t n, size_t n_y)
             for (size_t k = 0; k < nb; k++)
                 memcpy(part[k], l + (j + k) * n + i, sizeof part[k]);
             for (size_t c = 0; c < n_y; c++)
-                take_off_all(y + (c * n + i) * C, GROUP, part[0], 1, GROUP, y + (c * n + j) * C, nb);
+                subtract_product(y + (c * n + i) * C, GROUP, part[0], 1, GROUP, y + (c * n + j) * C, nb);
         }
         if (j == 0)
             break;

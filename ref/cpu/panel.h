@@ -53,14 +53,14 @@ static inline void pmet_block_plain(real acc[PMET_BLOCK][PMET_BLOCK], const real
             }
 }
 
-/* The sanitizers would check each operand of each product, many times slower; all that lays operands out is checked. */
+/* The sanitizers would check each operand of each product, many times slower; what packs the operands is checked. */
 #ifdef __SANITIZE_ADDRESS__
 #define PMET_UNCHECKED __attribute__((noinline, no_sanitize("address", "undefined"), optimize("O3")))
 #else
 #define PMET_UNCHECKED inline
 #endif
 
-/* PMET_BLOCK_ROWS rows of it, n_k terms in one step. */
+/* PMET_BLOCK_ROWS rows of a block, n_k terms in one step. */
 static PMET_UNCHECKED void pmet_block_rows(real acc[PMET_BLOCK_ROWS][PMET_BLOCK], const real *restrict a,
                                            size_t a_row, size_t a_term, const real *restrict b, size_t n_k)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * A table tried beside plain C: small inputs through its entries, before anybody's model is trusted to it.
+ * A table tried beside the CPU's: small inputs through its entries, before a model is run on it.
  *                                                                                                    SPEC §12.4 */
 #include <math.h>
 #include <stdlib.h>
@@ -22,7 +22,7 @@ struct side {
     real *at[N_REAL];      /* (dev) [N] */
     const void *w[N_KIND]; /* (dev) */
     double *a, *b;         /* (dev) [ORDER, ORDER] */
-    real host[N];          /* on their way there and back */
+    real host[N];          /* what is uploaded or was downloaded */
     float wide[VOCAB * D];
     uint16_t f16[VOCAB * D], bf16[VOCAB * D];
     size_t index[TOK];
@@ -62,62 +62,34 @@ static struct pmet_heads heads(real *x)
 
 /* ---- the entries: each leaves what it computes in OUT or in result ---- */
 
-static enum pmet_status try_embed(struct side *s, struct pmet_error *err)
-{
-    return s->op->embed(s->op, s->at[OUT], weight(s, F16), s->id, TOK, err);
-}
+/* An entry that is one call: x, y, g are inputs. */
+#define TRY(name, ...)                                                                                       \
+    static enum pmet_status name(struct side *s, struct pmet_error *err)                                     \
+    {                                                                                                        \
+        const struct pmet_ops *op = s->op;                                                                   \
+        real *const out = s->at[OUT], *const x = s->at[X], *const y = s->at[Y], *const g = s->at[G];         \
+        (void)x, (void)y, (void)g;                                                                           \
+        return __VA_ARGS__;                                                                                  \
+    }
 
-static enum pmet_status try_layernorm(struct side *s, struct pmet_error *err)
-{
-    return s->op->layernorm(s->op, s->at[OUT], s->at[X], s->at[Y], s->at[G], 1e-5, TOK, D, err);
-}
+TRY(try_embed, op->embed(op, out, weight(s, F16), s->id, TOK, err))
+TRY(try_layernorm, op->layernorm(op, out, x, y, g, 1e-5, TOK, D, err))
+TRY(try_layernorm_dx, op->layernorm_dx(op, out, g, x, y, 1e-5, TOK, D, err))
+TRY(try_matmul_f16, op->matmul(op, out, VOCAB, x, weight(s, F16), y, TOK, err))
+TRY(try_matmul_bf16, op->matmul(op, out, VOCAB, x, weight(s, BF16), y, TOK, err))
+TRY(try_matmul_f32, op->matmul(op, out, VOCAB, x, weight(s, F32), y, TOK, err))
+TRY(try_matmul_dx_f16, op->matmul_dx(op, out, g, VOCAB, weight(s, F16), false, TOK, err))
+TRY(try_matmul_dx_bf16, op->matmul_dx(op, out, g, VOCAB, weight(s, BF16), false, TOK, err))
+TRY(try_matmul_dx_f32, op->matmul_dx(op, out, g, VOCAB, weight(s, F32), false, TOK, err))
+TRY(try_attention,
+    op->attention(op, out, heads(x), heads(y), heads(g), NULL, NULL, &batch, HEAD, D_HEAD, NULL, err))
+TRY(try_attention_dx,
+    op->attention_dx(op, heads(out), heads(out + TOK * D), heads(out + 2 * TOK * D), x + TOK * D, heads(x),
+                     heads(y), heads(g), NULL, NULL, &batch, HEAD, D_HEAD, err))
+TRY(try_log_softmax, op->log_softmax(op, out, x, TOK, VOCAB, err))
+TRY(try_gram, op->gram(op, out, x, TOK, D, err))
 
-static enum pmet_status try_layernorm_dx(struct side *s, struct pmet_error *err)
-{
-    return s->op->layernorm_dx(s->op, s->at[OUT], s->at[G], s->at[X], s->at[Y], 1e-5, TOK, D, err);
-}
-
-static enum pmet_status product(struct side *s, int kind, struct pmet_error *err)
-{
-    return s->op->matmul(s->op, s->at[OUT], VOCAB, s->at[X], weight(s, kind), s->at[Y], TOK, err);
-}
-
-static enum pmet_status product_dx(struct side *s, int kind, struct pmet_error *err)
-{
-    return s->op->matmul_dx(s->op, s->at[OUT], s->at[G], VOCAB, weight(s, kind), false, TOK, err);
-}
-
-static enum pmet_status try_matmul_f16(struct side *s, struct pmet_error *err)
-{
-    return product(s, F16, err);
-}
-
-static enum pmet_status try_matmul_bf16(struct side *s, struct pmet_error *err)
-{
-    return product(s, BF16, err);
-}
-
-static enum pmet_status try_matmul_f32(struct side *s, struct pmet_error *err)
-{
-    return product(s, F32, err);
-}
-
-static enum pmet_status try_matmul_dx_f16(struct side *s, struct pmet_error *err)
-{
-    return product_dx(s, F16, err);
-}
-
-static enum pmet_status try_matmul_dx_bf16(struct side *s, struct pmet_error *err)
-{
-    return product_dx(s, BF16, err);
-}
-
-static enum pmet_status try_matmul_dx_f32(struct side *s, struct pmet_error *err)
-{
-    return product_dx(s, F32, err);
-}
-
-static enum pmet_status turn(struct side *s, enum pmet_rope style, bool inverse, struct pmet_error *err)
+static enum pmet_status rotate(struct side *s, enum pmet_rope style, bool inverse, struct pmet_error *err)
 {
     PMET_TRY(s->op->copy(s->op, s->at[OUT], s->at[X], TOK * D * sizeof(real), err));
     return s->op->rope(s->op, heads(s->at[OUT]), style, inverse, 10000, D_HEAD / 2, &batch, HEAD, err);
@@ -125,26 +97,12 @@ static enum pmet_status turn(struct side *s, enum pmet_rope style, bool inverse,
 
 static enum pmet_status try_rope_interleaved(struct side *s, struct pmet_error *err)
 {
-    return turn(s, PMET_ROPE_INTERLEAVED, false, err);
+    return rotate(s, PMET_ROPE_INTERLEAVED, false, err);
 }
 
 static enum pmet_status try_rope_half(struct side *s, struct pmet_error *err)
 {
-    return turn(s, PMET_ROPE_HALF, true, err);
-}
-
-static enum pmet_status try_attention(struct side *s, struct pmet_error *err)
-{
-    return s->op->attention(s->op, s->at[OUT], heads(s->at[X]), heads(s->at[Y]), heads(s->at[G]), NULL, NULL,
-                            &batch, HEAD, D_HEAD, NULL, err);
-}
-
-static enum pmet_status try_attention_dx(struct side *s, struct pmet_error *err)
-{
-    real *out = s->at[OUT];
-    return s->op->attention_dx(s->op, heads(out), heads(out + TOK * D), heads(out + 2 * TOK * D),
-                               s->at[X] + TOK * D, heads(s->at[X]), heads(s->at[Y]), heads(s->at[G]), NULL,
-                               NULL, &batch, HEAD, D_HEAD, err);
+    return rotate(s, PMET_ROPE_HALF, true, err);
 }
 
 static enum pmet_status try_act(struct side *s, struct pmet_error *err)
@@ -168,11 +126,6 @@ static enum pmet_status try_rows(struct side *s, struct pmet_error *err)
     PMET_TRY(op->residual(op, s->at[OUT], s->at[X], s->at[Y], s->at[G], N, err));
     PMET_TRY(op->add_at(op, s->at[OUT], s->index, s->at[X], s->index, TOK, D, err));
     return op->add_at_grad(op, s->at[OUT], s->at[Y], s->index, s->index, TOK, D, err);
-}
-
-static enum pmet_status try_log_softmax(struct side *s, struct pmet_error *err)
-{
-    return s->op->log_softmax(s->op, s->at[OUT], s->at[X], TOK, VOCAB, err);
 }
 
 static enum pmet_status try_xent(struct side *s, struct pmet_error *err)
@@ -202,11 +155,6 @@ static enum pmet_status try_optimise(struct side *s, struct pmet_error *err)
     PMET_TRY(op->scale(op, p, s->step, TOK, D, err));
     PMET_TRY(op->adam(op, p, s->at[G], m, v, 0.1, first, TOK, D, err));
     return op->norm(op, s->result, p, TOK, D, err);
-}
-
-static enum pmet_status try_gram(struct side *s, struct pmet_error *err)
-{
-    return s->op->gram(s->op, s->at[OUT], s->at[X], TOK, D, err);
 }
 
 /* B B^T X = B for a B with a large diagonal: all of a solve. */
@@ -262,7 +210,7 @@ static const struct entry {
 
 /* ---- both sides ---- */
 
-static enum pmet_status bring_weights(struct side *s, struct pmet_error *err)
+static enum pmet_status map_weights(struct side *s, struct pmet_error *err)
 {
     for (size_t i = 0; i < VOCAB * D; i++) { /* 16 bits: from 1/16 to 1/2, of either sign */
         const uint32_t bits = noise(i);
@@ -290,7 +238,7 @@ static enum pmet_status begin(struct side *s, struct pmet_error *err)
     }
     PMET_TRY(s->op->alloc(s->op, sizeof s->solved, &s->a, err));
     PMET_TRY(s->op->alloc(s->op, sizeof s->solved, &s->b, err));
-    return bring_weights(s, err);
+    return map_weights(s, err);
 }
 
 static void end(struct side *s)
@@ -332,10 +280,9 @@ static double apart(const double *a, const double *b, size_t n)
     return off == 0 ? 0 : off / most;
 }
 
-enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops *plain,
-                                struct pmet_error *err)
+enum pmet_status pmet_ops_trial(const struct pmet_ops *op, const struct pmet_ops *cpu, struct pmet_error *err)
 {
-    const struct pmet_ops *const table[] = {plain, op};
+    const struct pmet_ops *const table[] = {cpu, op};
     struct side *side[2] = {NULL, NULL};
     enum pmet_status status;
     for (int i = 0; i < 2; i++) {
