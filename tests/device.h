@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The operator table under test and its buffers. Every buffer lies between guard zones: a write past its ends
- * is found when the claim closes its lab, and so is a write to an input. */
+ * The operator table under test and its buffers. Every buffer lies between guard zones: a write
+ * past its ends is found when the claim closes its lab, and so is a write to an input. */
 #ifndef PMET_TESTS_DEVICE_H
 #define PMET_TESTS_DEVICE_H
 
@@ -15,19 +15,22 @@
 #define IN_DOUBLE 0
 #define REAL_EPS ((double)FLT_EPSILON)
 #endif
-/* What rounding a result to `real` once may cost on both sides, half a unit each, in rounding units of double. */
+/* What rounding a result to `real` once may cost on both sides, half a unit each, in rounding units
+ * of double. */
 #define ONE_ROUNDING (REAL_EPS / DBL_EPSILON)
 
-/* The one place that says which table the tests run on: PMET_TEST_DEVICE=cpu (the default), plain, cuda-on-cpu (kernels/
- * over tests/cuda_on_cpu/) or cuda. */
+/* The one place that says which table the tests run on: PMET_TEST_DEVICE=cpu (the default), plain,
+ * cuda-on-cpu (kernels/ over tests/cuda_on_cpu/) or cuda. */
 enum pmet_status test_table(size_t n_thread, struct pmet_ops **out, struct pmet_error *err);
 /* kernels/'s own entry, as compiled for the tests. */
 enum pmet_status pmet_ops_cuda_on_cpu(size_t n_table, size_t n_real, enum pmet_device device,
                                       struct pmet_ops **out, struct pmet_error *err);
-/* The CUDA table in one of its precisions: on the GPU if PMET_TEST_DEVICE says cuda, else over tests/cuda_on_cpu/. */
+/* The CUDA table in one of its precisions: on the GPU if PMET_TEST_DEVICE says cuda, else over
+ * tests/cuda_on_cpu/. */
 enum pmet_status test_cuda(enum pmet_device device, struct pmet_ops **out, struct pmet_error *err);
 
-/* The table that the operator tests hold to the plain one (tests/plain.h). NULL after a failed check. */
+/* The table that the operator tests hold to the plain one (tests/plain.h). NULL after a failed
+ * check. */
 struct pmet_ops *test_ops(struct test *t);
 
 /* Sizes that every operator is tried at: none, one, odd, about a power of two. */
@@ -72,7 +75,8 @@ double *lab_get_f64(struct lab *lab, const double *dev, size_t n);
 /* A weight [n_out, n_in] of random numbers of a stored type; *w receives them widened. */
 struct pmet_weight lab_weight(struct lab *lab, enum pmet_dtype dtype, size_t n_out, size_t n_in, double **w);
 
-/* |got[i] - want[i]| <= c eps scale[i], eps the rounding unit of `real` (or of double); scale NULL: |want|. */
+/* |got[i] - want[i]| <= c eps scale[i], eps the rounding unit of `real` (or of double); scale NULL:
+ * |want|. */
 void lab_close_to(struct lab *lab, const char *what, const double *got, const double *want,
                   const double *scale, size_t n, double c);
 void lab_close_f64(struct lab *lab, const char *what, const double *got, const double *want,

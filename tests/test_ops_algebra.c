@@ -94,7 +94,8 @@ static double *lower(struct lab *lab, const double *l, size_t n, bool *untouched
 static const size_t orders[] = {0, 1, 2, 3, 5, 17, 64, 65, 127, 128, 129, 257, 300, 520};
 #define N_ORDER (sizeof orders / sizeof *orders)
 
-/* ||A - L L^T|| / (n ||A|| eps) < 30, for well conditioned matrices and for a diagonal of 1e12 .. 1e-12. */
+/* ||A - L L^T|| / (n ||A|| eps) < 30, for well conditioned matrices and for a diagonal of 1e12 ..
+ * 1e-12. */
 static void check_cholesky(struct lab *lab, size_t n, bool graded)
 {
     double *a = definite(lab, n), *in = lab_zeros(lab, n * n), *size = lab_zeros(lab, n * n), value = 0;
@@ -131,8 +132,8 @@ TEST(cholesky_gives_the_factor_and_leaves_the_upper_triangle)
         }
 }
 
-/* A = L L^T for a known unit triangle L and a diagonal that fails at one place: small integers, so that pivots
- * are exact. */
+/* A = L L^T for a known unit triangle L and a diagonal that fails at one place: small integers, so
+ * that pivots are exact. */
 TEST(a_pivot_that_is_not_positive_is_named_with_its_value)
 {
     static const struct {
@@ -164,7 +165,8 @@ TEST(a_pivot_that_is_not_positive_is_named_with_its_value)
     }
 }
 
-/* NaN and infinity anywhere in the lower triangle end it; in the upper they are nobody's business. */
+/* NaN and infinity anywhere in the lower triangle end it; in the upper they are nobody's
+ * business. */
 TEST(a_matrix_that_is_not_finite_has_no_factor)
 {
     static const size_t n = 150, at[][2] = {{0, 0}, {3, 1}, {100, 100}, {140, 20}, {149, 149}, {149, 0}};
@@ -217,7 +219,8 @@ TEST(cholesky_solve_solves)
     }
 }
 
-/* Tiles are larger from an order of 2048 on: A x = L (L^T x), x random, within n eps of |A| |x| at each element. */
+/* Tiles are larger from an order of 2048 on: A x = L (L^T x), x random, within n eps of |A| |x| at
+ * each element. */
 TEST(a_large_matrix_has_its_factor)
 {
     enum { N = 2100 };

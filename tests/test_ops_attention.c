@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Rotary embedding and attention over packed rows beside the plain definitions; in double the gradients
- * beside central differences, which checks the plain definitions too (PMET_TEST_DEVICE=plain).
- * SPEC E8, E11-E17, E35 */
+ * Rotary embedding and attention over packed rows beside the plain definitions; in double the
+ * gradients beside central differences, which checks the plain definitions too
+ * (PMET_TEST_DEVICE=plain). SPEC E8, E11-E17, E35 */
 #include "tests/device.h"
 #include "tests/plain.h"
 
@@ -24,8 +24,8 @@ static const struct shape shapes[] = {
 };
 #define N_SHAPE (sizeof shapes / sizeof *shapes)
 
-/* q, k and v side by side in wider rows with gaps between heads, as in a fused projection: head e of part p
- * begins at e*head_stride + p*(d_head + 1), and one element more ends the row. */
+/* q, k and v side by side in wider rows with gaps between heads, as in a fused projection: head e
+ * of part p begins at e*head_stride + p*(d_head + 1), and one element more ends the row. */
 struct field {
     const struct shape *shape;
     struct pmet_batch batch;
@@ -214,8 +214,8 @@ static size_t count_probs(const struct shape *s)
     return n;
 }
 
-/* Sums run in double; a score of size s errs by s eps of double, and so does its weight, relatively: scores
- * here reach 600. */
+/* Sums run in double; a score of size s errs by s eps of double, and so does its weight,
+ * relatively: scores here reach 600. */
 static void check_attention(struct lab *lab, const struct shape *s, double deviation)
 {
     const struct field f = field_with_past(lab, s, deviation);
@@ -294,7 +294,8 @@ static double projected(const void *user)
     return sum;
 }
 
-/* Differences of a sum of size sqrt(n) (up to 10) at h 1e-3 err by 1e-11 * 10; gradients are of size 1. */
+/* Differences of a sum of size sqrt(n) (up to 10) at h 1e-3 err by 1e-11 * 10; gradients are of
+ * size 1. */
 TEST(attention_dx_is_the_gradient_to_own_q_k_v)
 {
     for (size_t s = 0; s + 2 < N_SHAPE; s++) { /* without the large ones */

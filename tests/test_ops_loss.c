@@ -76,7 +76,8 @@ TEST(a_row_of_50400_logits)
     lab_close(&lab);
 }
 
-/* Of equal maxima the first is best, and a label among them has exactly the best's log-probability (E52). */
+/* Of equal maxima the first is best, and a label among them has exactly the best's log-probability
+ * (E52). */
 TEST(ties_go_to_the_first)
 {
     struct lab lab;

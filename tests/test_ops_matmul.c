@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Products with stored weights and sums of outer products beside the plain definitions.      SPEC E24, E30, E66
+ * Products with stored weights and sums of outer products beside the plain definitions.      SPEC
+ * E24, E30, E66
  *
- * Tolerance: a fast table sums n terms in `real`, the plain one in double, rounded once. |error| <= n eps/2 sum |terms|
- * always; the sums of random terms stay below 2 sqrt(n) eps sum |terms|, and the factor 4 covers bias, both roundings
- * and the double build, where the plain sum errs as much. */
+ * Tolerance: a fast table sums n terms in `real`, the plain one in double, rounded once. |error| <=
+ * n eps/2 sum |terms| always; the sums of random terms stay below 2 sqrt(n) eps sum |terms|, and
+ * the factor 4 covers bias, both roundings and the double build, where the plain sum errs as
+ * much. */
 #include "tests/device.h"
 #include "tests/plain.h"
 
@@ -14,7 +16,8 @@ static double factor(size_t n_term)
 
 static const enum pmet_dtype weight_types[] = {PMET_F64, PMET_F32, PMET_F16, PMET_BF16};
 
-/* The shapes: every size as rows, widths that no panel (16), tile (64) or step divides, and longer sums. */
+/* The shapes: every size as rows, widths that no panel (16), tile (64) or step divides, and longer
+ * sums. */
 static const struct {
     size_t n_tok, n_in, n_out;
 } shapes[] = {{0, 5, 3},    {1, 0, 3},    {1, 1, 1},      {2, 17, 5},   {3, 64, 65},
@@ -91,7 +94,8 @@ TEST(matmul_dx_is_g_times_w_set_or_added)
         }
 }
 
-/* A token's output is the same bits alone, first, last and in the middle of any number of others. */
+/* A token's output is the same bits alone, first, last and in the middle of any number of
+ * others. */
 TEST(a_row_of_a_product_never_depends_on_the_others)
 {
     struct lab lab;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * Layer normalisation and activations beside the plain definitions; in double their gradients beside
- * central differences, which checks the plain definitions too (PMET_TEST_DEVICE=plain).
- * SPEC E9, E10, E18-E22 */
+ * Layer normalisation and activations beside the plain definitions; in double their gradients
+ * beside central differences, which checks the plain definitions too (PMET_TEST_DEVICE=plain). SPEC
+ * E9, E10, E18-E22 */
 #include "ref/cpu/exponential.h"
 #include "tests/device.h"
 #include "tests/plain.h"
 
 #define LN_EPS 1e-5
 
-/* What layernorm's error is measured by: the row's largest |x| / sqrt(var + eps), times the gain, plus the bias:
- * both tables sum in double and round once, so a few eps of double and two halves of a rounding are left. */
+/* What layernorm's error is measured by: the row's largest |x| / sqrt(var + eps), times the gain,
+ * plus the bias: both tables sum in double and round once, so a few eps of double and two halves of
+ * a rounding are left. */
 static double *norm_size(struct lab *lab, const double *x, const double *gain, const double *bias, size_t n,
                          size_t d)
 {
@@ -47,7 +48,8 @@ TEST(layernorm_normalises_each_row)
         }
 }
 
-/* A row of equal features has variance 0: what is left is the bias. A far mean must not cancel the spread. */
+/* A row of equal features has variance 0: what is left is the bias. A far mean must not cancel the
+ * spread. */
 TEST(layernorm_of_constant_and_of_far_rows)
 {
     struct lab lab;
@@ -89,7 +91,8 @@ static double norm_projected(const void *user)
     return sum;
 }
 
-/* Differences err by 1e-10 of the gradient's scale, |g_y gain| sqrt(d) / sqrt(var): 4.5e5 eps of double. */
+/* Differences err by 1e-10 of the gradient's scale, |g_y gain| sqrt(d) / sqrt(var): 4.5e5 eps of
+ * double. */
 TEST(layernorm_dx_adds_the_gradient)
 {
     static const size_t rows[] = {0, 1, 3, 5}, widths[] = {2, 3, 5, 17, 64, 65};
@@ -129,7 +132,8 @@ static const enum pmet_act kinds[] = {PMET_GELU_NEW, PMET_GELU, PMET_GELU_FAST, 
 static const char *const kind_names[] = {"gelu_new", "gelu", "gelu_fast", "relu", "silu"};
 #define N_KIND 5
 
-/* 1 + tanh and 1 + erf cancel where x is very negative: absolute errors of |x| eps, as torch has them. */
+/* 1 + tanh and 1 + erf cancel where x is very negative: absolute errors of |x| eps, as torch has
+ * them. */
 TEST(activations_are_their_equations_in_place_too)
 {
     for (size_t k = 0; k < N_KIND; k++)
@@ -151,7 +155,8 @@ TEST(activations_are_their_equations_in_place_too)
         }
 }
 
-/* Far out every kind is x or 0 and its slope 1 or 0; nothing overflows on the way. NaN goes through. */
+/* Far out every kind is x or 0 and its slope 1 or 0; nothing overflows on the way. NaN goes
+ * through. */
 TEST(activations_at_the_ends)
 {
     const double far[] = {40, 1e4,  1e30,       (double)FLT_MAX, -40, -1e4, -1e30, -(double)FLT_MAX,

@@ -59,7 +59,8 @@ TEST(axpy_and_scale_round_once)
     lab_close(&lab);
 }
 
-/* A vector that is inside its ball, or has no weight decay, is not touched: not even a NaN or a -0. */
+/* A vector that is inside its ball, or has no weight decay, is not touched: not even a NaN or a
+ * -0. */
 TEST(rows_with_nothing_to_do_keep_their_bits)
 {
     struct lab lab;
@@ -75,9 +76,9 @@ TEST(rows_with_nothing_to_do_keep_their_bits)
     lab_close(&lab);
 }
 
-/* torch.optim.Adam([p], lr) over five steps, in double and written as in its documentation:
- * m_hat = m/(1 - b1^k), v_hat = v/(1 - b2^k), p -= lr m_hat/(sqrt(v_hat) + eps). The moments are `real`, so each
- * step may round each of them once; their errors reach p by lr of its step. */
+/* torch.optim.Adam([p], lr) over five steps, in double and written as in its documentation: m_hat =
+ * m/(1 - b1^k), v_hat = v/(1 - b2^k), p -= lr m_hat/(sqrt(v_hat) + eps). The moments are `real`, so
+ * each step may round each of them once; their errors reach p by lr of its step. */
 TEST(adam_is_its_formula_over_several_steps)
 {
     for (size_t s = 0; s < N_SIZE; s++) {
@@ -113,7 +114,8 @@ TEST(adam_is_its_formula_over_several_steps)
     }
 }
 
-/* The first step is lr * sign(g) but for eps, whatever the size of g; a zero gradient moves nothing. */
+/* The first step is lr * sign(g) but for eps, whatever the size of g; a zero gradient moves
+ * nothing. */
 TEST(adams_first_step_is_the_learning_rate)
 {
     struct lab lab;

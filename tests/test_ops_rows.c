@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Entries that move rows and add to them: exact, or one rounding an addition.      SPEC E23, E46, E59 */
+ * Entries that move rows and add to them: exact, or one rounding an addition.      SPEC E23, E46,
+ * E59 */
 #include "tests/device.h"
 
 static const enum pmet_dtype weight_types[] = {PMET_F64, PMET_F32, PMET_F16, PMET_BF16};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Values that can be worked out by hand, so that the plain definitions (PMET_TEST_DEVICE=plain) are checked by more than
- * themselves.      SPEC E9, E11-E22, E24, E30, E37, E49, E57, E58, E66, E69-E71 */
+ * Values that can be worked out by hand, so that the plain definitions (PMET_TEST_DEVICE=plain) are
+ * checked by more than themselves.      SPEC E9, E11-E22, E24, E30, E37, E49, E57, E58, E66,
+ * E69-E71 */
 #include "tests/device.h"
 
 /* Small integers: every product and sum is exact. */
@@ -45,7 +46,8 @@ TEST(a_factor_and_a_solve_of_order_two)
     lab_close(&lab);
 }
 
-/* (1, 5) has mean 3 and variance 4; with eps 5 the root is 3. g_y gain = (3, 0): mean 1.5, mean with n -1. */
+/* (1, 5) has mean 3 and variance 4; with eps 5 the root is 3. g_y gain = (3, 0): mean 1.5, mean
+ * with n -1. */
 TEST(a_norm_of_two_features_and_its_gradient)
 {
     struct lab lab;
@@ -63,7 +65,8 @@ TEST(a_norm_of_two_features_and_its_gradient)
     lab_close(&lab);
 }
 
-/* Base 4/pi^2 and r = 4: at position 1 the first pair turns by 1, the second by (pi^2/4)^(1/2) = pi/2. */
+/* Base 4/pi^2 and r = 4: at position 1 the first pair turns by 1, the second by (pi^2/4)^(1/2) =
+ * pi/2. */
 TEST(a_quarter_turn)
 {
     static const size_t start[2] = {0, 1}, past[1] = {1}, none[1] = {0};
@@ -84,8 +87,8 @@ TEST(a_quarter_turn)
     }
 }
 
-/* d_head 4, so c = 1/2: scores 0 and ln 3 give weights 1/4 and 3/4. The gradient of the second weight's score is
- * p (g_p - mean) = 3/4 (2 - (1/4 (-2) + 3/4 2)) = 3/4, that of the first -3/4. */
+/* d_head 4, so c = 1/2: scores 0 and ln 3 give weights 1/4 and 3/4. The gradient of the second
+ * weight's score is p (g_p - mean) = 3/4 (2 - (1/4 (-2) + 3/4 2)) = 3/4, that of the first -3/4. */
 TEST(attention_over_two_tokens)
 {
     enum { D = 4, N = 2 * D };
@@ -145,7 +148,8 @@ TEST(activations_at_one)
     }
 }
 
-/* Logits 0 and ln 3: probabilities 1/4 and 3/4; beside 1/2 and 1/2 the divergence is ln 2 - 1/4 ln 4 + 3/4 ln(3/4). */
+/* Logits 0 and ln 3: probabilities 1/4 and 3/4; beside 1/2 and 1/2 the divergence is ln 2 - 1/4 ln
+ * 4 + 3/4 ln(3/4). */
 TEST(losses_of_two_tokens)
 {
     struct lab lab;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The FFN's activations and their gradients, in double, rounded once, without calls so that they vectorise.      SPEC §3.4 */
+ * The FFN's activations and their gradients (E18-E22), in double, rounded once.      SPEC §3.4
+ * Loops without calls vectorise. */
 #include <math.h>
 #include "ref/cpu/entries.h"
 #include "ref/cpu/exponential.h"
@@ -18,7 +19,8 @@ static inline double gelu_tanh(double x, double c)
     return x / (1 + pmet_exp(-2 * c * (x + 0.044715 * x * x * x)));
 }
 
-/* E22, with s = 0.5 (1 + tanh u): 0.5 (1 + tanh u) + 0.5 x (1 - tanh^2 u) u' = s + 2 x s (1 - s) u' */
+/* E22, with s = 0.5 (1 + tanh u): 0.5 (1 + tanh u) + 0.5 x (1 - tanh^2 u) u'
+ *                              = s + 2 x s (1 - s) u' */
 static inline double gelu_tanh_slope(double x, double c)
 {
     const double e = pmet_exp(-2 * c * (x + 0.044715 * x * x * x)), s = 1 / (1 + e),

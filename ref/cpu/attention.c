@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Causal attention over packed rows behind a cached past (E14).      SPEC §3.3
  *
- * One head of a row at a time: its keys and values are packed into panels of BLOCK positions, and BLOCK queries go
- * through them together. Scores are sums in double, because the softmax turns their absolute error into a relative one;
- * values are weighed by the blocks of panel.h, with weight 0 past the query's own position. The steps of a sum depend
- * neither on the row's length nor on how much of it is cached. For a few queries behind a long past packing does not
- * pay: attention_few.c takes the same sums over keys and values in place. */
+ * One head of a row at a time: its keys and values are packed into panels of BLOCK positions, and
+ * BLOCK queries go through them together. Scores are sums in double, because the softmax turns
+ * their absolute error into a relative one; values are weighed by the blocks of panel.h, with
+ * weight 0 past the query's own position. The steps of a sum depend neither on the row's length nor
+ * on how much of it is cached. For a few queries behind a long past packing does not pay:
+ * attention_few.c takes the same sums over keys and values in place. */
 #include "ref/cpu/attention.h"
 
 #include <stdlib.h>

@@ -11,8 +11,8 @@
 
 enum { PMET_ATTENTION_STEP = 64 }; /* positions in one running sum of values */
 
-/* E14: the weights p of the first n scores, which are overwritten; p is 0 from n up to n_all. The sum is eight
- * interleaved ones, so that it vectorises in a fixed order. */
+/* E14: the weights p of the first n scores, which are overwritten; p is 0 from n up to n_all. The
+ * sum is eight interleaved ones, so that it vectorises in a fixed order. */
 static inline void pmet_attention_softmax(real *p, double *score, size_t n, size_t n_all, double scale)
 {
     double top = score[0], part[8] = {0};
@@ -33,8 +33,8 @@ static inline void pmet_attention_softmax(real *p, double *score, size_t n, size
     memset(p + n, 0, (n_all - n) * sizeof *p);
 }
 
-/* All queries of a row for n_head heads from a->head on, keys and values in place. n_pos: at least the row's
- * positions; scratch: pmet_attend_few_size reals. */
+/* All queries of a row for n_head heads from a->head on, keys and values in place. n_pos: at least
+ * the row's positions; scratch: pmet_attend_few_size reals. */
 void pmet_attend_few(real *out, struct pmet_heads q, const struct pmet_attended *a, size_t n_head,
                      size_t n_pos, size_t d_head, real *scratch);
 size_t pmet_attend_few_size(size_t n_pos, size_t n_head, size_t d_head);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Gradients of attention (E15-E17): a head of a row on a thread, query by query.      SPEC §3.3, §5.6 */
+ * Gradients of attention (E15-E17): a head of a row on a thread, query by query.      SPEC §3.3 */
 #include <math.h>
 #include "ref/cpu/dot.h"
 #include "ref/cpu/entries.h"
@@ -7,7 +7,8 @@
 #include "ref/cpu/threads.h"
 #include "ref/ops/attention.h"
 
-/* Sums in double of one head of one row: g_q [d_head], g_k and g_v [n_own, d_head], p and g_p [n_past + n_own]. */
+/* Sums in double of one head of one row: g_q [d_head], g_k and g_v [n_own, d_head], p and g_p
+ * [n_past + n_own]. */
 struct sums {
     double *g_q, *g_k, *g_v, *p, *g_p;
 };

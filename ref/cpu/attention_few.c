@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Attention of a few queries behind a long past (E14). It gives the bits of attention.c: the same sums in the same
- * order. */
+ * Attention of a few queries behind a long past (E14). It gives the bits of attention.c: the same
+ * sums in the same order. */
 #include "ref/cpu/attention.h"
 
 enum {
@@ -31,7 +31,8 @@ static struct buffers buffers_in(real *scratch, size_t n_pos, size_t n_head, siz
     return k;
 }
 
-/* Up to CHAINS positions, all cached or all the row's own: features of the j-th for head e at x + j*stride + e*head. */
+/* Up to CHAINS positions, all cached or all the row's own: features of the j-th for head e
+ * at x + j*stride + e*head. */
 struct run {
     const real *x;
     size_t n, stride, head;
@@ -86,8 +87,8 @@ static void add_run(real *restrict sum, const real *restrict p, const real *rest
     }
 }
 
-/* Query t of the row. Positions are the outer loops: a cached position's heads are neighbours, so the past is read once
- * from end to end. */
+/* Query t of the row. Positions are the outer loops: a cached position's heads are neighbours, so
+ * the past is read once from end to end. */
 static void attend_one(const struct buffers *k, real *out, struct pmet_heads q, const struct pmet_attended *a,
                        size_t t, size_t n_head, size_t d_head)
 {

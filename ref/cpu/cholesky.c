@@ -2,11 +2,12 @@
  * Cholesky factors and solves in double.      SPEC §8.2
  *   E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
  *   E71  L Y = B,   L^T X = Y
- * The factor goes by square tiles: one on the diagonal is factored, those below it are solved, their products are
- * subtracted from the tiles to their right, each as soon as what it reads is ready. Inside a tile each of the three is a
- * recursion by halves, down to strips of a few columns, so that nearly all of the work is products. Tiles and halves
- * depend on n alone and a tile takes its products in order, so that the number of threads changes no bit.
- * bench/bench_solve.c gives the rate beside that of one large dgemm. */
+ * The factor goes by square tiles: one on the diagonal is factored, those below it are solved,
+ * their products are subtracted from the tiles to their right, each as soon as what it reads is
+ * ready. Inside a tile each of the three is a recursion by halves, down to strips of a few columns,
+ * so that nearly all of the work is products. Tiles and halves depend on n alone and a tile takes
+ * its products in order, so that the number of threads changes no bit. bench/bench_solve.c gives
+ * the rate beside that of one large dgemm. */
 #include <math.h>
 #include <string.h>
 #include "ref/cpu/entries.h"
@@ -38,8 +39,8 @@ static size_t half(size_t n)
     return (n / 2 + STRIP - 1) / STRIP * STRIP;
 }
 
-/* x [m, n], n <= STRIP, := x L^-T, L [n, n] with the same row stride. LANES rows go together, column by column, so
- * that each step is one on vectors; rows past the last are zeros. */
+/* x [m, n], n <= STRIP, := x L^-T, L [n, n] with the same row stride. LANES rows go together,
+ * column by column, so that each step is one on vectors; rows past the last are zeros. */
 static void solve_strip(double *x, const double *l, size_t stride, size_t m, size_t n)
 {
     double lane[STRIP][LANES];
@@ -83,8 +84,8 @@ static void solve_tile(double *x, const double *l, size_t stride, size_t m, size
     solve_tile(x + h, l + h * stride + h, stride, m, n - h);
 }
 
-/* The lower triangle of c [n, n] -= x x^T, x [n, k]. What a corner's product writes above the diagonal is put back:
- * the strict upper triangle is the caller's. */
+/* The lower triangle of c [n, n] -= x x^T, x [n, k]. What a corner's product writes above the
+ * diagonal is put back: the strict upper triangle is the caller's. */
 static void update_triangle(double *c, const double *x, size_t stride, size_t n, size_t k)
 {
     if (n > CORNER) {
@@ -192,7 +193,8 @@ static void update_step(const struct tiles *t, double *ik, const double *ij, con
         subtract_tile(ik, ij, kj, t->n, tile_size(t, i), tile_size(t, k), tile_size(t, j));
 }
 
-/* Every step as a task, with the tiles that it reads and writes; a tile's first element stands for it. */
+/* Every step as a task, with the tiles that it reads and writes; a tile's first element stands for
+ * it. */
 static void factor_by_tasks(struct tiles *t)
 {
     const size_t n_tile = (t->n + t->side - 1) / t->side;
@@ -226,8 +228,9 @@ static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n,
                     : PMET_OK;
 }
 
-/* C columns of y [n_row, C] -= a x: a(i, k) = a[i*a_row + k*a_term], x [n_k, C]. With R rows the sums stay in
- * registers. Nothing is packed first: for few right-hand sides that costs more than it saves. */
+/* C columns of y [n_row, C] -= a x: a(i, k) = a[i*a_row + k*a_term], x [n_k, C]. With R rows the
+ * sums stay in registers. Nothing is packed first: for few right-hand sides that costs more than it
+ * saves. */
 static PMET_UNCHECKED void subtract_rows(double *y, size_t n_row, const double *a, size_t a_row,
                                          size_t a_term, const double *x, size_t n_k)
 {
@@ -283,8 +286,9 @@ static void substitute_back(const double *l, size_t stride, double *y, size_t nb
     }
 }
 
-/* E71 for n_y times C columns, each y [n, C]: L Y = B from the first block down, then L^T X = Y from the last block
- * up. A block is subtracted from a few rows of all of them while those rows of L are in cache. */
+/* E71 for n_y times C columns, each y [n, C]: L Y = B from the first block down, then L^T X = Y
+ * from the last block up. A block is subtracted from a few rows of all of them while those rows of
+ * L are in cache. */
 static void solve_part(const double *l, double *y, size_t n, size_t n_y)
 {
     for (size_t j = 0; j < n; j += BLOCK) {
@@ -312,8 +316,8 @@ static void solve_part(const double *l, double *y, size_t n, size_t n_y)
     }
 }
 
-/* Columns in parts of n_y times C, the last one filled with zeros: wide parts read L less often, sixteen of them keep
- * the threads busy. */
+/* Columns in parts of n_y times C, the last one filled with zeros: wide parts read L less often,
+ * sixteen of them keep the threads busy. */
 static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err)
 {

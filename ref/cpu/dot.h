@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include "ref/real.h"
 
-/* sum_i a[i] b[i] in double over eight interleaved partial sums, so that it vectorises in a fixed order. */
+/* sum_i a[i] b[i] in double over eight interleaved partial sums, so that it vectorises in a fixed
+ * order. */
 static inline double pmet_dot(const real *a, const real *b, size_t n)
 {
     double s[8] = {0};

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * e^x in double without a call, so that loops over it vectorise and give the same bits in any position.
+ * e^x in double without a call, so that loops over it vectorise, with the same bits in any place.
  *     x = k ln 2 + r,  |r| <= ln(2)/2:    e^x = 2^k (1 + r + r^2/2! + ... + r^13/13!)
- * The series is cut where its rest is below 2^-57; with the roundings of Horner's rule the result is within 1.5
- * units in the last place. Below -708 it is 0 (no subnormals), above 709.78 infinite; NaN stays. */
+ * The series is cut where its rest is below 2^-57; with the roundings of Horner's rule the result
+ * is within 1.5 units in the last place. Below -708 it is 0 (no subnormals), above 709.78 infinite;
+ * NaN stays. */
 #ifndef PMET_REF_CPU_EXPONENTIAL_H
 #define PMET_REF_CPU_EXPONENTIAL_H
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Products with stored weights, and sums of outer products.      SPEC §3.5, §7.2
  *
- * Everything is blocks of BLOCK x BLOCK sums (panel.h): BLOCK rows, the last ones padded with zeros, by BLOCK
- * outputs, over steps of terms that depend on their number alone. So a row's bits depend neither on the rows
- * beside it nor on the number of threads. Rows are packed by BLOCK, term by term, GROUP at a time; a thread
- * takes a tile of TILE outputs, widens SPAN terms of its weights into its scratch, and runs them over all rows.
- * bench/bench_matmul.c gives the rate beside that of one large sgemm. */
+ * Everything is blocks of BLOCK x BLOCK sums (panel.h): BLOCK rows, the last ones padded with
+ * zeros, by BLOCK outputs, over steps of terms that depend on their number alone. So a row's bits
+ * depend neither on the rows beside it nor on the number of threads. Rows are packed by BLOCK, term
+ * by term, GROUP at a time; a thread takes a tile of TILE outputs, widens SPAN terms of its weights
+ * into its scratch, and runs them over all rows. bench/bench_matmul.c gives the rate beside that of
+ * one large sgemm. */
 #include <string.h>
 #include "ref/cpu/entries.h"
 #include "ref/cpu/panel.h"
@@ -69,9 +70,9 @@ static void pack_columns(real *restrict pack, const real *restrict x, size_t str
             pack[k * BLOCK + i] = i < n ? x[k * stride + i] : 0;
 }
 
-/* Terms [k, k+n_k) of the outputs [j, j+n_j), n_j <= TILE, as reals, in blocks of BLOCK outputs; those past the
- * last are zero. Forward a block is [output][k] with row stride n_k + BLOCK (rows of a power of two would meet in
- * the cache), backward [k][output]. */
+/* Terms [k, k+n_k) of the outputs [j, j+n_j), n_j <= TILE, as reals, in blocks of BLOCK outputs;
+ * those past the last are zero. Forward a block is [output][k] with row stride n_k + BLOCK (rows of
+ * a power of two would meet in the cache), backward [k][output]. */
 static void widen_tile(const struct product *p, size_t j, size_t n_j, size_t k, size_t n_k,
                        real *restrict wide)
 {
@@ -90,7 +91,8 @@ static void widen_tile(const struct product *p, size_t j, size_t n_j, size_t k, 
     }
 }
 
-/* acc[i][b][.] = outputs [j + i*BLOCK, ..) for the block b of rows; forward transposed: [output][row]. */
+/* acc[i][b][.] = outputs [j + i*BLOCK, ..) for the block b of rows; forward transposed:
+ * [output][row]. */
 static void sum_tile(const struct product *p, size_t j, size_t n_j, const real *pack, size_t n_block,
                      block *acc, real *wide)
 {
@@ -193,8 +195,8 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
     return multiply(op, &p, err);
 }
 
-/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a sum over all of the text, and every
- * rounding against it costs. On the diagonal only the lower triangle. */
+/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a sum over all of the
+ * text, and every rounding against it costs. On the diagonal only the lower triangle. */
 static void gram_tile(real *c, const real *x, size_t n_tok, size_t width, size_t i, size_t j, real *own)
 {
     enum { N = GRAM_TILE / BLOCK };

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * The one product under matmul, matmul_dx and gram: a block of PMET_BLOCK x PMET_BLOCK sums over some terms,
+ * The one product under matmul, matmul_dx and gram: a block of PMET_BLOCK x PMET_BLOCK sums,
  *     acc[i][j] += sum_k a(i,k) b(k,j) ,     a(i,k) = a[i*a_row + k*a_term],  b(k,j) = b[k*PMET_BLOCK + j]
- * Terms ascend; `step` of them go into one running `real`, a fused multiply-add each where the machine has one,
- * which is then added to acc. Every element takes these steps whatever else is in the block, so that its bits
- * depend on its own operands alone. pmet_block_plain is the definition; pmet_block gives its bits from registers.
- * SPEC §1.3 */
+ * Terms ascend; `step` of them go into one running `real`, a fused multiply-add each where the
+ * machine has one, which is then added to acc. Every element takes these steps whatever else is in
+ * the block, so that its bits depend on its own operands alone. pmet_block_plain is the definition;
+ * pmet_block gives its bits from registers. SPEC §1.3 */
 #ifndef PMET_REF_CPU_PANEL_H
 #define PMET_REF_CPU_PANEL_H
 
@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include "ref/real.h"
 
-/* Rows of a block summed at a time: with 32 vector registers eight, with 16 four keep the sums out of memory. */
+/* Rows of a block summed at a time: with 32 vector registers eight, with 16 four keep the sums out
+ * of memory. */
 #if defined(__AVX512F__) || defined(__aarch64__)
 enum { PMET_BLOCK = 16, PMET_BLOCK_ROWS = 8 };
 #else
@@ -53,7 +54,8 @@ static inline void pmet_block_plain(real acc[PMET_BLOCK][PMET_BLOCK], const real
             }
 }
 
-/* The sanitizers would check each operand of each product, many times slower; what packs the operands is checked. */
+/* The sanitizers would check each operand of each product, many times slower; what packs the
+ * operands is checked. */
 #ifdef __SANITIZE_ADDRESS__
 #define PMET_UNCHECKED __attribute__((noinline, no_sanitize("address", "undefined"), optimize("O3")))
 #else
@@ -87,8 +89,8 @@ static inline void pmet_block(real acc[PMET_BLOCK][PMET_BLOCK], const real *a, s
                             n_k - k < step ? n_k - k : step);
 }
 
-/* How many of k terms go into one running sum: sixteen or more shorter sums, added in order, lose less; and 256
- * terms of a block stay in the fastest cache. */
+/* How many of k terms go into one running sum: sixteen or more shorter sums, added in order, lose
+ * less; and 256 terms of a block stay in the fastest cache. */
 static inline size_t pmet_block_step(size_t k)
 {
     const size_t sixteenth = (k + 255) / 256 * 16;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The fast CPU table: the plain one, with the entries replaced that gain by threads, blocks or BLAS. */
+ * The fast CPU table: the plain one, with the entries replaced that gain by threads, blocks or
+ * BLAS. */
 #ifndef PMET_REF_CPU_TABLE_H
 #define PMET_REF_CPU_TABLE_H
 

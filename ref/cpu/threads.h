@@ -25,8 +25,8 @@ static inline size_t pmet_thread(void)
     return (size_t)omp_get_thread_num();
 }
 
-/* Makes every thread's scratch at least n_each reals and the shared one n_shared. It never shrinks; contents are lost
- * where it grows. */
+/* Makes every thread's scratch at least n_each reals and the shared one n_shared. It never shrinks;
+ * contents are lost where it grows. */
 enum pmet_status pmet_cpu_scratch(struct pmet_cpu *cpu, size_t n_each, size_t n_shared,
                                   struct pmet_error *err);
 

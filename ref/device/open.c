@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The CUDA table is in libpmet_cuda.so, which is opened only when it is asked for: a machine without a GPU or its
- * libraries runs the same program. */
+ * The CUDA table is in libpmet_cuda.so, which is opened only when it is asked for: a machine
+ * without a GPU or its libraries runs the same program. */
 #include "ref/device/device.h"
 
 #include <dlfcn.h>
@@ -23,8 +23,8 @@ static enum pmet_status open_cuda(enum pmet_device device, struct pmet_ops **out
     return open(sizeof **out, sizeof(real), device, out, err);
 }
 
-/* A GPU that nobody asked for must compute what the CPU does; one that cannot be opened or tried is ignored. Without a
- * driver cuBLAS, which is slow to load, is not loaded. */
+/* A GPU that nobody asked for must compute what the CPU does; one that cannot be opened or tried is
+ * ignored. Without a driver cuBLAS, which is slow to load, is not loaded. */
 static enum pmet_status open_auto(size_t n_threads, struct pmet_ops **out, struct pmet_error *err)
 {
     struct pmet_ops *cpu, *cuda = NULL;

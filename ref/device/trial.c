@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * A table tried beside the CPU's: small inputs through its entries, before a model is run on it.
- *                                                                                                    SPEC §12.4 */
+ * SPEC §12.4 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

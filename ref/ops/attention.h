@@ -11,7 +11,8 @@ static inline real *pmet_head_at(struct pmet_heads x, size_t t, size_t e)
     return x.data + t * x.row_stride + e * x.head_stride;
 }
 
-/* Keys and values that one head of one row attends to, by position: n_past cached ones, then the row's tokens. */
+/* Keys and values that one head of one row attends to, by position: n_past cached ones, then the
+ * row's tokens. */
 struct pmet_attended {
     struct pmet_heads k, v;
     const real *past_k, *past_v; /* the head's features at the first cached position, or NULL */

@@ -25,7 +25,8 @@ static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n,
     return PMET_OK;
 }
 
-/* E71  L Y = B,   L^T X = Y:   Y_i = (B_i - sum_{k<i} L_ik Y_k) / L_ii,   X_i = (Y_i - sum_{k>i} L_ki X_k) / L_ii */
+/* E71  L Y = B,    Y_i = (B_i - sum_{k<i} L_ik Y_k) / L_ii
+ *      L^T X = Y,  X_i = (Y_i - sum_{k>i} L_ki X_k) / L_ii */
 static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err)
 {

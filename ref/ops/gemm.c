@@ -2,7 +2,8 @@
  * Products in double, for the solve.      SPEC §8.2 */
 #include "ref/ops/entries.h"
 
-/* The products of E69:  c[i,j] = beta c[i,j] + alpha sum_q op(a)[i,q] op(b)[q,j];  with beta 0 c is not read */
+/* The products of E69:  c[i,j] = beta c[i,j] + alpha sum_q op(a)[i,q] op(b)[q,j]
+ * With beta 0 c is not read. */
 static enum pmet_status gemm64(const struct pmet_ops *op, bool ta, bool tb, size_t m, size_t n, size_t k,
                                double alpha, const double *a, size_t lda, const double *b, size_t ldb,
                                double beta, double *c, size_t ldc, struct pmet_error *err)

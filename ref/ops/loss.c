@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Log-probabilities, cross entropy and KL over rows of logits, with their gradients.      SPEC §3.6, §5.2, §5.6 */
+ * Log-probabilities, cross entropy and KL over rows of logits, with their gradients.
+ * SPEC §3.6, §5.2, §5.6 */
 #include <math.h>
 #include "ref/ops/entries.h"
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The operator table: everything that models and methods compute goes through it. ref/ops/ fills it with one plain loop
- * an equation (plain.h), and that is the definition; ref/cpu/ replaces the entries that gain on a CPU, kernels/ fills the
- * table for a GPU. No method asks which one it runs on.
+ * The operator table: everything that models and methods compute goes through it. ref/ops/ fills it
+ * with one plain loop an equation (plain.h), and that is the definition; ref/cpu/ replaces the
+ * entries that gain on a CPU, kernels/ fills the table for a GPU. No method asks which one it runs
+ * on.
  *
- * Pointers marked (dev) come from alloc or weight_map and are only touched by entries of the table; all
- * others are host memory. Activations are row-major [n_tok, width]. Unless an entry says otherwise outputs
- * are set, not added to, and must not overlap inputs; any size may be 0. A row's result never depends on the
- * other rows of its batch, and the same inputs give the same bits for any number of threads. Shapes are the
- * caller's to get right. */
+ * Pointers marked (dev) come from alloc or weight_map and are only touched by entries of the table;
+ * all others are host memory. Activations are row-major [n_tok, width]. Unless an entry says
+ * otherwise outputs are set, not added to, and must not overlap inputs; any size may be 0. A row's
+ * result never depends on the other rows of its batch, and the same inputs give the same bits for
+ * any number of threads. Shapes are the caller's to get right. */
 #ifndef PMET_REF_OPS_H
 #define PMET_REF_OPS_H
 
@@ -21,17 +22,17 @@
 extern "C" {
 #endif
 
-/* A linear layer's matrix [n_out, n_in] as in the file: y = x W^T. dtype F64, F32, F16 or BF16; data (dev)
- * aligned. */
+/* A linear layer's matrix [n_out, n_in] as in the file: y = x W^T. dtype F64, F32, F16 or BF16;
+ * data (dev) aligned. */
 struct pmet_weight {
     const void *data;
     enum pmet_dtype dtype;
     size_t n_out, n_in;
 };
 
-/* E8: rows of tokens, packed end to end. Row b owns tokens row_start[b] .. row_start[b+1]-1; its token t stands
- * at position n_past[b] + t - row_start[b], after n_past[b] positions whose keys and values are cached, in
- * the cache's rows past_start[b] .. past_start[b] + n_past[b] - 1. */
+/* E8: rows of tokens, packed end to end. Row b owns tokens row_start[b] .. row_start[b+1]-1; its
+ * token t stands at position n_past[b] + t - row_start[b], after n_past[b] positions whose keys and
+ * values are cached, in the cache's rows past_start[b] .. past_start[b] + n_past[b] - 1. */
 struct pmet_batch {
     size_t n_row, n_tok;
     const size_t *row_start;  /* [n_row + 1], row_start[n_row] == n_tok */
@@ -39,8 +40,8 @@ struct pmet_batch {
     const size_t *past_start; /* [n_row] */
 };
 
-/* Vectors of heads inside wider rows: element i of head e of token t is data[t*row_stride + e*head_stride +
- * i]. */
+/* Vectors of heads inside wider rows: element i of head e of token t is data[t*row_stride +
+ * e*head_stride + i]. */
 struct pmet_heads {
     real *data; /* (dev) */
     size_t row_stride, head_stride;
@@ -56,8 +57,8 @@ enum pmet_act {
     PMET_SILU
 };
 
-/* What a device can do at most in a second, by its data: bytes to and from its memory, operations of its fastest
- * units for that type. 0: not known. */
+/* What a device can do at most in a second, by its data: bytes to and from its memory, operations
+ * of its fastest units for that type. 0: not known. */
 struct pmet_peak {
     double bytes, f32, f64, f16;
 };
@@ -86,8 +87,8 @@ struct pmet_ops {
     enum pmet_status (*copy)(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
                              struct pmet_error *err); /* dev to dev, no overlap */
     enum pmet_status (*zero)(const struct pmet_ops *op, void *dst, size_t n_bytes, struct pmet_error *err);
-    /* Makes n_bytes of read-only host memory (a mapped file) readable by the entries below; a CPU returns
-     * src. */
+    /* Makes n_bytes of read-only host memory (a mapped file) readable by the entries below; a CPU
+     * returns src. */
     enum pmet_status (*weight_map)(const struct pmet_ops *op, const void *src, size_t n_bytes,
                                    const void **dev, struct pmet_error *err);
     void (*weight_unmap)(const struct pmet_ops *op, const void *dev);
@@ -102,7 +103,8 @@ struct pmet_ops {
     /* y[idx[j]] = x[j]; idx without repetition. */
     enum pmet_status (*scatter)(const struct pmet_ops *op, real *y, const real *x, const size_t *idx,
                                 size_t n_idx, size_t width, struct pmet_error *err);
-    /* x[idx[j]] += delta[which[j]]: what the method adds at the lookup index; idx without repetition. */
+    /* x[idx[j]] += delta[which[j]]: what the method adds at the lookup index; idx without
+     * repetition. */
     enum pmet_status (*add_at)(const struct pmet_ops *op, real *x, const size_t *idx, const real *delta,
                                const size_t *which, size_t n_idx, size_t width, struct pmet_error *err);
     /* g_delta[which[j]] += g_x[idx[j]], j ascending: the gradient of add_at. */
@@ -125,16 +127,16 @@ struct pmet_ops {
     /* g_x[t*n_in + i] = sum_o g_y[t*g_stride + o] W[o,i], added to g_x if `add`. */
     enum pmet_status (*matmul_dx)(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
                                   struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err);
-    /* Rotates in place the first rotary_dim features of each head by position * base^(-2i/rotary_dim), i <
-     * rotary_dim/2; pairs (2i, 2i+1) or (i, i + rotary_dim/2). inverse: by the opposite angle, which is also
-     * the gradient. */
+    /* Rotates in place the first rotary_dim features of each head by position *
+     * base^(-2i/rotary_dim), i < rotary_dim/2; pairs (2i, 2i+1) or (i, i + rotary_dim/2). inverse:
+     * by the opposite angle, which is also the gradient. */
     enum pmet_status (*rope)(const struct pmet_ops *op, struct pmet_heads x, enum pmet_rope style,
                              bool inverse, double base, size_t rotary_dim, const struct pmet_batch *batch,
                              size_t n_head, struct pmet_error *err);
     /* out[t] (heads merged, [n_tok, n_head*d_head]) = sum_s p[t,s] v[s], p = softmax over s <= t of
-     * q[t].k[s]/sqrt(d_head); s runs over the row's cached past (past_k, past_v: [.., n_head*d_head], NULL if
-     * no row has a past), then its own tokens. probs, if not NULL: for each row in turn [n_head, n_tok of the
-     * row, n_past + n_tok of the row], 0 for s > t. */
+     * q[t].k[s]/sqrt(d_head); s runs over the row's cached past (past_k, past_v: [..,
+     * n_head*d_head], NULL if no row has a past), then its own tokens. probs, if not NULL: for each
+     * row in turn [n_head, n_tok of the row, n_past + n_tok of the row], 0 for s > t. */
     enum pmet_status (*attention)(const struct pmet_ops *op, real *out, struct pmet_heads q,
                                   struct pmet_heads k, struct pmet_heads v, const real *past_k,
                                   const real *past_v, const struct pmet_batch *batch, size_t n_head,
@@ -192,8 +194,8 @@ struct pmet_ops {
     /* x[r] *= s[r]; a row whose s is 1 keeps its bits. */
     enum pmet_status (*scale)(const struct pmet_ops *op, real *x, const double *s, size_t n_row, size_t width,
                               struct pmet_error *err);
-    /* One Adam step, of row r the k[r]-th, k from 1: m, v the moments, beta 0.9, 0.999, eps 1e-8, torch's
-     * form. */
+    /* One Adam step, of row r the k[r]-th, k from 1: m, v the moments, beta 0.9, 0.999, eps 1e-8,
+     * torch's form. */
     enum pmet_status (*adam)(const struct pmet_ops *op, real *p, const real *g, real *m, real *v, double lr,
                              const size_t *k, size_t n_row, size_t width, struct pmet_error *err);
 
@@ -201,14 +203,14 @@ struct pmet_ops {
     /* The lower triangle of c [width, width] += x^T x, x [n, width]. */
     enum pmet_status (*gram)(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
                              struct pmet_error *err);
-    /* (dev) c[m,n] = beta c + alpha op(a) op(b), row-major doubles with row strides lda, ldb, ldc; op = transpose
-     * if ta/tb. With beta 0 c is not read. */
+    /* (dev) c[m,n] = beta c + alpha op(a) op(b), row-major doubles with row strides lda, ldb, ldc;
+     * op = transpose if ta/tb. With beta 0 c is not read. */
     enum pmet_status (*gemm64)(const struct pmet_ops *op, bool ta, bool tb, size_t m, size_t n, size_t k,
                                double alpha, const double *a, size_t lda, const double *b, size_t ldb,
                                double beta, double *c, size_t ldc, struct pmet_error *err);
-    /* (dev) a [n, n] (lower triangle read) becomes its Cholesky factor L (lower triangle; the strict upper is left
-     * alone). A pivot that is not > 0 gives PMET_NUMERIC with *pivot its index and *value it; the message is
-     * the caller's. */
+    /* (dev) a [n, n] (lower triangle read) becomes its Cholesky factor L (lower triangle; the
+     * strict upper is left alone). A pivot that is not > 0 gives PMET_NUMERIC with *pivot its index
+     * and *value it; the message is the caller's. */
     enum pmet_status (*cholesky)(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err);
     /* (dev) b [n, n_rhs] (row stride n_rhs) becomes (L L^T)^-1 b. */
@@ -218,14 +220,16 @@ struct pmet_ops {
 
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
 
-/* The host's memory, whatever the table: bytes that can be had without swapping, caches of files counted as free (half
- * of all if the system does not say), and bytes in all (4 GiB if it does not say). */
+/* The host's memory, whatever the table: bytes that can be had without swapping, caches of files
+ * counted as free (half of all if the system does not say), and bytes in all (4 GiB if it does not
+ * say). */
 void pmet_host_memory(size_t *n_free, size_t *n_all);
-/* Bytes that batches and caches may take: on_host, but half of what is free on a device with own_memory. */
+/* Bytes that batches and caches may take: on_host, but half of what is free on a device with
+ * own_memory. */
 enum pmet_status pmet_capacity(const struct pmet_ops *op, size_t on_host, size_t *out,
                                struct pmet_error *err);
-/* PMET_MEMORY with what is needed and what is free, unless a device with own_memory can take n_bytes more, and beside
- * them what its kernels need for themselves. `what` begins the line. */
+/* PMET_MEMORY with what is needed and what is free, unless a device with own_memory can take
+ * n_bytes more, and beside them what its kernels need for themselves. `what` begins the line. */
 enum pmet_status pmet_capacity_check(const struct pmet_ops *op, const char *what, double n_bytes,
                                      struct pmet_error *err);
 

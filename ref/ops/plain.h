@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The plain table: one loop for each equation, on one thread. It defines what every other table must compute. */
+ * The plain table: one loop for each equation, on one thread. It defines what every other table
+ * must compute. */
 #ifndef PMET_REF_OPS_PLAIN_H
 #define PMET_REF_OPS_PLAIN_H
 

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include "ref/ops/entries.h"
 
-/* E12  (x_p, x_q) = (x_p cos phi - x_q sin phi,  x_q cos phi + x_p sin phi),  (p, q) = (2i, 2i+1) or (i, i + r/2)
- * of one head, given cos phi and sin phi of each pair i. */
+/* E12  (x_p, x_q) = (x_p cos phi - x_q sin phi,  x_q cos phi + x_p sin phi),  (p, q) = (2i, 2i+1)
+ * or (i, i + r/2) of one head, given cos phi and sin phi of each pair i. */
 static void turn(real *x, enum pmet_rope style, const double *cosine, const double *sine, size_t n_pair)
 {
     const size_t step = style == PMET_ROPE_INTERLEAVED ? 2 : 1,
