@@ -38,8 +38,8 @@ static enum pmet_status scale(const struct pmet_ops *op, real *x, const double *
     return PMET_OK;
 }
 
-/* E55  m = b1 m + (1-b1) g,   v = b2 v + (1-b2) g^2,   p -= lr/(1-b1^k) m / (sqrt(v)/sqrt(1-b2^k) +
- * eps) */
+/* E55  m = b1 m + (1-b1) g,   v = b2 v + (1-b2) g^2,
+ *      p -= lr/(1-b1^k) m / (sqrt(v)/sqrt(1-b2^k) + eps) */
 static enum pmet_status adam(const struct pmet_ops *op, real *p, const real *g, real *m, real *v, double lr,
                              const size_t *k, size_t n_row, size_t width, struct pmet_error *err)
 {
