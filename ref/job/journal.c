@@ -14,7 +14,7 @@
 
 enum { DIGEST = 64, HEAD_FORM = JSON_COMPACT | JSON_SORT_KEYS };
 
-struct pmet_journal {
+struct pmet_fact_journal {
     const struct pmet_io *io;
     char *path;
     int fd;
@@ -49,7 +49,7 @@ static size_t fact_bytes(const struct pmet_targets *t)
 /* ---- writing ---- */
 
 /* record[8 .. 8+n) is filled: length and digest are added around it. */
-static enum pmet_status append(struct pmet_journal *j, unsigned char *record, size_t n,
+static enum pmet_status append(struct pmet_fact_journal *j, unsigned char *record, size_t n,
                                struct pmet_error *err)
 {
     const uint64_t length = n;
@@ -64,7 +64,7 @@ static enum pmet_status append(struct pmet_journal *j, unsigned char *record, si
 }
 
 /* What has been added is on the disk. */
-static enum pmet_status sync_journal(struct pmet_journal *j, struct pmet_error *err)
+static enum pmet_status sync_journal(struct pmet_fact_journal *j, struct pmet_error *err)
 {
     if (j->io->fsync(j->io->user, j->fd) != 0)
         return pmet_fail_errno(err, j->path, "sync");
@@ -72,8 +72,8 @@ static enum pmet_status sync_journal(struct pmet_journal *j, struct pmet_error *
     return PMET_OK;
 }
 
-enum pmet_status pmet_journal_add(struct pmet_journal *j, const struct pmet_targets *t, size_t i,
-                                  struct pmet_error *err)
+enum pmet_status pmet_fact_journal_add(struct pmet_fact_journal *j, const struct pmet_targets *t, size_t i,
+                                       struct pmet_error *err)
 {
     const struct pmet_fact_report *f = &t->fact[i];
     struct fact_record r = {.fact = i,
@@ -93,7 +93,7 @@ enum pmet_status pmet_journal_add(struct pmet_journal *j, const struct pmet_targ
     return pmet_seconds() - j->synced > 1 ? sync_journal(j, err) : PMET_OK;
 }
 
-static enum pmet_status begin(struct pmet_journal *j, json_t *head, struct pmet_error *err)
+static enum pmet_status begin(struct pmet_fact_journal *j, json_t *head, struct pmet_error *err)
 {
     char *text = json_dumps(head, HEAD_FORM);
     unsigned char *record = NULL;
@@ -137,8 +137,8 @@ static const char *as_text(const json_t *v, char *text, size_t size)
     return text;
 }
 
-static enum pmet_status compare_heads(const struct pmet_journal *j, const char *text, size_t n, json_t *want,
-                                      struct pmet_error *err)
+static enum pmet_status compare_heads(const struct pmet_fact_journal *j, const char *text, size_t n,
+                                      json_t *want, struct pmet_error *err)
 {
     json_t *found;
     const char *key;
@@ -158,7 +158,7 @@ static enum pmet_status compare_heads(const struct pmet_journal *j, const char *
     return status;
 }
 
-static enum pmet_status take_fact(const struct pmet_journal *j, const unsigned char *data, size_t n,
+static enum pmet_status take_fact(const struct pmet_fact_journal *j, const unsigned char *data, size_t n,
                                   struct pmet_targets *t, struct pmet_error *err)
 {
     struct fact_record r;
@@ -184,7 +184,7 @@ static enum pmet_status take_fact(const struct pmet_journal *j, const unsigned c
 
 /* A kill tears the last record, a power cut leaves zeros: such an end, no longer than a record of n bytes, is cut off.
  * Whole facts behind a record that is damaged are not thrown away unasked. */
-static enum pmet_status check_end(const struct pmet_journal *j, const unsigned char *data, size_t at,
+static enum pmet_status check_end(const struct pmet_fact_journal *j, const unsigned char *data, size_t at,
                                   size_t n_bytes, size_t n, struct pmet_error *err)
 {
     size_t i = at;
@@ -199,7 +199,7 @@ static enum pmet_status check_end(const struct pmet_journal *j, const unsigned c
 }
 
 /* Takes the whole records; *n_good is where the first torn one begins. */
-static enum pmet_status take_all(const struct pmet_journal *j, const unsigned char *data, size_t n_bytes,
+static enum pmet_status take_all(const struct pmet_fact_journal *j, const unsigned char *data, size_t n_bytes,
                                  json_t *head, struct pmet_targets *t, size_t *n_good, struct pmet_error *err)
 {
     size_t at = whole_record(data, n_bytes);
@@ -213,7 +213,7 @@ static enum pmet_status take_all(const struct pmet_journal *j, const unsigned ch
     return check_end(j, data, at, n_bytes, fact_bytes(t), err);
 }
 
-static enum pmet_status read_back(struct pmet_journal *j, json_t *head, struct pmet_targets *t,
+static enum pmet_status read_back(struct pmet_fact_journal *j, json_t *head, struct pmet_targets *t,
                                   struct pmet_error *err)
 {
     uint64_t n_bytes;
@@ -235,7 +235,7 @@ static enum pmet_status read_back(struct pmet_journal *j, json_t *head, struct p
 
 /* ---- opening ---- */
 
-static enum pmet_status lock(struct pmet_journal *j, const char *dir, struct pmet_error *err)
+static enum pmet_status lock(struct pmet_fact_journal *j, const char *dir, struct pmet_error *err)
 {
     if (j->io->mkdir(j->io->user, dir, 0777) != 0 && errno != EEXIST)
         return pmet_fail_errno(err, dir, "create");
@@ -250,11 +250,11 @@ static enum pmet_status lock(struct pmet_journal *j, const char *dir, struct pme
     return pmet_fail_errno(err, j->path, "lock");
 }
 
-enum pmet_status pmet_journal_open(const struct pmet_io *io, const char *dir, json_t *head,
-                                   struct pmet_targets *targets, struct pmet_journal **out,
-                                   struct pmet_error *err)
+enum pmet_status pmet_fact_journal_open(const struct pmet_io *io, const char *dir, json_t *head,
+                                        struct pmet_targets *targets, struct pmet_fact_journal **out,
+                                        struct pmet_error *err)
 {
-    struct pmet_journal *j = NULL;
+    struct pmet_fact_journal *j = NULL;
     enum pmet_status status;
     if (!head)
         return pmet_fail_memory(err, dir, 0);
@@ -269,11 +269,11 @@ enum pmet_status pmet_journal_open(const struct pmet_io *io, const char *dir, js
     *out = j;
     j = NULL;
 done:
-    pmet_journal_close(j);
+    pmet_fact_journal_close(j);
     return status;
 }
 
-void pmet_journal_close(struct pmet_journal *j)
+void pmet_fact_journal_close(struct pmet_fact_journal *j)
 {
     if (!j)
         return;

@@ -15,7 +15,7 @@
 struct pmet_work {
     struct pmet_job *job;
     const struct pmet_edit_watch *inner; /* or NULL */
-    struct pmet_journal *journal;
+    struct pmet_fact_journal *journal;
     json_t *head;
     char key[65]; /* of the matrices */
 };
@@ -234,7 +234,7 @@ static enum pmet_status on_fact(void *user, struct pmet_delta *p, size_t k, size
                                 const struct pmet_targets *targets, struct pmet_error *err)
 {
     const struct pmet_work *w = user;
-    PMET_TRY(pmet_journal_add(w->journal, targets, i, err));
+    PMET_TRY(pmet_fact_journal_add(w->journal, targets, i, err));
     return w->inner && w->inner->fact ? w->inner->fact(w->inner->user, p, k, i, targets, err) : PMET_OK;
 }
 
@@ -263,8 +263,8 @@ enum pmet_status pmet_work_open(struct pmet_job *j, const struct pmet_edit_watch
     j->work->job = j;
     j->work->inner = inner;
     j->work->head = head_of(j);
-    PMET_TRY(
-        pmet_journal_open(j->s->io, j->request.work, j->work->head, &j->targets, &j->work->journal, err));
+    PMET_TRY(pmet_fact_journal_open(j->s->io, j->request.work, j->work->head, &j->targets, &j->work->journal,
+                                    err));
     if (j->contexts_made)
         PMET_TRY(keep_contexts(j, err));
     const size_t n = n_settled(j);
@@ -291,7 +291,7 @@ void pmet_work_close(struct pmet_work *w)
 {
     if (!w)
         return;
-    pmet_journal_close(w->journal);
+    pmet_fact_journal_close(w->journal);
     json_decref(w->head);
     free(w);
 }
