@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+ * A work folder and its arrays.      SPEC §9.11 */
+#include "ref/job/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "ref/job/store_private.h"
+#include "tensors/folder.h"
+
+/* ---- the folder ---- */
+
+enum pmet_status pmet_store_open(const struct pmet_io *io, const char *dir, struct pmet_store **out,
+                                 struct pmet_error *err)
+{
+    struct pmet_store *s;
+    char *lock = NULL;
+    enum pmet_status status;
+    PMET_TRY(pmet_calloc(&s, 1, sizeof *s, dir, err));
+    *s = (struct pmet_store){.io = io, .dir = dir, .lock = -1};
+    PMET_GO(pmet_path_join(dir, "pmet.lock", &lock, err));
+    if (io->mkdir(io->user, dir, 0777) != 0 && errno != EEXIST)
+        status = pmet_fail_errno(err, dir, "create");
+    else
+        status = pmet_open_locked(io, lock, O_RDWR | O_CREAT, "in this folder", &s->lock, err);
+done:
+    free(lock);
+    if (status == PMET_OK)
+        *out = s;
+    else
+        pmet_store_close(s);
+    return status;
+}
+
+void pmet_store_close(struct pmet_store *s)
+{
+    if (s && s->lock >= 0)
+        s->io->close(s->io->user, s->lock);
+    free(s);
+}
+
+const char *pmet_store_dir(const struct pmet_store *s)
+{
+    return s->dir;
+}
+
+void pmet_store_remove(struct pmet_store *s, const char *prefix)
+{
+    char **names, *path;
+    size_t n;
+    struct pmet_error ignored = {PMET_OK, ""};
+    if (pmet_list_folder(s->dir, &names, &n, &ignored) != PMET_OK)
+        return;
+    for (size_t i = 0; i < n; i++)
+        if (strncmp(names[i], prefix, strlen(prefix)) == 0 &&
+            pmet_path_join(s->dir, names[i], &path, &ignored) == PMET_OK) {
+            s->io->unlink(s->io->user, path);
+            free(path);
+        }
+    pmet_free_names(names, n);
+}
+
+/* ---- digests ---- */
+
+static void add_text(struct pmet_sha256 *sha, const char *text)
+{
+    pmet_sha256_add(sha, text, strlen(text) + 1);
+}
+
+enum pmet_status pmet_digest_json(const json_t *json, const void *more, size_t n_more, char hex[65],
+                                  struct pmet_error *err)
+{
+    struct pmet_sha256 sha;
+    char *text = json ? json_dumps(json, PMET_CANONICAL | JSON_ENCODE_ANY) : NULL;
+    if (!text)
+        return pmet_fail_memory(err, "a digest", 0);
+    pmet_sha256_begin(&sha);
+    add_text(&sha, text);
+    pmet_sha256_add(&sha, more, n_more);
+    pmet_sha256_hex(&sha, hex);
+    free(text);
+    return PMET_OK;
+}
+
+/* Over the tensors, sorted by name, and the pairs, in the order given: a bit that changed on the disk must not reach a
+ * result. */
+static enum pmet_status digest_contents(const struct pmet_tensor *const *tensor, size_t n_tensor,
+                                        const struct pmet_pair *pair, size_t n_pair, char hex[65],
+                                        struct pmet_error *err)
+{
+    struct pmet_sha256 sha;
+    const struct pmet_tensor **sorted;
+    PMET_TRY(pmet_calloc(&sorted, n_tensor, sizeof *sorted, "an array", err));
+    memcpy(sorted, tensor, n_tensor * sizeof *sorted);
+    qsort(sorted, n_tensor, sizeof *sorted, pmet_tensor_by_name);
+    pmet_sha256_begin(&sha);
+    for (size_t i = 0; i < n_tensor; i++) {
+        const struct pmet_tensor *t = sorted[i];
+        add_text(&sha, t->name);
+        add_text(&sha, pmet_dtype_name(t->dtype));
+        pmet_sha256_add(&sha, t->shape, t->n_dim * sizeof *t->shape);
+        pmet_sha256_add(&sha, t->data, t->n_bytes);
+    }
+    for (size_t i = 0; i < n_pair; i++) {
+        add_text(&sha, pair[i].key);
+        add_text(&sha, pair[i].value);
+    }
+    pmet_sha256_hex(&sha, hex);
+    free(sorted);
+    return PMET_OK;
+}
+
+/* ---- arrays ---- */
+
+static enum pmet_status array_path(const struct pmet_store *s, const char *name, char **out,
+                                   struct pmet_error *err)
+{
+    char file[96];
+    snprintf(file, sizeof file, "%s.safetensors", name);
+    return pmet_path_join(s->dir, file, out, err);
+}
+
+enum pmet_status pmet_store_put(struct pmet_store *s, const char *name, const char key[65],
+                                const struct pmet_tensor *tensor, size_t n_tensor,
+                                const struct pmet_pair *pair, size_t n_pair, struct pmet_error *err)
+{
+    const struct pmet_tensor **list = NULL;
+    struct pmet_pair *all = NULL;
+    char hex[65], *path = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_calloc(&list, n_tensor, sizeof *list, name, err));
+    PMET_GO(pmet_calloc(&all, n_pair + 2, sizeof *all, name, err));
+    for (size_t i = 0; i < n_tensor; i++)
+        list[i] = &tensor[i];
+    all[0] = (struct pmet_pair){"key", key};
+    for (size_t i = 0; i < n_pair; i++)
+        all[1 + i] = pair[i];
+    PMET_GO(digest_contents(list, n_tensor, all, n_pair + 1, hex, err));
+    all[n_pair + 1] = (struct pmet_pair){"sha256", hex};
+    PMET_GO(array_path(s, name, &path, err));
+    status = pmet_safetensors_write(s->io, path, tensor, n_tensor, all, n_pair + 2, err);
+done:
+    free(list);
+    free(all);
+    free(path);
+    return status;
+}
+
+/* Whether the contents are those that were written. */
+static enum pmet_status check_contents(const struct pmet_safetensors *st, bool *whole, struct pmet_error *err)
+{
+    const size_t n_tensor = pmet_safetensors_count(st), n_meta = pmet_safetensors_n_metadata(st);
+    const char *expected = pmet_safetensors_metadata(st, "sha256");
+    const struct pmet_tensor **list = NULL;
+    struct pmet_pair *pair = NULL;
+    size_t n_pair = 0;
+    char hex[65];
+    enum pmet_status status;
+    PMET_GO(pmet_calloc(&list, n_tensor, sizeof *list, "an array", err));
+    PMET_GO(pmet_calloc(&pair, n_meta, sizeof *pair, "an array", err));
+    for (size_t i = 0; i < n_tensor; i++)
+        list[i] = pmet_safetensors_at(st, i);
+    for (size_t i = 0; i < n_meta; i++) {
+        pmet_safetensors_metadata_at(st, i, &pair[n_pair].key, &pair[n_pair].value);
+        n_pair += strcmp(pair[n_pair].key, "sha256") != 0 && strcmp(pair[n_pair].key, "format") != 0;
+    }
+    PMET_GO(digest_contents(list, n_tensor, pair, n_pair, hex, err));
+    *whole = expected && strcmp(hex, expected) == 0;
+done:
+    free(list);
+    free(pair);
+    return status;
+}
+
+enum pmet_status pmet_store_get(struct pmet_store *s, const char *name, const char key[65],
+                                struct pmet_safetensors **out, struct pmet_error *err)
+{
+    struct pmet_safetensors *st = NULL;
+    struct pmet_error why = {PMET_OK, ""};
+    bool whole = false;
+    char *path;
+    *out = NULL;
+    PMET_TRY(array_path(s, name, &path, err));
+    enum pmet_status status =
+        access(path, F_OK) == 0 ? pmet_safetensors_open(s->io, path, &st, &why) : PMET_OK;
+    free(path);
+    if (status != PMET_OK && status != PMET_FORMAT)
+        return pmet_fail(err, status, "%s", why.message);
+    const char *found = st ? pmet_safetensors_metadata(st, "key") : NULL;
+    status = found && strcmp(found, key) == 0 ? check_contents(st, &whole, err) : PMET_OK;
+    if (whole)
+        *out = st;
+    else
+        pmet_safetensors_close(st);
+    return status;
+}
