@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "tensors/folder.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +22,21 @@ enum pmet_status pmet_temp_name(const char *path, const char *kind, unsigned k, 
     return PMET_OK;
 }
 
+bool pmet_hold_temp(const struct pmet_io *io, const char *temp, int fd)
+{
+    int code = errno;
+    if (fd >= 0) {
+        code = io->lock(io->user, fd) == 0 ? 0 : errno;
+        if (code == EBADF || code == EINVAL || code == ENOLCK || code == EOPNOTSUPP || code == ENOSYS)
+            code = 0;
+        if (code == 0 && access(temp, F_OK) == 0)
+            return true;
+        io->close(io->user, fd);
+    }
+    errno = code == 0 || code == ENOENT ? EWOULDBLOCK : code;
+    return false;
+}
+
 enum pmet_status pmet_sync_folder(const struct pmet_io *io, const char *folder, struct pmet_error *err)
 {
     enum pmet_status status = PMET_OK;
@@ -31,15 +49,22 @@ enum pmet_status pmet_sync_folder(const struct pmet_io *io, const char *folder, 
     return status;
 }
 
-enum pmet_status pmet_sync_folder_of(const struct pmet_io *io, const char *path, struct pmet_error *err)
+/* The folder that holds `path`, which free() releases. */
+static enum pmet_status folder_of(const char *path, char **folder, struct pmet_error *err)
 {
     const char *slash = strrchr(path, '/');
-    char *folder;
-    PMET_TRY(pmet_calloc(&folder, strlen(path) + 2, 1, path, err));
+    PMET_TRY(pmet_calloc(folder, strlen(path) + 2, 1, path, err));
     if (slash)
-        memcpy(folder, path, slash == path ? 1 : (size_t)(slash - path));
+        memcpy(*folder, path, slash == path ? 1 : (size_t)(slash - path));
     else
-        folder[0] = '.';
+        (*folder)[0] = '.';
+    return PMET_OK;
+}
+
+enum pmet_status pmet_sync_folder_of(const struct pmet_io *io, const char *path, struct pmet_error *err)
+{
+    char *folder;
+    PMET_TRY(folder_of(path, &folder, err));
     const enum pmet_status status = pmet_sync_folder(io, folder, err);
     free(folder);
     return status;
@@ -122,4 +147,67 @@ void pmet_remove_tree(const struct pmet_io *io, const char *path)
         pmet_free_names(names, n);
     }
     io->rmdir(io->user, path);
+}
+
+/* Whether the text is "PID-K" of a process that is not alive on this machine. */
+static bool names_dead_process(const char *text)
+{
+    char *end;
+    errno = 0;
+    const long pid = isdigit((unsigned char)*text) ? strtol(text, &end, 10) : 0;
+    if (pid <= 0 || pid > INT_MAX || errno || *end != '-' || !end[1] ||
+        end[1 + strspn(end + 1, "0123456789")])
+        return false;
+    return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+/* Removes an entry unless its process, in another container or on another machine, still holds it: without a lock of our
+ * own nothing is touched. */
+static bool remove_unheld(const struct pmet_io *io, const char *path)
+{
+    struct stat st;
+    if (lstat(path, &st) != 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+        return false;
+    const int fd = io->open(io->user, path, O_RDONLY | O_NOFOLLOW, 0);
+    if (fd < 0)
+        return false;
+    if (io->lock(io->user, fd) == 0) {
+        if (S_ISDIR(st.st_mode))
+            pmet_remove_tree(io, path);
+        else
+            io->unlink(io->user, path);
+    }
+    io->close(io->user, fd);
+    return lstat(path, &st) != 0;
+}
+
+void pmet_remove_left(const struct pmet_io *io, const char *path, char ***names, size_t *n)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const size_t n_name = strlen(name);
+    struct pmet_error ignored = {PMET_OK, ""};
+    char *folder = NULL, **all = NULL, *entry;
+    size_t n_all = 0;
+    *names = NULL;
+    *n = 0;
+    if (folder_of(path, &folder, &ignored) != PMET_OK ||
+        pmet_list_folder(folder, &all, &n_all, &ignored) != PMET_OK) {
+        free(folder);
+        return;
+    }
+    for (size_t i = 0; i < n_all; i++) {
+        bool removed = false;
+        if (strncmp(all[i], name, n_name) == 0 && strncmp(all[i] + n_name, ".tmp-", 5) == 0 &&
+            names_dead_process(all[i] + n_name + 5) &&
+            pmet_path_join(folder, all[i], &entry, &ignored) == PMET_OK) {
+            removed = remove_unheld(io, entry);
+            free(entry);
+        }
+        if (removed)
+            all[(*n)++] = all[i];
+        else
+            free(all[i]);
+    }
+    *names = all;
+    free(folder);
 }

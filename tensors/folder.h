@@ -16,6 +16,15 @@ extern "C" {
 enum pmet_status pmet_temp_name(const char *path, const char *kind, unsigned k, char **out,
                                 struct pmet_error *err);
 
+/* Locks the temporary entry `temp`, just made and opened as fd (or -1, that having failed), until fd is closed: no other
+ * process then takes it for a leftover. False with errno, and fd closed, where that fails; EWOULDBLOCK where another
+ * process was faster: the caller tries the next name. File systems without locks do without. */
+bool pmet_hold_temp(const struct pmet_io *io, const char *temp, int fd);
+/* Removes "PATH.tmp-PID-K", files and folders, of processes that were killed: those whose process is not alive on this
+ * machine and that nobody holds locked. (*names)[0..*n), NULL and 0 if there was none, are what was removed:
+ * pmet_free_names. Never fails: what cannot be looked at or removed stays, and does no harm. */
+void pmet_remove_left(const struct pmet_io *io, const char *path, char ***names, size_t *n);
+
 /* fsync of a folder; and of the one that holds `path`, after a rename in it. */
 enum pmet_status pmet_sync_folder(const struct pmet_io *io, const char *folder, struct pmet_error *err);
 enum pmet_status pmet_sync_folder_of(const struct pmet_io *io, const char *path, struct pmet_error *err);

@@ -78,6 +78,9 @@ struct pmet_outdir;
 enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
                                    struct pmet_outdir **dir, struct pmet_error *err);
 const char *pmet_outdir_path(const struct pmet_outdir *dir); /* where to write meanwhile */
+/* The temporary folder is locked while it is filled. Begin removes those that killed runs have left beside `path`, with all
+ * that is in them: the name of the i-th, or NULL. */
+const char *pmet_outdir_left(const struct pmet_outdir *dir, size_t i);
 enum pmet_status pmet_outdir_commit(struct pmet_outdir *dir, struct pmet_error *err);
 void pmet_outdir_discard(struct pmet_outdir *dir);
 

@@ -30,7 +30,7 @@ static void release(struct pmet_out *o)
 }
 
 /* The name to write to: `path`, or what a symbolic link there points to. */
-static enum pmet_status settle_path(struct pmet_out *o, const char *path, struct pmet_error *err)
+static enum pmet_status take_path(struct pmet_out *o, const char *path, struct pmet_error *err)
 {
     struct stat st;
     PMET_TRY(pmet_calloc(&o->path, strlen(path) + 1, 1, path, err));
@@ -55,9 +55,15 @@ static enum pmet_status create_temp(struct pmet_out *o, const char *path, struct
         o->temp = NULL;
         PMET_TRY(pmet_temp_name(o->path, "tmp", k, &o->temp, err));
         o->fd = o->io->open(o->io->user, o->temp, O_WRONLY | O_CREAT | O_EXCL, 0666);
-        if (o->fd >= 0)
-            return PMET_OK;
-        if (errno != EEXIST)
+        if (o->fd >= 0) {
+            if (pmet_hold_temp(o->io, o->temp, o->fd))
+                return PMET_OK;
+            const int code = errno;
+            o->fd = -1;
+            o->io->unlink(o->io->user, o->temp);
+            errno = code;
+        }
+        if (errno != EEXIST && errno != EWOULDBLOCK)
             break;
     }
     return pmet_fail_errno(err, path, "create");
@@ -67,11 +73,15 @@ enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struc
                                struct pmet_error *err)
 {
     struct pmet_out *o = NULL;
+    char **left;
+    size_t n_left;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&o, 1, sizeof *o, path, err));
     o->io = io;
     o->fd = -1;
-    PMET_GO(settle_path(o, path, err));
+    PMET_GO(take_path(o, path, err));
+    pmet_remove_left(io, o->path, &left, &n_left);
+    pmet_free_names(left, n_left);
     PMET_GO(create_temp(o, path, err));
     *out = o;
     o = NULL;

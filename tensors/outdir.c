@@ -3,6 +3,7 @@
 #include "tensors/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,17 +12,23 @@
 struct pmet_outdir {
     const struct pmet_io *io;
     char *path, *temp;
+    int fd; /* of temp, locked while it is filled */
     bool force;
+    char **left; /* [n_left] names that killed runs had left, removed */
+    size_t n_left;
 };
 
 static void release(struct pmet_outdir *d)
 {
+    if (d->fd >= 0)
+        d->io->close(d->io->user, d->fd);
+    pmet_free_names(d->left, d->n_left);
     free(d->path);
     free(d->temp);
     free(d);
 }
 
-static enum pmet_status settle_path(struct pmet_outdir *d, const char *path, struct pmet_error *err)
+static enum pmet_status take_path(struct pmet_outdir *d, const char *path, struct pmet_error *err)
 {
     struct stat st;
     size_t n = strlen(path);
@@ -45,9 +52,17 @@ static enum pmet_status create_temp(struct pmet_outdir *d, struct pmet_error *er
         free(d->temp);
         d->temp = NULL;
         PMET_TRY(pmet_temp_name(d->path, "tmp", k, &d->temp, err));
-        if (d->io->mkdir(d->io->user, d->temp, 0777) == 0)
-            return PMET_OK;
-        if (errno != EEXIST)
+        if (d->io->mkdir(d->io->user, d->temp, 0777) == 0) {
+            const int fd = d->io->open(d->io->user, d->temp, O_RDONLY | O_DIRECTORY, 0);
+            if (pmet_hold_temp(d->io, d->temp, fd)) {
+                d->fd = fd;
+                return PMET_OK;
+            }
+            const int code = errno;
+            d->io->rmdir(d->io->user, d->temp);
+            errno = code;
+        }
+        if (errno != EEXIST && errno != EWOULDBLOCK)
             break;
     }
     return pmet_fail_errno(err, d->path, "create");
@@ -60,8 +75,10 @@ enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, b
     enum pmet_status status;
     PMET_GO(pmet_calloc(&d, 1, sizeof *d, path, err));
     d->io = io;
+    d->fd = -1;
     d->force = force;
-    PMET_GO(settle_path(d, path, err));
+    PMET_GO(take_path(d, path, err));
+    pmet_remove_left(io, d->path, &d->left, &d->n_left);
     PMET_GO(create_temp(d, err));
     *out = d;
     d = NULL;
@@ -74,6 +91,11 @@ done:
 const char *pmet_outdir_path(const struct pmet_outdir *d)
 {
     return d->temp;
+}
+
+const char *pmet_outdir_left(const struct pmet_outdir *d, size_t i)
+{
+    return i < d->n_left ? d->left[i] : NULL;
 }
 
 /* Moves what is at `path` to a free name beside it; *aside stays NULL if there is nothing. Hours may lie between begin

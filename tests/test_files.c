@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Files and folders that appear whole or not at all, whatever call fails; whole files; JSON. */
 #include <errno.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "tensors/folder.h"
 #include "tensors/json.h"
@@ -164,6 +166,69 @@ done:
     free(file);
     free(sub);
     return status;
+}
+
+/* In a child: a folder begun under `path`, its name passed on; it stays until the child is killed. */
+static pid_t begin_in_child(const char *path, char temp[256])
+{
+    int fd[2];
+    if (pipe(fd) != 0)
+        exit(1);
+    const pid_t child = fork();
+    if (child == 0) {
+        struct pmet_outdir *dir = NULL;
+        struct pmet_error err = {PMET_OK, ""};
+        char name[256] = "";
+        if (pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err) == PMET_OK) {
+            snprintf(name, sizeof name, "%s", pmet_outdir_path(dir));
+            char *inside = NULL;
+            if (pmet_path_join(name, "file", &inside, &err) == PMET_OK)
+                test_write_file(inside, "half", 4);
+        }
+        if (write(fd[1], name, sizeof name) == sizeof name)
+            pause();
+        _exit(1);
+    }
+    close(fd[1]);
+    if (read(fd[0], temp, 256) != 256)
+        exit(1);
+    close(fd[0]);
+    return child;
+}
+
+static void end_child(pid_t child)
+{
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+/* What a killed run left goes with the next run; what a live one fills stays, and not by its process's number alone: here it
+ * has the name of one that is dead, as a process in another container would. */
+TEST(what_killed_runs_left_is_removed_and_what_a_live_one_fills_is_not)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    struct pmet_outdir *dir = NULL;
+    char first[256], second[256], dead[300];
+    mkdir(test_path("live"), 0777);
+    const char *path = test_path("live/out"), *like = test_path("live/out.tmp-x-0"),
+               *file = test_path("live/file"), *left = test_path("live/file.tmp-999999999-3");
+    end_child(begin_in_child(path, first));
+    const pid_t child = begin_in_child(path, second); /* removes what the first left */
+    CHECK(access(first, F_OK) != 0 && access(second, F_OK) == 0);
+    snprintf(dead, sizeof dead, "%s.tmp-999999999-7", path); /* above any process's number */
+    CHECK(rename(second, dead) == 0);
+    test_write_file(like, "mine", 4);
+    CHECK_OK(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err), &err);
+    CHECK(pmet_outdir_left(dir, 0) == NULL && access(dead, F_OK) == 0);
+    pmet_outdir_discard(dir);
+    end_child(child);
+    CHECK_OK(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err), &err);
+    CHECK_STR(pmet_outdir_left(dir, 0), strrchr(dead, '/') + 1);
+    CHECK(pmet_outdir_left(dir, 1) == NULL && access(dead, F_OK) != 0 && holds(like, "mine"));
+    pmet_outdir_discard(dir);
+    test_write_file(left, "half", 4);
+    CHECK_OK(write_file(pmet_io_system(), file, "new", &err), &err);
+    CHECK(holds(file, "new") && access(left, F_OK) != 0);
 }
 
 /* A table that knows what has been synced. */
@@ -420,6 +485,7 @@ TEST_MAIN(CASE(a_file_whose_writing_fails_at_any_call_leaves_nothing_behind),
           CASE(a_file_is_replaced_where_there_are_no_hard_links),
           CASE(only_files_and_links_to_files_are_replaced),
           CASE(leftovers_of_a_killed_process_with_our_id_are_left_alone),
+          CASE(what_killed_runs_left_is_removed_and_what_a_live_one_fills_is_not),
           CASE(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind),
           CASE(a_folder_that_is_replaced_is_untouched_when_any_call_fails),
           CASE(a_folder_is_replaced_only_by_force_and_nothing_else_is),
