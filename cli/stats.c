@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * pmet stats. */
 #include "ref/method/flop.h"
-#include "ref/method/pmet_edit.h"
-#include "ref/method/stats_work.h"
+#include "ref/job/stats_job.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -16,97 +15,72 @@
 
 enum { CHECK_ROWS = 24 }; /* rows of a moment in a trace, as in the goldens */
 
-struct job {
+struct stats {
     const struct cli *c;
-    const char *model, *out, *hparams, *layers, *trace, *work;
+    const char *model, *layers, *trace;
     struct texts texts;
-    size_t n_samples, max_length, layer[PMET_MAX_EDIT_LAYERS];
-    bool attn, force, json, committed; /* the folder stands; its trace may not */
+    bool json, committed; /* the folder stands; its trace may not */
     struct pmet_session *s;
-    struct pmet_docs *docs;
-    struct pmet_outdir *dir;
-    struct pmet_stats_work *kept;
-    struct pmet_stats stats;
-    struct pmet_stats_options options;
+    struct pmet_stats_job job;
     struct tensor_list list;
     struct progress progress;
-    char *tmpl;
     double s_load, s_stats, s_write;
 };
 
-static int watch(void *user, size_t done, size_t total)
+static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
-    return progress_update(user, done, total);
+    struct stats *x = user;
+    (void)err;
+    if (event->kind == PMET_EVENT_NOTE)
+        (event->warning ? say_warning : say_note)(x->c, "%s", event->text);
+    if (event->kind != PMET_EVENT_PROGRESS)
+        return PMET_OK;
+    if (!x->progress.running)
+        progress_begin(&x->progress, x->c, "statistics", "documents");
+    return progress_update(&x->progress, event->done, event->total) ? PMET_INTERRUPTED : PMET_OK;
 }
 
-/* "3,4,5" */
-static enum pmet_status parse_layers(struct job *j, struct pmet_error *err)
+/* "3,4,5", instead of the hyper-parameters' */
+static enum pmet_status parse_layers(struct stats *x, struct pmet_error *err)
 {
-    const char *at = j->layers;
-    size_t n = 0;
-    for (;;) {
+    struct pmet_stats_job *j = &x->job;
+    const size_t last = x->s->model->config.n_layer - 1;
+    const char *at = x->layers;
+    for (bool more = true; more; at++) {
         char *end;
         errno = 0;
         const unsigned long long l = strtoull(at, &end, 10);
-        if (!isdigit((unsigned char)*at) || errno || (*end && *end != ',') || n == PMET_MAX_EDIT_LAYERS ||
-            (n > 0 && l <= j->layer[n - 1]))
+        if (!isdigit((unsigned char)*at) || errno || (*end && *end != ',') ||
+            j->n_layer == PMET_MAX_EDIT_LAYERS || (j->n_layer > 0 && l <= j->layer[j->n_layer - 1]))
             return pmet_fail(err, PMET_INPUT,
-                             "--layers: found \"%s\"; expected ascending layers such as 3,4,5", j->layers);
-        j->layer[n++] = (size_t)l;
-        if (!*end)
-            break;
-        at = end + 1;
+                             "--layers: found \"%s\"; expected ascending layers such as 3,4,5", x->layers);
+        j->layer[j->n_layer++] = (size_t)l;
+        more = *end == ',';
+        at = end;
     }
-    j->options.n_layer = n;
+    if (j->layer[j->n_layer - 1] > last)
+        return pmet_fail(err, PMET_INPUT, "--layers: found %zu; the model's last is %zu",
+                         j->layer[j->n_layer - 1], last);
     return PMET_OK;
 }
 
-/* Layers, modules and samples: from the options, then the hyper-parameters. */
-static enum pmet_status settle(struct job *j, struct pmet_error *err)
-{
-    const struct pmet_config *config = &j->s->model->config;
-    struct pmet_stats_options *o = &j->options;
-    struct pmet_hparams h = {0};
-    o->layers = j->layer;
-    if (j->layers)
-        PMET_TRY(parse_layers(j, err));
-    if (j->hparams || !j->layers) {
-        PMET_TRY(pmet_session_hparams(j->s, j->hparams, &h, &j->tmpl, err));
-        if (!j->layers) {
-            memcpy(j->layer, h.layers, h.n_layer * sizeof *h.layers);
-            o->n_layer = h.n_layer;
-        }
-    }
-    if (j->layer[o->n_layer - 1] >= config->n_layer)
-        return pmet_fail(err, PMET_INPUT, "%s%s: found %zu; the model's last is %zu",
-                         j->layers ? "--layers" : j->hparams, j->layers ? "" : ": layers",
-                         j->layer[o->n_layer - 1], config->n_layer - 1);
-    for (size_t q = 0; q < h.n_module; q++)
-        j->attn |= pmet_hparams_module(&h, j->s->model, q) == PMET_MODULE_ATTN;
-    o->attn = j->attn;
-    o->n_samples = j->n_samples ? j->n_samples : h.mom2_n_samples;
-    o->max_length = j->max_length;
-    o->seed = (uint32_t)j->c->seed;
-    return PMET_OK;
-}
-
-static enum pmet_status trace_moment(struct job *j, const struct pmet_moment *m, struct pmet_error *err)
+static enum pmet_status trace_moment(struct stats *x, const struct pmet_moment *m, struct pmet_error *err)
 {
     const size_t n = m->d_in, rows = n < CHECK_ROWS ? n : CHECK_ROWS;
     const size_t full[2] = {n, n}, some[2] = {rows, n}, two[1] = {2};
     char module[160], name[200];
     real *diag = NULL;
     double *sums = NULL;
-    pmet_module_name(module, sizeof module, pmet_module_template(j->s->model->config.family, m->module),
+    pmet_module_name(module, sizeof module, pmet_module_template(x->s->model->config.family, m->module),
                      m->layer);
     snprintf(name, sizeof name, "cov.%s", module);
-    PMET_TRY(list_copy(&j->list, name, PMET_REAL, 2, full, m->mom2, err));
+    PMET_TRY(list_copy(&x->list, name, PMET_REAL, 2, full, m->mom2, err));
     snprintf(name, sizeof name, "cov_rows.%s", module);
-    PMET_TRY(list_copy(&j->list, name, PMET_REAL, 2, some, m->mom2, err));
+    PMET_TRY(list_copy(&x->list, name, PMET_REAL, 2, some, m->mom2, err));
     snprintf(name, sizeof name, "cov_diag.%s", module);
-    PMET_TRY(list_add(&j->list, name, PMET_REAL, 1, full, &diag, err));
+    PMET_TRY(list_add(&x->list, name, PMET_REAL, 1, full, &diag, err));
     snprintf(name, sizeof name, "cov_norm_trace.%s", module);
-    PMET_TRY(list_add(&j->list, name, PMET_F64, 1, two, &sums, err));
+    PMET_TRY(list_add(&x->list, name, PMET_F64, 1, two, &sums, err));
     for (size_t i = 0; i < n; i++) {
         diag[i] = m->mom2[i * n + i];
         sums[1] += (double)diag[i];
@@ -117,155 +91,139 @@ static enum pmet_status trace_moment(struct job *j, const struct pmet_moment *m,
     return PMET_OK;
 }
 
-static enum pmet_status write_all(struct job *j, struct pmet_error *err)
+static enum pmet_status write_trace(struct stats *x, struct pmet_error *err)
 {
-    PMET_TRY(pmet_stats_write(j->c->io, pmet_outdir_path(j->dir), j->s->model, &j->stats, &j->options,
-                              j->s->fingerprint, pmet_docs_sha256(j->docs), err));
-    for (size_t i = 0; j->options.factor && i < j->stats.n_moment; i++)
-        if (!j->stats.moment[i].factored)
-            say_warning(j->c, PMET_NO_FACTOR, j->stats.moment[i].layer, j->stats.moment[i].pivot,
-                        j->stats.moment[i].d_in, j->stats.moment[i].value);
-    struct pmet_outdir *dir = j->dir;
-    j->dir = NULL;
-    PMET_TRY(pmet_outdir_commit(dir, err));
-    j->committed = true;
-    if (j->kept)
-        pmet_stats_work_discard(j->kept);
+    for (size_t i = 0; i < x->job.stats.n_moment; i++)
+        PMET_TRY(trace_moment(x, &x->job.stats.moment[i], err));
+    PMET_TRY(list_write(&x->list, x->c->io, x->trace, err));
+    if (!x->json)
+        printf("%s: %zu tensors\n", x->trace, x->list.n);
     return PMET_OK;
 }
 
-static enum pmet_status write_trace(struct job *j, struct pmet_error *err)
+/* The job checks paths, too, but knows no options; these come before hours of loading. */
+static enum pmet_status check_paths(const struct stats *x, struct pmet_error *err)
 {
-    for (size_t i = 0; i < j->stats.n_moment; i++)
-        PMET_TRY(trace_moment(j, &j->stats.moment[i], err));
-    PMET_TRY(list_write(&j->list, j->c->io, j->trace, err));
-    if (!j->json)
-        printf("%s: %zu tensors\n", j->trace, j->list.n);
-    return PMET_OK;
-}
-
-static enum pmet_status check_paths(const struct job *j, struct pmet_error *err)
-{
-    PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
-    PMET_TRY(pmet_check_apart(j->out, j->hparams, "--hparams", err));
-    PMET_TRY(pmet_check_apart(j->out, j->work, "--work", err));
-    PMET_TRY(pmet_check_apart(j->work, j->model, "--model", err));
-    PMET_TRY(pmet_check_apart(j->trace, j->model, "--model", err));
-    PMET_TRY(pmet_check_apart(j->trace, j->hparams, "--hparams", err));
-    for (size_t i = 0; i < j->texts.n; i++) {
-        PMET_TRY(pmet_check_apart(j->out, j->texts.item[i], "--text", err));
-        PMET_TRY(pmet_check_apart(j->trace, j->texts.item[i], "--text", err));
+    const struct pmet_stats_request *r = &x->job.request;
+    PMET_TRY(pmet_check_apart(r->out, x->model, "--model", err));
+    PMET_TRY(pmet_check_apart(r->out, r->hparams, "--hparams", err));
+    PMET_TRY(pmet_check_apart(r->out, r->work, "--work", err));
+    PMET_TRY(pmet_check_apart(r->work, x->model, "--model", err));
+    PMET_TRY(pmet_check_apart(x->trace, x->model, "--model", err));
+    PMET_TRY(pmet_check_apart(x->trace, r->hparams, "--hparams", err));
+    for (size_t i = 0; i < r->n_text; i++) {
+        PMET_TRY(pmet_check_apart(r->out, r->texts[i], "--text", err));
+        PMET_TRY(pmet_check_apart(x->trace, r->texts[i], "--text", err));
     }
-    PMET_TRY(pmet_check_writable(j->trace, err));
-    return pmet_check_new(j->out, j->force, err);
+    PMET_TRY(pmet_check_writable(x->trace, err));
+    return pmet_check_new(r->out, r->force, err);
 }
 
-static enum pmet_status collect(struct job *j, struct pmet_error *err)
+static enum pmet_status collect(struct stats *x, struct pmet_error *err)
 {
+    struct pmet_stats_job *j = &x->job;
     const double started = pmet_seconds();
-    PMET_TRY(check_paths(j, err));
-    PMET_TRY(session_open(j->c, j->model, &j->s, err));
-    PMET_TRY(settle(j, err));
-    PMET_TRY(pmet_docs_open(j->c->io, j->texts.item, j->texts.n, &j->docs, err));
-    if (j->options.n_samples > pmet_docs_count(j->docs))
-        say_warning(j->c, "found %zu documents; %zu were asked for: all are taken", pmet_docs_count(j->docs),
-                    j->options.n_samples);
-    if (j->work)
-        PMET_TRY(pmet_stats_work_open(j->c->io, j->work, j->s->fingerprint, pmet_docs_sha256(j->docs),
-                                      &j->kept, err));
-    j->options.work = j->kept;
-    PMET_TRY(pmet_outdir_begin(j->c->io, j->out, j->force, &j->dir, err));
-    j->s_load = pmet_seconds() - started;
-    progress_begin(&j->progress, j->c, "statistics", "documents");
-    const enum pmet_status status =
-        pmet_stats_collect(j->s->model, j->s->tk, j->docs, &j->options, watch, &j->progress, &j->stats, err);
-    progress_end(&j->progress);
+    PMET_TRY(check_paths(x, err));
+    PMET_TRY(session_open(x->c, x->model, &x->s, err));
+    j->s = x->s;
+    if (x->layers)
+        PMET_TRY(parse_layers(x, err));
+    PMET_TRY(pmet_stats_job_open(j, err));
+    const double opened = pmet_seconds();
+    const enum pmet_status status = pmet_stats_job_run(j, err);
+    progress_end(&x->progress);
     PMET_TRY(status);
-    j->s_stats = pmet_seconds() - started - j->s_load;
-    PMET_TRY(write_all(j, err));
-    j->s_write = pmet_seconds() - started - j->s_load - j->s_stats;
+    const double collected = pmet_seconds();
+    PMET_TRY(pmet_stats_job_commit(j, err));
+    x->committed = true;
+    x->s_load = opened - started;
+    x->s_stats = collected - opened;
+    x->s_write = pmet_seconds() - collected;
     return PMET_OK;
 }
 
-static void report(const struct job *j)
+static void report(const struct stats *x)
 {
-    if (j->json) {
-        json_t *moments = json_array();
-        for (size_t i = 0; i < j->stats.n_moment; i++) {
-            char name[160];
-            pmet_module_name(name, sizeof name,
-                             pmet_module_template(j->s->model->config.family, j->stats.moment[i].module),
-                             j->stats.moment[i].layer);
-            json_array_append_new(moments, json_string(name));
-        }
-        print_json(json_pack("{s:s, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, s:{s:f}, s:I}", "out", j->out,
-                             "modules", moments, "documents", (json_int_t)j->stats.n_docs, "used",
-                             (json_int_t)j->stats.n_used, "tokens", (json_int_t)j->stats.count, "fingerprint",
-                             j->s->fingerprint, "seconds", "load", j->s_load, "stats", j->s_stats, "write",
-                             j->s_write, "gflop", "stats",
-                             pmet_stats_flop(&j->s->model->config, &j->stats) * 1e-9, "peak_memory_bytes",
-                             (json_int_t)peak_memory()));
+    const struct pmet_stats *stats = &x->job.stats;
+    const struct pmet_config *config = &x->s->model->config;
+    const char *out = x->job.request.out;
+    if (!x->json) {
+        printf("%s: second moments of %zu modules, from %zu tokens of %zu documents (of %zu)\n", out,
+               stats->n_moment, stats->count, stats->n_used, stats->n_docs);
         return;
     }
-    printf("%s: second moments of %zu modules, from %zu tokens of %zu documents (of %zu)\n", j->out,
-           j->stats.n_moment, j->stats.count, j->stats.n_used, j->stats.n_docs);
+    json_t *moments = json_array();
+    for (size_t i = 0; i < stats->n_moment; i++) {
+        char name[160];
+        pmet_module_name(name, sizeof name, pmet_module_template(config->family, stats->moment[i].module),
+                         stats->moment[i].layer);
+        json_array_append_new(moments, json_string(name));
+    }
+    print_json(json_pack("{s:s, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, s:{s:f}, s:I}", "out", out,
+                         "modules", moments, "documents", (json_int_t)stats->n_docs, "used",
+                         (json_int_t)stats->n_used, "tokens", (json_int_t)stats->count, "fingerprint",
+                         x->s->fingerprint, "seconds", "load", x->s_load, "stats", x->s_stats, "write",
+                         x->s_write, "gflop", "stats", pmet_stats_flop(config, stats) * 1e-9,
+                         "peak_memory_bytes", (json_int_t)peak_memory()));
 }
 
 int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
 {
-    struct job j = {.c = c};
+    struct stats x = {.c = c};
+    struct pmet_stats_job *j = &x.job;
+    struct pmet_stats_request *q = &j->request;
+    const struct pmet_listener listener = {.user = &x, .on_event = on_event};
     const struct option_row rows[] = {
-        {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint, before any edit", true},
-        {"text", 0, OPTION_TEXTS, &j.texts, "FILE...", "the documents", true},
-        {"out", 'o', OPTION_TEXT, &j.out, "DIR", "the folder to write", true},
-        {"hparams", 0, OPTION_TEXT, &j.hparams, "FILE",
+        {"model", 0, OPTION_TEXT, &x.model, "DIR", "the checkpoint, before any edit", true},
+        {"text", 0, OPTION_TEXTS, &x.texts, "FILE...", "the documents", true},
+        {"out", 'o', OPTION_TEXT, &q->out, "DIR", "the folder to write", true},
+        {"hparams", 0, OPTION_TEXT, &q->hparams, "FILE",
          "layers, modules and samples (default: built in for GPT-J-6B and NeoX-20B)", false},
-        {"layers", 0, OPTION_TEXT, &j.layers, "L,L,...", "layers, instead of the hyper-parameters'", false},
-        {"attn", 0, OPTION_FLAG, &j.attn, NULL, "the attention's output matrices, too", false},
-        {"samples", 0, OPTION_COUNT, &j.n_samples, "N",
+        {"layers", 0, OPTION_TEXT, &x.layers, "L,L,...", "layers, instead of the hyper-parameters'", false},
+        {"attn", 0, OPTION_FLAG, &j->attn, NULL, "the attention's output matrices, too", false},
+        {"samples", 0, OPTION_COUNT, &q->n_samples, "N",
          "documents, drawn by --seed (default: the hyper-parameters', else all)", false},
-        {"max-length", 0, OPTION_COUNT, &j.max_length, "N",
+        {"max-length", 0, OPTION_COUNT, &q->max_length, "N",
          "tokens of a document at most (default: what the model takes)", false},
-        {"work", 0, OPTION_TEXT, &j.work, "DIR",
+        {"work", 0, OPTION_TEXT, &q->work, "DIR",
          "keep sums on the way: after a stop or a kill the same command goes on", false},
-        {"factor", 0, OPTION_FLAG, &j.options.factor, NULL,
+        {"factor", 0, OPTION_FLAG, &q->factor, NULL,
          "the Cholesky factor of each, too: edits of few facts are solved with it", false},
-        {"trace", 0, OPTION_TEXT, &j.trace, "FILE", "the moments as one safetensors file, too", false},
-        {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object as the result", false},
-        {"force", 0, OPTION_FLAG, &j.force, NULL, "replace --out if it exists", false},
+        {"trace", 0, OPTION_TEXT, &x.trace, "FILE", "the moments as one safetensors file, too", false},
+        {"json", 0, OPTION_FLAG, &x.json, NULL, "one JSON object as the result", false},
+        {"force", 0, OPTION_FLAG, &q->force, NULL, "replace --out if it exists", false},
     };
     struct pmet_error err = {PMET_OK, ""};
     struct texts more = {0};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &more);
     for (size_t i = 0; status < 0 && i < more.n; i++)
-        if (!texts_add(&j.texts, more.item[i]))
+        if (!texts_add(&x.texts, more.item[i]))
             status = say_usage(c, "--text: out of memory");
     if (status < 0 && c->seed > UINT32_MAX)
         status = say_usage(c, "--seed: found %zu; expected at most %u", c->seed, UINT32_MAX);
     if (status < 0) {
-        bool done = collect(&j, &err) == PMET_OK;
+        q->texts = x.texts.item;
+        q->n_text = x.texts.n;
+        q->seed = (uint32_t)c->seed;
+        j->listener = &listener;
+        bool done = collect(&x, &err) == PMET_OK;
         if (done) {
-            report(&j);
-            done = !j.trace || write_trace(&j, &err) == PMET_OK;
+            report(&x);
+            done = !x.trace || write_trace(&x, &err) == PMET_OK;
         }
-        if (!done && j.committed)
-            snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", j.out, j.trace);
-        else if (!done && j.kept)
-            snprintf(c->kept, sizeof c->kept, "%s keeps %zu documents: the same command goes on from there",
-                     j.work, pmet_stats_work_kept(j.kept));
+        if (!done && x.committed)
+            snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", q->out, x.trace);
+        else if (!done)
+            pmet_stats_job_kept(j, c->kept, sizeof c->kept);
         status = done ? EXIT_DONE : say_failed(c, &err);
-        if (!done && j.tmpl)
+        if (!done && j->tmpl)
             fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s",
-                    j.tmpl);
+                    j->tmpl);
     }
-    pmet_outdir_discard(j.dir);
-    pmet_stats_work_close(j.kept);
-    pmet_stats_free(&j.stats);
-    pmet_docs_close(j.docs);
-    list_free(&j.list);
-    pmet_session_close(j.s);
-    free(j.tmpl);
-    texts_free(&j.texts);
+    pmet_stats_job_free(j);
+    list_free(&x.list);
+    pmet_session_close(x.s);
+    texts_free(&x.texts);
     texts_free(&more);
     return status;
 }

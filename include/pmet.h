@@ -140,7 +140,7 @@ struct pmet_stats_request {
     bool factor;       /* keep the factor of each moment, too: small edits are then solved much faster */
 };
 enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet_stats_request *request,
-                                 const struct pmet_watch *watch, struct pmet_error *err);
+                                 const struct pmet_listener *listener, struct pmet_error *err);
 
 enum pmet_conflicts { PMET_CONFLICTS_REFUSE, PMET_CONFLICTS_FIRST, PMET_CONFLICTS_LAST };
 

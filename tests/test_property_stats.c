@@ -153,11 +153,12 @@ TEST(a_document_counts_to_its_max_length_only)
     check_against_naive(t, 3, 20, 1, 1);
 }
 
-static int stop_at_five(void *user, size_t done, size_t total)
+static enum pmet_status stop_at_five(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
     size_t *last = user;
-    *last = total;
-    return done == 5;
+    (void)err;
+    *last = event->total;
+    return event->done == 5 ? PMET_INTERRUPTED : PMET_OK;
 }
 
 TEST(a_pass_can_be_stopped)
@@ -173,9 +174,9 @@ TEST(a_pass_can_be_stopped)
         return;
     const char *path = text_of(&g);
     CHECK_OK(pmet_docs_open(pmet_io_system(), &path, 1, &docs, &err), &err);
-    CHECK(pmet_stats_collect(g.model, g.tk, docs, &o, stop_at_five, &total, &stats, &err) ==
-          PMET_INTERRUPTED);
-    CHECK_STR(err.message, "interrupted after 5 of 9 documents");
+    const struct pmet_listener listener = {.user = &total, .on_event = stop_at_five};
+    CHECK(pmet_stats_collect(g.model, g.tk, docs, &o, NULL, &listener, &stats, &err) == PMET_INTERRUPTED);
+    CHECK_STR(err.message, "interrupted; nothing is written");
     CHECK(total == 9 && stats.moment == NULL);
     pmet_docs_close(docs);
     golden_close(&g);

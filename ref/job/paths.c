@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "ref/event.h"
 #include "ref/job/session.h"
 
 /* The absolute path of something that may not exist yet: of its folder, and its name. False if the folder
@@ -73,4 +74,15 @@ enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *
     if (!force && lstat(out, &st) == 0)
         return pmet_fail(err, PMET_INPUT, "%s: exists; give --force to replace it", out);
     return pmet_check_writable(out, err);
+}
+
+enum pmet_status pmet_begin_output(const struct pmet_io *io, const char *out, bool force,
+                                   const struct pmet_listener *listener, struct pmet_outdir **dir,
+                                   struct pmet_error *err)
+{
+    const char *left;
+    PMET_TRY(pmet_outdir_begin(io, out, force, dir, err));
+    for (size_t i = 0; (left = pmet_outdir_left(*dir, i)) != NULL; i++)
+        pmet_raise_note(listener, false, "%s: left by a run that was killed; removed", left);
+    return PMET_OK;
 }

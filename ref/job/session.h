@@ -39,6 +39,10 @@ enum pmet_status pmet_check_apart(const char *out, const char *read, const char 
 enum pmet_status pmet_check_writable(const char *out, struct pmet_error *err);
 /* The same, and refuses an output that exists, unless force. */
 enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *err);
+/* Begins the folder `out`; a note says what killed runs had left beside it. */
+enum pmet_status pmet_begin_output(const struct pmet_io *io, const char *out, bool force,
+                                   const struct pmet_listener *listener, struct pmet_outdir **dir,
+                                   struct pmet_error *err);
 
 #ifdef __cplusplus
 }

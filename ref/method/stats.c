@@ -2,11 +2,11 @@
  * Second moments of keys over text: all edited layers in one pass that stops at the last of them.      SPEC
  * §7.2, E66 */
 #include "ref/method/stats.h"
-#include "ref/method/stats_work.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ref/event.h"
 
 #define BATCH_TOKENS                                                                                         \
     2048 /* documents are packed up to this; fixed, since sums depend on it in their last bits */
@@ -14,6 +14,7 @@
 struct collector {
     const struct pmet_model *model;
     const struct pmet_stats_options *options;
+    const struct pmet_stats_keeper *keeper; /* or NULL */
     struct pmet_stats *out;
     real **sum; /* (dev) [n_moment] lower triangles */
     struct pmet_rows rows;
@@ -43,7 +44,7 @@ static enum pmet_status check_device(const struct collector *c, struct pmet_erro
     char what[64];
     snprintf(what, sizeof what, "statistics of %zu layers at a time (--layers)", c->options->n_layer);
     return pmet_capacity_check(c->model->op, what, (sums + (double)c->cap * (9 * d + 2 * ff)) * sizeof(real),
-                           err);
+                               err);
 }
 
 static enum pmet_status plan(struct collector *c, struct pmet_error *err)
@@ -128,8 +129,8 @@ static enum pmet_status add_document(struct collector *c, const struct pmet_toke
     const size_t n_tok = ids->n < max_length ? ids->n : max_length;
     if (c->rows.batch.n_tok + n_tok > c->cap) {
         PMET_TRY(flush(c, err));
-        if (c->options->work)
-            PMET_TRY(pmet_stats_keep(c->options->work, c->model, c->options, c->sum, c->out, at, err));
+        if (c->keeper)
+            PMET_TRY(c->keeper->keep(c->keeper->user, c->sum, c->out, at, err));
     }
     pmet_batch_add(&c->rows, ids->id, n_tok, 0, 0);
     c->out->n_used++;
@@ -138,7 +139,8 @@ static enum pmet_status add_document(struct collector *c, const struct pmet_toke
 
 enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct pmet_tokenizer *tk,
                                     const struct pmet_docs *docs, const struct pmet_stats_options *options,
-                                    pmet_progress *progress, void *user, struct pmet_stats *out,
+                                    const struct pmet_stats_keeper *keeper,
+                                    const struct pmet_listener *listener, struct pmet_stats *out,
                                     struct pmet_error *err)
 {
     const size_t n_docs = pmet_docs_count(docs), n_ctx = model->config.n_ctx;
@@ -146,7 +148,7 @@ enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct
         options->n_samples == 0 || options->n_samples > n_docs ? n_docs : options->n_samples;
     const size_t max_length =
         options->max_length == 0 || options->max_length > n_ctx ? n_ctx : options->max_length;
-    struct collector c = {.model = model, .options = options, .out = out};
+    struct collector c = {.model = model, .options = options, .keeper = keeper, .out = out};
     struct pmet_ids ids = {0};
     size_t *order = NULL, first = 0;
     enum pmet_status status;
@@ -155,19 +157,15 @@ enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct
     PMET_GO(plan(&c, err));
     PMET_GO(pmet_calloc(&order, n_docs, sizeof *order, "the order of the documents", err));
     pmet_shuffle(order, n_docs, options->seed);
-    if (options->work)
-        PMET_GO(pmet_stats_recall(options->work, model, options, c.sum, out, &first, err));
+    if (keeper)
+        PMET_GO(keeper->recall(keeper->user, c.sum, out, &first, err));
     for (size_t i = first; i < n_sample; i++) {
-        if (progress && progress(user, i, n_sample)) {
-            status = pmet_fail(err, PMET_INTERRUPTED, "interrupted after %zu of %zu documents", i, n_sample);
-            goto done;
-        }
+        PMET_GO(pmet_raise_progress(listener, PMET_PHASE_STATS, i, n_sample, err));
         PMET_GO(add_document(&c, tk, docs, order[i], i, max_length, &ids, err));
     }
     PMET_GO(flush(&c, err));
     PMET_GO(finish(&c, err));
-    if (progress)
-        progress(user, n_sample, n_sample);
+    status = pmet_raise_progress(listener, PMET_PHASE_STATS, n_sample, n_sample, err);
 done:
     for (size_t i = 0; c.sum && i < out->n_moment; i++)
         model->op->release(model->op, c.sum[i]);

@@ -12,21 +12,15 @@
 extern "C" {
 #endif
 
-struct pmet_stats_work;
-
 struct pmet_stats_options {
     const size_t *layers; /* [n_layer] ascending */
     size_t n_layer;
-    bool attn;                    /* also the moments of attn_out's input */
-    size_t n_samples;             /* documents, not keys (X12); 0 or more than there are: all */
-    size_t max_length;            /* tokens of a document; 0: the model's n_ctx */
-    uint32_t seed;                /* of the shuffle; published: 1 */
-    bool factor;                  /* write the Cholesky factor of each mean, too */
-    struct pmet_stats_work *work; /* keeps sums on the way and goes on from them; or NULL */
+    bool attn;         /* also the moments of attn_out's input */
+    size_t n_samples;  /* documents, not keys (X12); 0 or more than there are: all */
+    size_t max_length; /* tokens of a document; 0: the model's n_ctx */
+    uint32_t seed;     /* of the shuffle; published: 1 */
+    bool factor;       /* write the Cholesky factor of each mean, too */
 };
-
-/* (done, total) documents; a nonzero return stops with PMET_INTERRUPTED. */
-typedef int pmet_progress(void *user, size_t done, size_t total);
 
 struct pmet_moment {
     enum pmet_module module;
@@ -44,9 +38,23 @@ struct pmet_stats {
     size_t n_docs, n_used; /* documents there are, documents used (empty ones are not) */
 };
 
+/* Keeps sums on the way. sum[i] (dev) [d_in, d_in] is moment i's, its lower triangle set; stats->moment lists them. */
+struct pmet_stats_keeper {
+    void *user;
+    /* Before the first document: the sums of an earlier run, its count and n_used, and *next, the first document of the order
+     * that they lack; *next 0 and nothing changed where there is none. */
+    enum pmet_status (*recall)(void *user, real *const *sum, struct pmet_stats *stats, size_t *next,
+                               struct pmet_error *err);
+    /* After a batch: the sums hold the documents before `next`. */
+    enum pmet_status (*keep)(void *user, real *const *sum, const struct pmet_stats *stats, size_t next,
+                             struct pmet_error *err);
+};
+
+/* The moments of a text; keeper and listener, which hears of each document, may be NULL. */
 enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct pmet_tokenizer *tk,
                                     const struct pmet_docs *docs, const struct pmet_stats_options *options,
-                                    pmet_progress *progress, void *user, struct pmet_stats *out,
+                                    const struct pmet_stats_keeper *keeper,
+                                    const struct pmet_listener *listener, struct pmet_stats *out,
                                     struct pmet_error *err);
 void pmet_stats_free(struct pmet_stats *stats);
 
