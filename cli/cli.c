@@ -37,7 +37,8 @@ static const struct command commands[] = {
      "the new object after the edited prompt and after paraphrases, does it leave the neighbours alone, is "
      "what\n"
      "it writes fluent and consistent. With --before (--after is the same as --model) both models and the\n"
-     "difference. What is finished stays in FILE.partial: the same command goes on where it was.",
+     "difference. What is finished stays in FILE.partial, or in the folder of --work, which needs no --out:\n"
+     "the same command goes on where it was.",
      "  pmet eval --before gpt-j-6b --after edited --facts counterfact.json --limit 100 --out results.jsonl",
      run_eval, USES_SEED},
     {"generate", "text from a model", "--model DIR --prompt TEXT [OPTION]...",

@@ -17,21 +17,19 @@ struct eval {
     struct progress progress;
 };
 
-static int on_progress(void *user, enum pmet_phase phase, size_t done, size_t total)
+static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
     struct eval *e = user;
-    (void)phase;
+    (void)err;
+    if (event->kind == PMET_EVENT_NOTE)
+        (event->warning ? say_warning : say_note)(e->c, "%s", event->text);
+    if (event->kind != PMET_EVENT_PROGRESS)
+        return PMET_OK;
     if (!e->progress.running) {
         progress_begin(&e->progress, e->c, "evaluating", "records");
-        e->progress.first = done;
+        e->progress.first = event->done;
     }
-    return progress_update(&e->progress, done, total);
-}
-
-static void on_note(void *user, bool warning, const char *line)
-{
-    const struct eval *e = user;
-    (warning ? say_warning : say_note)(e->c, "%s", line);
+    return progress_update(&e->progress, event->done, event->total) ? PMET_INTERRUPTED : PMET_OK;
 }
 
 /* ---- what is printed ---- */
@@ -166,9 +164,9 @@ static void report(const struct eval *e)
         printf("%s: %zu records\n", j->request.out, j->n_record);
 }
 
-/* ---- the course ---- */
+/* ---- the command ---- */
 
-static enum pmet_status course(struct eval *e, struct pmet_error *err)
+static enum pmet_status evaluate(struct eval *e, struct pmet_error *err)
 {
     struct pmet_eval_job *j = &e->job;
     PMET_TRY(session_open(e->c, e->model, &j->s, err));
@@ -214,6 +212,8 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
         {"out", 'o', OPTION_TEXT, &r->out, "FILE", "JSON lines to write: a header, then a record each",
          false},
         {"limit", 0, OPTION_COUNT, &r->limit, "N", "the first N records (default: all)", false},
+        {"work", 0, OPTION_TEXT, &r->work, "DIR",
+         "keep finished records there: after a stop or a kill the same command goes on", false},
         {"generate", 0, OPTION_COUNT, &r->n_generate, "N",
          "write and judge texts for the first N records (default 0)", false},
         {"snippets", 0, OPTION_TEXT, &r->snippets, "FILE",
@@ -227,6 +227,7 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
         {"json", 0, OPTION_FLAG, &e.json, NULL, "one JSON object as the result", false},
         {"force", 0, OPTION_FLAG, &r->force, NULL, "replace --out if it exists", false},
     };
+    const struct pmet_listener listener = {.user = &e, .on_event = on_event};
     struct pmet_error err = {PMET_OK, ""};
     e.progress.started = pmet_seconds();
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);
@@ -235,12 +236,12 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
     if (status < 0) {
         r->greedy = e.decode == 1;
         r->seed = c->seed;
-        e.job.watch = (struct pmet_watch){.user = &e, .progress = on_progress, .note = on_note};
-        const bool done = course(&e, &err) == PMET_OK;
+        e.job.listener = &listener;
+        const bool done = evaluate(&e, &err) == PMET_OK;
         progress_end(&e.progress);
-        if (e.job.lines)
+        if (e.job.journal)
             snprintf(c->kept, sizeof c->kept, "%s keeps %zu of %zu records: the same command goes on",
-                     pmet_lines_partial(e.job.lines), e.job.n_done, e.job.n_record);
+                     pmet_journal_path(e.job.journal), e.job.n_done, e.job.n_record);
         status = done ? EXIT_DONE : say_failed(c, &err);
     }
     pmet_eval_job_free(&e.job);

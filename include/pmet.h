@@ -206,6 +206,8 @@ struct pmet_evaluate_request {
         *snippets; /* attribute snippets: texts are held to those of the new object; NULL: they are not */
     const char
         *idf; /* folder of idf.npy and tfidf_vocab.json; NULL: made of the snippets              SPEC §11.7 */
+    const char *
+        work; /* folder that keeps finished records, so that the same request goes on after a kill; or NULL */
     size_t limit;      /* the first records only; 0: all */
     size_t n_generate; /* texts are written and judged for the first records */
     size_t top_k;      /* of their sampling; 5 as published */
@@ -229,12 +231,13 @@ struct pmet_evaluation {
     struct pmet_metric metric[PMET_MAX_METRIC];
 };
 
-/* Judges the session's model by records, and `before` (or NULL) beside it. Finished records are kept in
- * "OUT.partial" until all are: a call that was cut off goes on where it was when it is repeated, and gives the same
- * bytes.                                                                                          SPEC §11 */
+/* Evaluates the session's model on records, and `before` (or NULL) beside it. Finished records are kept in `work`, else in
+ * "OUT.partial", until out is written: a call that was cut off goes on where it was when it is repeated, and gives the
+ * same bytes.                                                                                     SPEC §11 */
 enum pmet_status pmet_evaluate(struct pmet_session *s, struct pmet_session *before,
-                               const struct pmet_evaluate_request *request, const struct pmet_watch *watch,
-                               struct pmet_evaluation *result, struct pmet_error *err);
+                               const struct pmet_evaluate_request *request,
+                               const struct pmet_listener *listener, struct pmet_evaluation *result,
+                               struct pmet_error *err);
 
 #ifdef __cplusplus
 }

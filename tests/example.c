@@ -17,6 +17,14 @@ static int progress(void *user, enum pmet_phase phase, size_t done, size_t total
     return 0; /* anything else stops */
 }
 
+static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
+{
+    (void)err;
+    if (event->kind == PMET_EVENT_PROGRESS)
+        progress(user, event->phase, event->done, event->total);
+    return PMET_OK; /* anything else stops */
+}
+
 static int answer(const char *label, const char *dir, const char *prompt, struct pmet_error *err)
 {
     struct pmet_session *s = NULL;
@@ -39,6 +47,7 @@ static int answer(const char *label, const char *dir, const char *prompt, struct
 static int edit(char **arg, struct pmet_error *err)
 {
     const struct pmet_watch watch = {.progress = progress};
+    const struct pmet_listener listener = {.on_event = on_event};
     const char *const texts[] = {arg[2]};
     char stats[4096];
     struct pmet_session *s = NULL;
@@ -49,7 +58,7 @@ static int edit(char **arg, struct pmet_error *err)
     const struct pmet_edit_request request = {
         .facts = arg[3], .stats = stats, .out = arg[7], .hparams = arg[4], .contexts = arg[5]};
     const int ok = pmet_session_open(arg[1], PMET_DEVICE_AUTO, 0, &s, err) == PMET_OK &&
-                   pmet_make_stats(s, &collect, &watch, err) == PMET_OK &&
+                   pmet_make_stats(s, &collect, &listener, err) == PMET_OK &&
                    pmet_edit_folder(s, &request, &watch, &summary, err) == PMET_OK;
     if (ok)
         printf("%zu of %zu facts applied, %zu answered (before: %zu)\n", summary.n_applied, summary.n_fact,

@@ -129,6 +129,13 @@ TEST(ids_out_of_range_are_refused)
     pmet_session_close(s);
 }
 
+static enum pmet_status stop_on_progress(void *user, const struct pmet_event *event, struct pmet_error *err)
+{
+    (void)err;
+    *(size_t *)user += event->kind == PMET_EVENT_PROGRESS;
+    return PMET_INTERRUPTED;
+}
+
 static int stop_at_once(void *user, enum pmet_phase phase, size_t done, size_t total)
 {
     (void)phase, (void)done, (void)total;
@@ -140,6 +147,7 @@ TEST(an_interrupted_or_incomplete_request_leaves_nothing)
 {
     struct pmet_session *s = open_model(t);
     size_t n_call = 0;
+    const struct pmet_listener listener = {.user = &n_call, .on_event = stop_on_progress};
     const struct pmet_watch stop = {.user = &n_call, .progress = stop_at_once};
     const char *out = test_path("edited"), *stats = test_path("stats"),
                *texts[] = {"golden/gptj-A/stats_text.jsonl"};
@@ -147,7 +155,7 @@ TEST(an_interrupted_or_incomplete_request_leaves_nothing)
                       again = stopped;
     const struct pmet_stats_request collect = {
         .texts = texts, .n_text = 1, .out = stats, .hparams = hparams, .n_samples = 3, .seed = 1};
-    CHECK(pmet_make_stats(s, &collect, &stop, &stopped) == PMET_INTERRUPTED && n_call == 1);
+    CHECK(pmet_make_stats(s, &collect, &listener, &stopped) == PMET_INTERRUPTED && n_call == 1);
     CHECK(test_count_files(test_tmpdir()) == 0);
     CHECK_OK(pmet_make_stats(s, &collect, NULL, &none), &none);
     struct pmet_edit_request request = {
@@ -212,7 +220,7 @@ TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
     CHECK(pmet_evaluate(s, NULL, &request, NULL, &e, &again) == PMET_INPUT);
     CHECK(strstr(again.message, "results.jsonl: exists; give --force to replace it"));
     size_t n_call = 0;
-    const struct pmet_watch stop = {.user = &n_call, .progress = stop_at_once};
+    const struct pmet_listener stop = {.user = &n_call, .on_event = stop_on_progress};
     request.out = test_path("stopped.jsonl");
     CHECK(pmet_evaluate(s, NULL, &request, &stop, &e, &stopped) == PMET_INTERRUPTED && n_call == 1);
     CHECK(count_lines(test_path("stopped.jsonl")) == 0);

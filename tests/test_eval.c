@@ -4,6 +4,7 @@
 
 #include <unistd.h>
 #include "ref/job/eval_job.h"
+#include "tests/blow.h"
 #include "tests/cli.h"
 #include "tests/fault.h"
 #include "tests/golden.h"
@@ -389,29 +390,65 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
     all[size / 2] ^= 1; /* a byte that changed: what follows it is not thrown away unasked */
     test_write_file(partial, all, size);
     CHECK(cli(NULL, RUN " --limit 4 --out %s", out) == 1);
-    CHECK(strstr(cli_err(), "goes.jsonl.partial: line 3: found what pmet eval did not write, or not so; "));
+    CHECK(strstr(cli_err(), "goes.jsonl.partial: byte ") && strstr(cli_err(), ": found a damaged record, "));
     test_write_file(partial, "mine\n", 5);
     CHECK(cli(NULL, RUN " --limit 4 --out %s", out) == 1);
     CHECK_STR(cli_err(),
-              "pmet eval: T/goes.jsonl.partial: line 1: found what pmet eval did not write, or not so; "
-              "remove the file to begin anew\n");
+              "pmet eval: T/goes.jsonl.partial: byte 0: found a damaged record, or what pmet did not "
+              "write, and 5 bytes after its beginning; expected whole records (truncate -s 0 begins "
+              "again)\n");
     CHECK(access(partial, F_OK) == 0);
     all[size / 2] ^= 1;
     test_write_file(partial, all, size);
     unlink(out);
     CHECK(cli(NULL, RUN " --limit 4 --seed 2 --out %s", out) == 1);
     CHECK_STR(cli_err(),
-              "pmet eval: T/goes.jsonl.partial: was begun with another \"seed\": found 1; now it is 2; "
-              "remove the file to begin anew\n");
-    CHECK(cli(NULL, RUN " --limit 3 --out %s", out) == 1 && strstr(cli_err(), "another \"facts\""));
+              "pmet eval: T/goes.jsonl.partial: begun with other seed: found 1; this evaluation has 2 "
+              "(remove the file to begin again)\n");
+    CHECK(cli(NULL, RUN " --limit 3 --out %s", out) == 1 && strstr(cli_err(), "begun with other facts"));
     CHECK(cli(NULL,
               "eval -q --model golden/neox-C/model --facts golden/gptj-C/counterfact.json --limit 4 --out %s",
               out) == 1 &&
-          strstr(cli_err(), "another \"model\""));
+          strstr(cli_err(), "begun with other model"));
     CHECK(cli(NULL, RUN " --limit 4 --decode greedy --out %s", out) == 1 &&
-          strstr(cli_err(), "another \"decode\""));
+          strstr(cli_err(), "begun with other decode"));
     free(all);
     free(text);
+}
+
+/* --work, with and without --out: a run killed at any call goes on, and prints and writes what an undisturbed one does. */
+TEST(an_evaluation_that_is_killed_goes_on_from_its_work_folder)
+{
+    const char *work = test_path("work"), *out = test_path("worked.jsonl"), *whole = test_path("plain.jsonl"),
+               *journal = test_path("work/eval.journal");
+    char line[512], table[4096];
+    size_t n_killed = 0, n_went_on = 0;
+    CHECK(cli(NULL, RUN " --limit 4 --out %s", whole) == 0);
+    CHECK(cli(NULL, RUN " --limit 4") == 0);
+    snprintf(table, sizeof table, "%s", cli_out());
+    for (int writes = 0; writes < 2; writes++) {
+        snprintf(
+            line, sizeof line,
+            "eval --threads 1 --model golden/gptj-C/model --facts golden/gptj-C/counterfact.json --limit 4 "
+            "--force --work %s%s%s",
+            work, writes ? " --out " : "", writes ? out : "");
+        for (size_t k = 0; blow_kills(t, line, k); k += 5) {
+            n_killed++;
+            CHECK(access(out, F_OK) != 0 || same_file(out, whole));
+            CHECK(cli(NULL, "%s", line) == 0);
+            n_went_on += strstr(cli_err(), "work/eval.journal: goes on after ") != NULL;
+            CHECK(writes ? same_file(out, whole) : strcmp(cli_out(), table) == 0);
+            CHECK((access(journal, F_OK) == 0) == !writes); /* what is written need not be kept */
+            cli_shell("rm -rf %s %s", work, out);
+        }
+    }
+    printf("     killed %zu times, %zu of them with records kept\n", n_killed, n_went_on);
+    CHECK(n_killed > 20 && n_went_on > 10);
+    CHECK(cli(NULL, RUN " --limit 4 --work %s", work) == 0);
+    CHECK(cli(NULL, RUN " --limit 3 --work %s", work) == 1);
+    CHECK(strncmp(cli_err(), "pmet eval: T/work/eval.journal: begun with other facts: found ", 62) == 0);
+    CHECK(cli(NULL, RUN " --limit 4 --work golden/gptj-C/model/work") == 1 &&
+          strstr(cli_err(), "lies inside golden/gptj-C/model, used for the model"));
 }
 
 TEST(usage)
@@ -450,4 +487,5 @@ TEST_MAIN(CASE(each_text_has_its_own_stream), CASE(the_summary_is_the_published_
           CASE(prompts_that_the_model_cannot_take_are_refused_by_place),
           CASE(results_have_a_header_and_a_line_a_record), CASE(essence_texts_are_a_list),
           CASE(two_models_are_set_side_by_side), CASE(an_evaluation_that_fails_goes_on_where_it_was),
-          CASE(any_beginning_of_a_partial_file_is_gone_on_from), CASE(usage))
+          CASE(any_beginning_of_a_partial_file_is_gone_on_from),
+          CASE(an_evaluation_that_is_killed_goes_on_from_its_work_folder), CASE(usage))

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * The course of an evaluation, and the library's way in.      SPEC §11 */
+ * The steps of an evaluation, and the library's function.      SPEC §11 */
 #include "ref/job/eval_job.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include "ref/event.h"
 
 enum { MOST_BATCH = 256 }; /* records evaluated together */
 /* Multiplications of the first batch: about a second on a few cores. */
@@ -12,9 +13,9 @@ static const double first_work = 1e11, short_s = 2, long_s = 30;
 
 static int stop(void *user)
 {
-    const struct pmet_eval_job *j = user;
-    return j->watch.progress ? j->watch.progress(j->watch.user, PMET_PHASE_EVALUATE, j->n_done, j->n_record)
-                             : 0;
+    struct pmet_eval_job *j = user;
+    j->stop.status = pmet_raise_progress(j->listener, PMET_PHASE_EVALUATE, j->n_done, j->n_record, &j->stop);
+    return j->stop.status != PMET_OK;
 }
 
 static struct pmet_evaluate_options options_of(struct pmet_eval_job *j)
@@ -52,19 +53,11 @@ static enum pmet_status keep_line(struct pmet_eval_job *j, const struct batch *b
 {
     json_t *line = pmet_eval_case_json(&b->record[i], &b->after[i], j->before ? &b->before[i] : NULL);
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
-    enum pmet_status status;
-    if (!text) {
-        status = pmet_fail_memory(err, "a result", 0);
-        goto done;
-    }
-    if (j->lines)
-        PMET_GO(pmet_lines_append(j->lines, text, err));
-    PMET_GO(pmet_eval_sum_up(&j->summary[0], line, "post", j->request.facts, err));
-    if (j->before)
-        PMET_GO(pmet_eval_sum_up(&j->summary[1], line, "pre", j->request.facts, err));
-    j->n_done++;
-    status = PMET_OK;
-done:
+    enum pmet_status status = text ? PMET_OK : pmet_fail_memory(err, "a result", 0);
+    if (status == PMET_OK && j->journal)
+        status = pmet_journal_append(j->journal, text, strlen(text), err);
+    if (status == PMET_OK)
+        status = pmet_eval_take_line(j, line, text, strlen(text), err);
     free(text);
     json_decref(line);
     return status;
@@ -80,9 +73,9 @@ static enum pmet_status run_batch(struct pmet_eval_job *j, struct batch *b, stru
                                        err));
     for (size_t i = 0; i < b->n; i++)
         PMET_TRY(keep_line(j, b, i, err));
-    if (j->lines)
-        PMET_TRY(pmet_lines_sync(j->lines, err));
-    return stop(j) ? pmet_fail(err, PMET_INTERRUPTED, "interrupted") : PMET_OK;
+    if (j->journal)
+        PMET_TRY(pmet_journal_sync(j->journal, err));
+    return stop(j) ? j->stop.status : PMET_OK;
 }
 
 /* About how many multiplications a record takes: a token has some four bytes, a text a hundred tokens. */
@@ -138,12 +131,12 @@ enum pmet_status pmet_eval_job_run(struct pmet_eval_job *j, struct pmet_error *e
     enum pmet_status status;
     PMET_GO(pmet_calloc(&b, 1, sizeof *b, "records", err));
     PMET_GO(pmet_records_open(j->s->io, j->request.facts, j->request.limit, &records, err));
-    if (stop(j)) {
-        status = pmet_fail(err, PMET_INTERRUPTED, "interrupted");
-        goto done;
-    }
-    status = run_records(j, records, b, err);
+    status = stop(j) ? j->stop.status : run_records(j, records, b, err);
 done:
+    if (j->stop.status != PMET_OK) {
+        *err = j->stop;
+        status = err->status;
+    }
     if (b)
         batch_clear(b);
     free(b);
@@ -151,30 +144,55 @@ done:
     return status;
 }
 
+static enum pmet_status write_out(const struct pmet_eval_job *j, struct pmet_error *err)
+{
+    char *head = json_dumps(j->header, JSON_COMPACT);
+    struct pmet_out *out = NULL;
+    enum pmet_status status;
+    if (!head)
+        return pmet_fail_memory(err, "a header", 0);
+    PMET_GO(pmet_out_open(j->s->io, j->request.out, &out, err));
+    PMET_GO(pmet_out_write(out, head, strlen(head), err));
+    PMET_GO(pmet_out_write(out, "\n", 1, err));
+    PMET_GO(pmet_out_write(out, j->lines, j->n_bytes, err));
+    status = pmet_out_commit(out, err);
+    out = NULL;
+done:
+    pmet_out_discard(out);
+    free(head);
+    return status;
+}
+
 enum pmet_status pmet_eval_job_finish(struct pmet_eval_job *j, struct pmet_error *err)
 {
-    return j->lines ? pmet_lines_finish(j->lines, err) : PMET_OK;
+    const struct pmet_event done = {.kind = PMET_EVENT_DONE, .phase = PMET_PHASE_EVALUATE, .detail = j};
+    const char *kept = j->request.out ? pmet_journal_path(j->journal) : NULL;
+    struct pmet_error ignored = {PMET_OK, ""};
+    if (j->request.out)
+        PMET_TRY(write_out(j, err));
+    if (kept && j->s->io->unlink(j->s->io->user, kept) != 0)
+        return pmet_fail_errno(err, kept, "remove");
+    pmet_raise(j->listener, &done, &ignored);
+    return PMET_OK;
 }
 
 void pmet_eval_job_free(struct pmet_eval_job *j)
 {
-    pmet_lines_close(j->lines);
+    pmet_journal_close(j->journal);
+    pmet_store_close(j->store);
     json_decref(j->header);
+    free(j->lines);
     pmet_snippets_free(&j->snippets);
     pmet_tfidf_close(j->tfidf);
-    j->tfidf = NULL;
-    j->lines = NULL;
-    j->header = NULL;
 }
 
 enum pmet_status pmet_evaluate(struct pmet_session *s, struct pmet_session *before,
-                               const struct pmet_evaluate_request *request, const struct pmet_watch *watch,
-                               struct pmet_evaluation *result, struct pmet_error *err)
+                               const struct pmet_evaluate_request *request,
+                               const struct pmet_listener *listener, struct pmet_evaluation *result,
+                               struct pmet_error *err)
 {
-    struct pmet_eval_job j = {.s = s, .before = before, .request = *request};
+    struct pmet_eval_job j = {.s = s, .before = before, .request = *request, .listener = listener};
     enum pmet_status status;
-    if (watch)
-        j.watch = *watch;
     PMET_GO(pmet_eval_job_open(&j, err));
     PMET_GO(pmet_eval_job_run(&j, err));
     PMET_GO(pmet_eval_job_finish(&j, err));

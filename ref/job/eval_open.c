@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The inputs of an evaluation, checked before the work starts, and what an earlier run has left.      SPEC §11 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ref/event.h"
 #include "ref/job/eval_job.h"
 #include "tensors/json.h"
 #include "tensors/sha256.h"
@@ -17,8 +19,12 @@ static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet
     if (r->idf && !r->snippets)
         return pmet_fail(err, PMET_INPUT, "%s: found weights of terms without snippets; expected both",
                          r->idf);
+    PMET_TRY(pmet_check_apart(r->work, pmet_checkpoint_dir(j->s->ck), "the model", err));
+    if (j->before)
+        PMET_TRY(pmet_check_apart(r->work, pmet_checkpoint_dir(j->before->ck), "the model before", err));
     if (!r->out)
         return PMET_OK;
+    PMET_TRY(pmet_check_apart(r->out, r->work, "the work folder", err));
     PMET_TRY(pmet_check_apart(r->out, r->facts, "the facts", err));
     PMET_TRY(pmet_check_apart(r->out, r->snippets, "the snippets", err));
     PMET_TRY(pmet_check_apart(r->out, r->idf, "the weights of terms", err));
@@ -149,10 +155,10 @@ static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct quer
     for (size_t i = 0; i < q->n; i++)
         n_without += q->query[i].relation_id[0] && !j->snippets.answer[i].reference;
     if (n_without > 0)
-        pmet_note(&j->watch, true,
-                  "%s: has nothing about the new object of %zu of %zu records; they get no "
-                  "reference_score",
-                  r->snippets, n_without, q->n);
+        pmet_raise_note(j->listener, true,
+                        "%s: has nothing about the new object of %zu of %zu records; they get no "
+                        "reference_score",
+                        r->snippets, n_without, q->n);
     if (!r->idf)
         return pmet_tfidf_build(io, r->snippets, &j->tfidf, err);
     struct pmet_sha256 sha;
@@ -169,8 +175,9 @@ static enum pmet_status read_record(const struct pmet_eval_job *j, const struct 
 {
     PMET_TRY(pmet_record_read(s->io, pmet_checkpoint_dir(s->ck), out, err));
     if (out->json && strcmp(out->fingerprint, s->fingerprint) != 0) {
-        pmet_note(&j->watch, true, "%s/" PMET_RECORD_FILE ": was written for other weights; it is not used",
-                  pmet_checkpoint_dir(s->ck));
+        pmet_raise_note(j->listener, true,
+                        "%s/" PMET_RECORD_FILE ": was written for other weights; it is not used",
+                        pmet_checkpoint_dir(s->ck));
         pmet_record_free(out);
     }
     return PMET_OK;
@@ -191,71 +198,76 @@ done:
     return status;
 }
 
-/* Names the first thing in which an earlier run differs from this one. */
-static enum pmet_status compare_header(const struct pmet_eval_job *j, const json_t *was,
-                                       struct pmet_error *err)
+enum pmet_status pmet_eval_take_line(struct pmet_eval_job *j, const json_t *line, const char *text, size_t n,
+                                     struct pmet_error *err)
 {
-    const char *key;
-    json_t *now;
-    json_object_foreach(j->header, key, now)
-    {
-        json_t *then = json_object_get(was, key);
-        if (then && json_equal(then, now))
-            continue;
-        char *a = then ? json_dumps(then, JSON_COMPACT | JSON_ENCODE_ANY) : NULL,
-             *b = json_dumps(now, JSON_COMPACT | JSON_ENCODE_ANY);
-        pmet_fail(
-            err, PMET_INPUT,
-            "%s: was begun with another \"%s\": found %.150s; now it is %.150s; remove the file to begin "
-            "anew",
-            pmet_lines_partial(j->lines), key, a ? a : "none", b ? b : "?");
-        free(a);
-        free(b);
-        return PMET_INPUT;
+    const char *path = j->request.facts;
+    PMET_TRY(pmet_eval_sum_up(&j->summary[0], line, "post", path, err));
+    if (j->before)
+        PMET_TRY(pmet_eval_sum_up(&j->summary[1], line, "pre", path, err));
+    j->n_done++;
+    if (!j->request.out)
+        return PMET_OK;
+    if (n >= j->capacity - j->n_bytes) {
+        const size_t capacity = 2 * (j->n_bytes + n) + 4096;
+        char *grown = realloc(j->lines, capacity);
+        if (!grown)
+            return pmet_fail_memory(err, j->request.out, capacity);
+        j->lines = grown;
+        j->capacity = capacity;
     }
+    memcpy(j->lines + j->n_bytes, text, n);
+    j->lines[j->n_bytes + n] = '\n';
+    j->n_bytes += n + 1;
     return PMET_OK;
 }
 
-/* What an earlier run has finished counts; its first line must be what this run's would be. */
-static enum pmet_status take_up(struct pmet_eval_job *j, struct pmet_error *err)
+/* A record that an earlier run has finished. */
+static enum pmet_status take_record(void *user, const void *data, size_t n, struct pmet_error *err)
 {
-    const char *path = pmet_lines_partial(j->lines);
-    for (size_t i = 0; i < pmet_lines_count(j->lines); i++) {
-        const char *text = pmet_lines_line(j->lines, i);
-        json_t *line;
-        PMET_TRY(pmet_json_parse(text, strlen(text), path, i, &line, err));
-        enum pmet_status status = PMET_OK;
-        if (i == 0)
-            status = compare_header(j, line, err);
-        else
-            status = pmet_eval_sum_up(&j->summary[0], line, "post", path, err);
-        if (i > 0 && status == PMET_OK && j->before)
-            status = pmet_eval_sum_up(&j->summary[1], line, "pre", path, err);
-        json_decref(line);
-        PMET_TRY(status);
+    struct pmet_eval_job *j = user;
+    json_t *line;
+    PMET_TRY(pmet_json_parse(data, n, j->request.work ? j->request.work : j->request.out, j->n_done + 1,
+                             &line, err));
+    const enum pmet_status status = pmet_eval_take_line(j, line, data, n, err);
+    json_decref(line);
+    return status;
+}
+
+/* WORK/eval.journal, or OUT.partial: what an earlier run has finished counts. */
+static enum pmet_status open_journal(struct pmet_eval_job *j, struct pmet_error *err)
+{
+    static const char what[] = "evaluation";
+    const struct pmet_evaluate_request *r = &j->request;
+    const struct pmet_io *io = j->s->io;
+    enum pmet_status status;
+    if (r->work) {
+        PMET_TRY(pmet_store_open(io, r->work, &j->store, err));
+        status = pmet_journal_open(j->store, "eval", j->header, what, take_record, j, &j->journal, err);
+    } else {
+        const size_t size = strlen(r->out) + sizeof ".partial";
+        char *path;
+        PMET_TRY(pmet_calloc(&path, size, 1, r->out, err));
+        snprintf(path, size, "%s.partial", r->out);
+        status = pmet_journal_open_file(io, path, j->header, what, take_record, j, &j->journal, err);
+        free(path);
     }
-    j->n_done = j->n_resumed = pmet_lines_count(j->lines) - 1;
+    PMET_TRY(status);
+    j->n_resumed = j->n_done;
     if (j->n_done > 0)
-        pmet_note(&j->watch, false, "%s: goes on after %zu of %zu records", path, j->n_done, j->n_record);
+        pmet_raise_note(j->listener, false, "%s: goes on after %zu of %zu records",
+                        pmet_journal_path(j->journal), j->n_done, j->n_record);
     return PMET_OK;
 }
 
 enum pmet_status pmet_eval_job_open(struct pmet_eval_job *j, struct pmet_error *err)
 {
     struct queries q = {0};
-    enum pmet_status status;
     PMET_TRY(check_request(j, err));
-    status = check_records(j, &q, err);
+    enum pmet_status status = check_records(j, &q, err);
     status = status ? status : open_snippets(j, &q, err);
     queries_free(&q);
     PMET_TRY(status);
     PMET_TRY(make_header(j, err));
-    if (!j->request.out)
-        return PMET_OK;
-    char *first = json_dumps(j->header, JSON_COMPACT);
-    if (!first)
-        return pmet_fail_memory(err, "a header", 0);
-    status = pmet_lines_open(j->s->io, j->request.out, first, &j->lines, err);
-    free(first);
-    return status ? status : take_up(j, err);
+    return j->request.out || j->request.work ? open_journal(j, err) : PMET_OK;
 }

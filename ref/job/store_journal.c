@@ -138,8 +138,8 @@ static enum pmet_status check_end(const struct pmet_journal *j, const unsigned c
     return pmet_fail(
         err, PMET_FORMAT,
         "%s: byte %zu: found a damaged record, or what pmet did not write, and %zu bytes after its "
-        "beginning; expected whole records (truncate -s %zu keeps those before it)",
-        j->path, at, n_bytes - at, at);
+        "beginning; expected whole records (truncate -s %zu %s)",
+        j->path, at, n_bytes - at, at, at > 0 ? "keeps those before it" : "begins again");
 }
 
 struct taker {
