@@ -197,6 +197,24 @@ static size_t count_lines(const char *path)
     return n_line;
 }
 
+/* Progress rises to all, and then there is the end. */
+struct heard {
+    size_t n_progress, n_done, last, total;
+};
+
+static enum pmet_status hear(void *user, const struct pmet_event *event, struct pmet_error *err)
+{
+    struct heard *h = user;
+    (void)err;
+    if (event->kind == PMET_EVENT_PROGRESS) {
+        h->n_progress += h->n_done == 0 && event->phase == PMET_PHASE_EVALUATE && event->done >= h->last;
+        h->last = event->done;
+        h->total = event->total;
+    }
+    h->n_done += event->kind == PMET_EVENT_DONE && event->detail != NULL;
+    return PMET_OK;
+}
+
 /* A model beside itself has one score twice. test_golden_eval holds the numbers to the published ones. */
 TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
 {
@@ -207,7 +225,10 @@ TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
     struct pmet_evaluate_request request = {.facts = facts, .out = out, .limit = 3, .top_k = 5};
     struct pmet_evaluation e;
     struct pmet_error err = {PMET_OK, ""}, again = err, stopped = err;
-    CHECK_OK(pmet_evaluate(s, before, &request, NULL, &e, &err), &err);
+    struct heard heard = {0};
+    const struct pmet_listener listener = {.user = &heard, .on_event = hear};
+    CHECK_OK(pmet_evaluate(s, before, &request, &listener, &e, &err), &err);
+    CHECK(heard.n_progress > 1 && heard.n_done == 1 && heard.last == 3 && heard.total == 3);
     CHECK(e.n_record == 3 && count_lines(out) == 4); /* a header, then a record each */
     for (size_t i = 0; i < sizeof tail / sizeof *tail; i++) {
         char post[64], pre[64];
