@@ -119,7 +119,8 @@ static void print_cell(const struct pmet_metric *m)
         printf(" %9.2f %9s", m->mean, "");
 }
 
-/* Means and standard deviations over the records, in hundredths; a column a model, then the difference. */
+/* Means and standard deviations over the records, in hundredths; a column a model, then the
+ * difference. */
 static void report_table(const struct eval *e)
 {
     const struct pmet_eval_job *j = &e->job;

@@ -231,9 +231,9 @@ struct pmet_evaluation {
     struct pmet_metric metric[PMET_MAX_METRIC];
 };
 
-/* Evaluates the session's model on records, and `before` (or NULL) beside it. Finished records are kept in `work`, else in
- * "OUT.partial", until out is written: a call that was cut off goes on where it was when it is repeated, and gives the
- * same bytes.                                                                                     SPEC §11 */
+/* Evaluates the session's model on records, and `before` (or NULL) beside it. Finished records are
+ * kept in `work`, else in "OUT.partial", until out is written: a call that was cut off goes on where
+ * it was when it is repeated, and gives the same bytes.                                    SPEC §11 */
 enum pmet_status pmet_evaluate(struct pmet_session *s, struct pmet_session *before,
                                const struct pmet_evaluate_request *request,
                                const struct pmet_listener *listener, struct pmet_evaluation *result,

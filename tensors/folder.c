@@ -161,8 +161,8 @@ static bool names_dead_process(const char *text)
     return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 }
 
-/* Removes an entry unless its process, in another container or on another machine, still holds it: without a lock of our
- * own nothing is touched. */
+/* Removes an entry unless its process, in another container or on another machine, still holds it:
+ * without a lock of our own nothing is touched. */
 static bool remove_unheld(const struct pmet_io *io, const char *path)
 {
     struct stat st;

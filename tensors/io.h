@@ -33,8 +33,8 @@ struct pmet_io {
 
 const struct pmet_io *pmet_io_system(void);
 
-/* The whole file, NUL-terminated (the NUL is not counted), in *data, which free() releases. Refused above
- * max_bytes. path "-" is standard input. */
+/* The whole file, NUL-terminated (the NUL is not counted), in *data, which free() releases. Refused
+ * above max_bytes. path "-" is standard input. */
 enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size_t max_bytes, char **data,
                                 size_t *n_bytes, struct pmet_error *err);
 
@@ -46,8 +46,9 @@ enum pmet_status pmet_map_file(const struct pmet_io *io, const char *path, void 
 enum pmet_status pmet_write_all(const struct pmet_io *io, int fd, const void *data, size_t n,
                                 const char *path, struct pmet_error *err);
 
-/* Of a mapped file these n bytes will be read, and few around them: the system fetches their pages now, instead of
- * the megabytes around each that it would fetch when it is touched. A hint: it cannot fail. */
+/* Of a mapped file these n bytes will be read, and few around them: the system fetches their pages
+ * now, instead of the megabytes around each that it would fetch when it is touched. A hint: it
+ * cannot fail. */
 void pmet_will_read(const void *mapped, size_t n);
 
 double pmet_seconds(void); /* of a clock that only goes forward */
@@ -55,11 +56,11 @@ double pmet_seconds(void); /* of a clock that only goes forward */
 /* "a/b" in a fresh string that free() releases. */
 enum pmet_status pmet_path_join(const char *a, const char *b, char **out, struct pmet_error *err);
 
-/* A file being written under a temporary name in the folder of `path`; it appears under `path` only at
- * commit, after fsync of the file and of its folder. Writing is buffered. Exactly one of commit and discard
- * ends it; a commit that fails has discarded: nothing is left behind, and what `path` held is there as
- * before. discard accepts NULL. A symbolic link at `path` stays: the file it points to is replaced. Anything
- * else there that is not a file is refused. */
+/* A file being written under a temporary name in the folder of `path`; it appears under `path` only
+ * at commit, after fsync of the file and of its folder. Writing is buffered. Exactly one of commit
+ * and discard ends it; a commit that fails has discarded: nothing is left behind, and what `path`
+ * held is there as before. discard accepts NULL. A symbolic link at `path` stays: the file it
+ * points to is replaced. Anything else there that is not a file is refused. */
 struct pmet_out;
 enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struct pmet_out **out,
                                struct pmet_error *err);
@@ -68,18 +69,18 @@ enum pmet_status pmet_out_write(struct pmet_out *out, const void *data, size_t n
 enum pmet_status pmet_out_commit(struct pmet_out *out, struct pmet_error *err);
 void pmet_out_discard(struct pmet_out *out);
 
-/* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If `path` exists,
- * begin refuses ("exists; give --force to replace it"), as commit does if it has appeared since, unless
- * `force`: then commit moves the old folder aside, renames, and removes the old one (if only that last step
- * fails, the new folder stays in place and the error says so). Rules of commit and discard as above; discard
- * removes the temporary folder with all that is in it. A path inside or equal to a folder being read is the
- * caller's to refuse. */
+/* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If
+ * `path` exists, begin refuses ("exists; give --force to replace it"), as commit does if it has
+ * appeared since, unless `force`: then commit moves the old folder aside, renames, and removes the
+ * old one (if only that last step fails, the new folder stays in place and the error says so).
+ * Rules of commit and discard as above; discard removes the temporary folder with all that is in
+ * it. A path inside or equal to a folder being read is the caller's to refuse. */
 struct pmet_outdir;
 enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
                                    struct pmet_outdir **dir, struct pmet_error *err);
 const char *pmet_outdir_path(const struct pmet_outdir *dir); /* where to write meanwhile */
-/* The temporary folder is locked while it is filled. Begin removes those that killed runs have left beside `path`, with all
- * that is in them: the name of the i-th, or NULL. */
+/* The temporary folder is locked while it is filled. Begin removes those that killed runs have left
+ * beside `path`, with all that is in them: the name of the i-th, or NULL. */
 const char *pmet_outdir_left(const struct pmet_outdir *dir, size_t i);
 enum pmet_status pmet_outdir_commit(struct pmet_outdir *dir, struct pmet_error *err);
 void pmet_outdir_discard(struct pmet_outdir *dir);

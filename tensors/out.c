@@ -111,8 +111,8 @@ enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_b
     return PMET_OK;
 }
 
-/* Gives what `path` holds a second name. File systems without hard links do without: there a sync of the
- * folder that fails after the rename leaves the new file, whole, in place. */
+/* Gives what `path` holds a second name. File systems without hard links do without: there a sync
+ * of the folder that fails after the rename leaves the new file, whole, in place. */
 static enum pmet_status keep_before(struct pmet_out *o, struct pmet_error *err)
 {
     struct stat st;

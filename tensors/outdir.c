@@ -98,8 +98,8 @@ const char *pmet_outdir_left(const struct pmet_outdir *d, size_t i)
     return i < d->n_left ? d->left[i] : NULL;
 }
 
-/* Moves what is at `path` to a free name beside it; *aside stays NULL if there is nothing. Hours may lie between begin
- * and commit: without force, what somebody has put there meanwhile stays. */
+/* Moves what is at `path` to a free name beside it; *aside stays NULL if there is nothing. Hours
+ * may lie between begin and commit: without force, what somebody has put there meanwhile stays. */
 static enum pmet_status move_aside(struct pmet_outdir *d, char **aside, struct pmet_error *err)
 {
     struct stat st;

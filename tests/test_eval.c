@@ -59,8 +59,8 @@ static void check_metric(struct test *t, const struct pmet_evaluation *e, const 
     CHECK(m->n == n);
 }
 
-/* E86, E87: three records, worked out by hand. Record 1 has a tie, which is no success on either side; record 2 has no
- * paraphrases and no text. */
+/* E86, E87: three records, worked out by hand. Record 1 has a tie, which is no success on either
+ * side; record 2 has no paraphrases and no text. */
 TEST(the_summary_is_the_published_one)
 {
     struct pmet_summary s = {0};
@@ -287,7 +287,8 @@ TEST(essence_texts_are_a_list)
     free(text);
 }
 
-/* E87 from the published evaluation's own numbers: the mean of the goldens' flags is what the command prints. */
+/* E87 from the published evaluation's own numbers: the mean of the goldens' flags is what the
+ * command prints. */
 TEST(two_models_are_set_side_by_side)
 {
     CHECK(cli(NULL, RUN " --before golden/gptj-C/model --json") == 0);
@@ -330,7 +331,8 @@ static bool same_file(const char *a, const char *b)
 
 #define OUT RUN " --generate 2 --before golden/gptj-C/model --out %s"
 
-/* Every call fails in turn: one line of failure, no output; then the same command, undisturbed, gives the same bytes. */
+/* Every call fails in turn: one line of failure, no output; then the same command, undisturbed,
+ * gives the same bytes. */
 TEST(an_evaluation_that_fails_goes_on_where_it_was)
 {
     const char *whole = test_path("whole.jsonl"), *out = test_path("fails.jsonl"),
@@ -416,7 +418,8 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
     free(text);
 }
 
-/* --work, with and without --out: a run killed at any call goes on, and prints and writes what an undisturbed one does. */
+/* --work, with and without --out: a run killed at any call goes on, and prints and writes what an
+ * undisturbed one does. */
 TEST(an_evaluation_that_is_killed_goes_on_from_its_work_folder)
 {
     const char *work = test_path("work"), *out = test_path("worked.jsonl"), *whole = test_path("plain.jsonl"),

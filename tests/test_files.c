@@ -168,7 +168,8 @@ done:
     return status;
 }
 
-/* In a child: a folder begun under `path`, its name passed on; it stays until the child is killed. */
+/* In a child: a folder begun under `path`, its name passed on; it stays until the child is
+ * killed. */
 static pid_t begin_in_child(const char *path, char temp[256])
 {
     int fd[2];
@@ -202,8 +203,9 @@ static void end_child(pid_t child)
     waitpid(child, NULL, 0);
 }
 
-/* What a killed run left goes with the next run; what a live one fills stays, and not by its process's number alone: here it
- * has the name of one that is dead, as a process in another container would. */
+/* What a killed run left goes with the next run; what a live one fills stays, and not by its
+ * process's number alone: here it has the name of one that is dead, as a process in another
+ * container would. */
 TEST(what_killed_runs_left_is_removed_and_what_a_live_one_fills_is_not)
 {
     struct pmet_error err = {PMET_OK, ""};
@@ -265,8 +267,8 @@ static int order_rename(void *user, const char *from, const char *to)
     return pmet_io_system()->rename(user, from, to);
 }
 
-/* A power cut after a rename must find what the name stands for: what is renamed was synced before, the folder that
- * holds the name after it. */
+/* A power cut after a rename must find what the name stands for: what is renamed was synced before,
+ * the folder that holds the name after it. */
 TEST(what_is_renamed_was_synced_before_and_its_folder_after)
 {
     struct pmet_error err = {PMET_OK, ""};

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The store: records and arrays come back as they were written or not at all, and nothing that is whole is thrown
+ * The store: records and arrays come back as written or not at all, and nothing whole is thrown
  * away unasked.      SPEC §9.11 */
 #include <errno.h>
 #include <fcntl.h>
@@ -93,7 +93,8 @@ TEST(a_journal_cut_anywhere_goes_on_to_the_same_bytes)
     free(data);
 }
 
-/* Any bit: the record is not handed on; where whole ones stand behind it, the journal is refused with its byte. */
+/* Any bit: the record is not handed on; where whole ones stand behind it, the journal is refused
+ * with its byte. */
 TEST(a_changed_bit_hands_on_no_wrong_record)
 {
     const char *path = test_path("bit.journal");

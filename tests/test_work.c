@@ -49,7 +49,8 @@ static void leave(void)
         exit(1);
 }
 
-/* The command again: it ends well, says how many facts it had found done, and its output is the one wanted. */
+/* The command again: it ends well, says how many facts it had found done, and its output is the one
+ * wanted. */
 static void goes_on(struct test *t, const char *after, size_t at)
 {
     if (!CHECK(cli(NULL, "edit " INPUTS "--hparams hparams.json --out out --work w") == 0))
@@ -126,7 +127,8 @@ TEST(another_solve_uses_the_targets_and_solves_again)
     leave();
 }
 
-/* With less memory `auto` takes another solver, whose last bits are others: no matrix of the first one is reused. */
+/* With less memory `auto` takes another solver, whose last bits are others: no matrix of the first
+ * one is reused. */
 TEST(another_solver_solves_all_matrices_again)
 {
     enter(t, "solver");
@@ -231,8 +233,9 @@ TEST(a_journal_that_ends_anywhere_is_gone_on_with)
     leave();
 }
 
-/* A byte that is not as it was written: in the last record that one is done again, elsewhere the journal is refused
- * and says where to cut it. No wrong target is used, and no record behind the damage is thrown away unasked. */
+/* A byte that is not as it was written: in the last record that one is done again, elsewhere the
+ * journal is refused and says where to cut it. No wrong target is used, and no record behind the
+ * damage is thrown away unasked. */
 TEST(a_damaged_journal_gives_no_wrong_target)
 {
     size_t n, n_refused = 0;
@@ -296,7 +299,8 @@ TEST(killed_at_any_call_it_goes_on)
     leave();
 }
 
-/* One kill after the other, never cleaned up between: each run gets further, and no fact is done twice. */
+/* One kill after the other, never cleaned up between: each run gets further, and no fact is done
+ * twice. */
 TEST(killed_again_and_again_it_arrives)
 {
     enter(t, "again");

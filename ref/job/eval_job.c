@@ -78,7 +78,8 @@ static enum pmet_status run_batch(struct pmet_eval_job *j, struct batch *b, stru
     return stop(j) ? j->stop.status : PMET_OK;
 }
 
-/* About how many multiplications a record takes: a token has some four bytes, a text a hundred tokens. */
+/* About how many multiplications a record takes: a token has some four bytes, a text a hundred
+ * tokens. */
 static double work_of(const struct pmet_eval_job *j, const struct pmet_eval_record *r)
 {
     const struct pmet_config *c = &j->s->model->config;
@@ -93,7 +94,8 @@ static double work_of(const struct pmet_eval_job *j, const struct pmet_eval_reco
             (double)c->n_vocab * (double)c->d_model);
 }
 
-/* Results do not depend on how many records go together: as many as take some seconds, since what is finished is kept. */
+/* Results do not depend on how many records go together: as many as take some seconds, since what
+ * is finished is kept. */
 static double next_work(double work, double took_s)
 {
     return took_s < short_s ? 2 * work : took_s > long_s ? work / 2 : work;

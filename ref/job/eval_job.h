@@ -48,7 +48,8 @@ json_t *pmet_eval_header_json(const struct pmet_eval_job *j, const struct pmet_r
 /* A record's line: case_id, requested_rewrite, post, and pre if `before` is not NULL. */
 json_t *pmet_eval_case_json(const struct pmet_eval_record *record, const struct pmet_case *after,
                             const struct pmet_case *before);
-/* A record's line, without its line break: into the lines of the output, its numbers into the summaries. */
+/* A record's line, without its line break: into the lines of the output, its numbers into the
+ * summaries. */
 enum pmet_status pmet_eval_take_line(struct pmet_eval_job *j, const json_t *line, const char *text, size_t n,
                                      struct pmet_error *err);
 /* Adds a line's numbers to the summary of `side`, "post" or "pre"; `path` serves messages. */

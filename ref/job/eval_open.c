@@ -34,7 +34,8 @@ static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet
     return pmet_check_new(r->out, r->force, err);
 }
 
-/* Asks all that one record does, of a model that is not there to answer: whatever is wrong with it is found now. */
+/* Asks all that one record does, of a model that is not there to answer: whatever is wrong with it
+ * is found now. */
 static enum pmet_status check_record(const struct pmet_eval_job *j, const struct pmet_eval_record *record,
                                      const struct pmet_session *s, struct pmet_error *err)
 {
@@ -142,7 +143,8 @@ static enum pmet_status hash_file(const struct pmet_io *io, const char *dir, con
     return status;
 }
 
-/* The snippets that the records ask for, and the weights of terms: read, or made of all snippets. */
+/* The snippets that the records ask for, and the weights of terms: read, or made of all
+ * snippets. */
 static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct queries *q,
                                       struct pmet_error *err)
 {

@@ -9,8 +9,8 @@
 #include "ref/event.h"
 #include "ref/job/session.h"
 
-/* The absolute path of something that may not exist yet: of its folder, and its name. False if the folder
- * does not exist either. */
+/* The absolute path of something that may not exist yet: of its folder, and its name. False if the
+ * folder does not exist either. */
 static bool resolve(const char *path, char out[PATH_MAX])
 {
     char copy[PATH_MAX], folder[PATH_MAX];

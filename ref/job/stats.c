@@ -10,9 +10,11 @@
 
 enum { SHARE = 20 }; /* seconds of computing for each second of keeping */
 
-/* ---- sums in the work folder ----
- * The sums of a generation are written beside those of the one before; then the journal gets a record of the new state, and
- * the old sums go: at any moment the last state in the journal has all its sums. */
+/* ---- sums in the work folder ---- */
+
+/* The sums of a generation are written beside those of the one before; then the journal gets a
+ * record of the new state, and the old sums go: at any moment the last state in the journal has all
+ * its sums. */
 
 static json_t *head_of(const struct pmet_stats_job *j)
 {

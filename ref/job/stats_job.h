@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Second moments from texts to a folder, step by step: open (all that can be refused before the work starts), run,
- * commit. pmet_make_stats takes the steps in turn; the command line measures and traces between them.      SPEC §7 */
+ * Second moments from texts to a folder, step by step: open (all that can be refused before the
+ * work starts), run, commit. pmet_make_stats takes the steps in turn; the command line measures and
+ * traces between them.      SPEC §7 */
 #ifndef PMET_REF_JOB_STATS_JOB_H
 #define PMET_REF_JOB_STATS_JOB_H
 

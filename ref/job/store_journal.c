@@ -117,8 +117,9 @@ static enum pmet_status compare_heads(const struct pmet_journal *j, const char *
     return status;
 }
 
-/* A kill tears the last record, a power cut leaves zeros: such an end is cut off. Whole records behind a damaged one are
- * not thrown away unasked, nor is a file that does not begin like this journal's head. */
+/* A kill tears the last record, a power cut leaves zeros: such an end is cut off. Whole records
+ * behind a damaged one are not thrown away unasked, nor is a file that does not begin like this
+ * journal's head. */
 static enum pmet_status check_end(const struct pmet_journal *j, const unsigned char *data, size_t at,
                                   size_t n_bytes, const char *head, struct pmet_error *err)
 {

@@ -15,7 +15,8 @@ struct pmet_store {
     int lock; /* descriptor of DIR/pmet.lock */
 };
 
-/* A file, opened and locked for this process; where another has it: "PATH: another process is at work in this folder". */
+/* A file, opened and locked for this process; where another has it: "PATH: another process is at
+ * work in this folder". */
 enum pmet_status pmet_open_locked(const struct pmet_io *io, const char *path, int flags, const char *where,
                                   int *fd, struct pmet_error *err);
 

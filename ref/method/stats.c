@@ -36,7 +36,8 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     return PMET_OK;
 }
 
-/* Refuses what a device could not hold before any of it is taken: the sums, and a pass of `cap` tokens. */
+/* Refuses what a device could not hold before any of it is taken: the sums, and a pass of `cap`
+ * tokens. */
 static enum pmet_status check_device(const struct collector *c, struct pmet_error *err)
 {
     const double d = (double)c->model->config.d_model, ff = (double)c->model->config.d_ff;

@@ -26,7 +26,8 @@ struct pmet_moment {
     enum pmet_module module;
     size_t layer, d_in;
     real *mom2; /* host [d_in, d_in], symmetric, the mean */
-    /* after pmet_stats_write with options->factor: whether it has a factor, else the pivot that is not positive */
+    /* after pmet_stats_write with options->factor: whether it has a factor, else the pivot that is
+     * not positive */
     bool factored;
     size_t pivot;
     double value;
@@ -38,11 +39,13 @@ struct pmet_stats {
     size_t n_docs, n_used; /* documents there are, documents used (empty ones are not) */
 };
 
-/* Keeps sums on the way. sum[i] (dev) [d_in, d_in] is moment i's, its lower triangle set; stats->moment lists them. */
+/* Keeps sums on the way. sum[i] (dev) [d_in, d_in] is moment i's, its lower triangle set;
+ * stats->moment lists them. */
 struct pmet_stats_keeper {
     void *user;
-    /* Before the first document: the sums of an earlier run, its count and n_used, and *next, the first document of the order
-     * that they lack; *next 0 and nothing changed where there is none. */
+    /* Before the first document: the sums of an earlier run, its count and n_used, and *next, the
+     * first document of the order that they lack; *next 0 and nothing changed where there is
+     * none. */
     enum pmet_status (*recall)(void *user, real *const *sum, struct pmet_stats *stats, size_t *next,
                                struct pmet_error *err);
     /* After a batch: the sums hold the documents before `next`. */
@@ -58,10 +61,11 @@ enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct
                                     struct pmet_error *err);
 void pmet_stats_free(struct pmet_stats *stats);
 
-/* Writes one safetensors file for each moment into the existing folder dir: "<module name>.safetensors" with
- * tensors mom2 [d_in, d_in] and count [1] (I64), metadata fingerprint, module, samples, max_length, seed,
- * text_sha256, version; with options->factor also factor [d_in, d_in] (F64, strict upper triangle 0), L of mom2 = L L^T,
- * unless mom2 is not positive definite: then the moment says at which pivot. */
+/* Writes one safetensors file for each moment into the existing folder dir: "<module
+ * name>.safetensors" with tensors mom2 [d_in, d_in] and count [1] (I64), metadata fingerprint,
+ * module, samples, max_length, seed, text_sha256, version; with options->factor also factor [d_in,
+ * d_in] (F64, strict upper triangle 0), L of mom2 = L L^T, unless mom2 is not positive definite:
+ * then the moment says at which pivot. */
 enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
                                   struct pmet_stats *stats, const struct pmet_stats_options *options,
                                   const char *fingerprint, const char *text_sha256, struct pmet_error *err);
@@ -72,18 +76,19 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
     "edits form the "                                                                                        \
     "full matrix"
 
-/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that serves this build, whose
- * C is that of pmet_stats_load to the bit. out, if not NULL, receives it: [d_in, d_in] doubles, free() releases them. */
+/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that
+ * serves this build, whose C is that of pmet_stats_load to the bit. out, if not NULL, receives it:
+ * [d_in, d_in] doubles, free() releases them. */
 enum pmet_status pmet_stats_factor(const struct pmet_io *io, const char *dir, const char *module_name,
                                    size_t d_in, bool *has, double **out, struct pmet_error *err);
 
 /* How a moment's file relates to the model in hand. */
 enum pmet_stats_origin { PMET_STATS_VERIFIED, PMET_STATS_OF_BASE, PMET_STATS_UNVERIFIED };
 
-/* C of one module, [d_in, d_in] doubles on the host, free() releases it: from dir/<module name>.safetensors,
- * or from a published .npz there (unverified). Checked: shape, symmetry of origin, count > 0, finiteness,
- * fingerprint: that of the model, or of one of the n_ancestor bases it was edited from. In the float build
- * values are rounded to float first, as published. */
+/* C of one module, [d_in, d_in] doubles on the host, free() releases it: from dir/<module
+ * name>.safetensors, or from a published .npz there (unverified). Checked: shape, symmetry of
+ * origin, count > 0, finiteness, fingerprint: that of the model, or of one of the n_ancestor bases
+ * it was edited from. In the float build values are rounded to float first, as published. */
 enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, const char *module_name,
                                  size_t d_in, const char *fingerprint, const char *const *ancestors,
                                  size_t n_ancestor, double **out, size_t *count,

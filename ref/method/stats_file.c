@@ -61,27 +61,12 @@ static enum pmet_status write_one(const struct pmet_io *io, const char *dir, con
     pairs[n_meta] = (struct pmet_pair){"module", name};
     if (factor)
         PMET_GO(factor_moment(model->op, m, &l, err));
-    const struct pmet_tensor tensors[3] = {{.name = "mom2",
-                                            .dtype = PMET_REAL,
-                                            .n_dim = 2,
-                                            .shape = {m->d_in, m->d_in},
-                                            .n_elem = m->d_in * m->d_in,
-                                            .n_bytes = m->d_in * m->d_in * sizeof(real),
-                                            .data = m->mom2},
-                                           {.name = "count",
-                                            .dtype = PMET_I64,
-                                            .n_dim = 1,
-                                            .shape = {1},
-                                            .n_elem = 1,
-                                            .n_bytes = sizeof n_token,
-                                            .data = &n_token},
-                                           {.name = "factor",
-                                            .dtype = PMET_F64,
-                                            .n_dim = 2,
-                                            .shape = {m->d_in, m->d_in},
-                                            .n_elem = m->d_in * m->d_in,
-                                            .n_bytes = m->d_in * m->d_in * sizeof(double),
-                                            .data = l}};
+    struct pmet_tensor tensors[3] = {
+        {.name = "mom2", .dtype = PMET_REAL, .n_dim = 2, .shape = {m->d_in, m->d_in}, .data = m->mom2},
+        {.name = "count", .dtype = PMET_I64, .n_dim = 1, .shape = {1}, .data = &n_token},
+        {.name = "factor", .dtype = PMET_F64, .n_dim = 2, .shape = {m->d_in, m->d_in}, .data = l}};
+    for (size_t i = 0; i < 3; i++)
+        pmet_tensor_measure(&tensors[i]);
     PMET_GO(pmet_path_join(dir, file, &path, err));
     status = pmet_safetensors_write(io, path, tensors, l ? 3 : 2, pairs, n_meta + 1, err);
 done:
