@@ -21,15 +21,7 @@ static enum pmet_status on_event(void *user, const struct pmet_event *event, str
 {
     struct eval *e = user;
     (void)err;
-    if (event->kind == PMET_EVENT_NOTE)
-        (event->warning ? say_warning : say_note)(e->c, "%s", event->text);
-    if (event->kind != PMET_EVENT_PROGRESS)
-        return PMET_OK;
-    if (!e->progress.running) {
-        progress_begin(&e->progress, e->c, "evaluating", "records");
-        e->progress.first = event->done;
-    }
-    return progress_update(&e->progress, event->done, event->total) ? PMET_INTERRUPTED : PMET_OK;
+    return progress_event(&e->progress, e->c, "evaluating", "records", event);
 }
 
 /* ---- what is printed ---- */

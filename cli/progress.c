@@ -67,6 +67,18 @@ int progress_update(struct progress *p, size_t done, size_t total)
     return stop_signal();
 }
 
+enum pmet_status progress_event(struct progress *p, const struct cli *c, const char *what, const char *unit,
+                                const struct pmet_event *event)
+{
+    if (event->kind == PMET_EVENT_NOTE)
+        (event->warning ? say_warning : say_note)(c, "%s", event->text);
+    if (event->kind != PMET_EVENT_PROGRESS)
+        return PMET_OK;
+    if (!p->running)
+        progress_begin(p, c, what, unit);
+    return progress_update(p, event->done, event->total) ? PMET_INTERRUPTED : PMET_OK;
+}
+
 void progress_end(struct progress *p)
 {
     char took[32];

@@ -18,6 +18,9 @@ struct progress {
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit);
 /* Returns nonzero once a signal has asked to stop, as the library's callbacks want it. */
 int progress_update(struct progress *p, size_t done, size_t total);
+/* What a command's listener does with notes and with progress, which begins at the first of it. */
+enum pmet_status progress_event(struct progress *p, const struct cli *c, const char *what, const char *unit,
+                                const struct pmet_event *event);
 /* Takes the bar away and says in one line what was done; nothing if it has ended. */
 void progress_end(struct progress *p);
 

@@ -31,13 +31,7 @@ static enum pmet_status on_event(void *user, const struct pmet_event *event, str
 {
     struct stats *x = user;
     (void)err;
-    if (event->kind == PMET_EVENT_NOTE)
-        (event->warning ? say_warning : say_note)(x->c, "%s", event->text);
-    if (event->kind != PMET_EVENT_PROGRESS)
-        return PMET_OK;
-    if (!x->progress.running)
-        progress_begin(&x->progress, x->c, "statistics", "documents");
-    return progress_update(&x->progress, event->done, event->total) ? PMET_INTERRUPTED : PMET_OK;
+    return progress_event(&x->progress, x->c, "statistics", "documents", event);
 }
 
 /* "3,4,5", instead of the hyper-parameters' */
