@@ -11,8 +11,8 @@
 #include "bench/model.h"
 #include "bench/operators.h"
 #include "ref/delta/delta.h"
+#include "ref/method/needs.h"
 #include "ref/device/device.h"
-#include "ref/method/flop.h"
 #include "ref/method/solve.h"
 #include "ref/method/stats.h"
 #include "ref/eval/evaluate.h"
@@ -43,20 +43,22 @@ static void delta(const struct bench *b)
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_hparams h;
     size_t n_pass = 0, max_bytes;
-    const struct pmet_delta_watch watch = {.user = &n_pass, .done = count_passes};
+    const struct pmet_delta_listener listener = {.user = &n_pass, .done = count_passes};
     bench_hparams(b->size.n_layer, &h);
     bench_rows(b->size.n_vocab, &one);
     for (size_t i = 0; i < b->n_fact; i++)
         rows[i] = one;
     bench_ok(pmet_capacity(b->op, SIZE_MAX, &max_bytes, &err), &err);
-    const struct pmet_delta_room room = pmet_delta_plan(b->model, &h, rows, b->n_fact, max_bytes);
-    bench_ok(pmet_delta_open(b->model, &h, &room, &p, &err), &err);
+    const struct pmet_objective o = pmet_objective_pmet(&h);
+    const struct pmet_delta_size size = pmet_delta_plan(b->model, &o, rows, b->n_fact, max_bytes);
+    bench_ok(pmet_delta_open(b->model, &o, &size, &p, &err), &err);
     const double start = bench_now();
-    bench_ok(pmet_delta_optimise(p, rows, b->n_fact, NULL, &watch, &err), &err);
+    bench_ok(pmet_delta_optimise(p, rows, b->n_fact, NULL, &listener, &err), &err);
     const double s = bench_now() - start;
     printf("%-34s %12.6f %10.2f facts/s, %zu together, %zu passes in all\n", "delta", s,
-           (double)b->n_fact / s, room.n_fact, n_pass);
-    bench_row("", s, pmet_delta_flop(&b->model->config, &h, &one, n_pass / b->n_fact) * (double)b->n_fact,
+           (double)b->n_fact / s, size.n_fact, n_pass);
+    bench_row("", s,
+              pmet_delta_flop(&b->model->config, o.layer, &one, n_pass / b->n_fact) * (double)b->n_fact,
               "TFLOP/s", b->product_peak);
     pmet_delta_close(p);
     bench_rows_free(&one);

@@ -8,7 +8,7 @@
 #include "bench/model.h"
 #include "ref/cpu/table.h"
 #include "ref/delta/delta.h"
-#include "ref/method/flop.h"
+#include "ref/method/needs.h"
 #include "ref/method/solve.h"
 #include "tensors/dtype.h"
 
@@ -136,10 +136,11 @@ static void run_delta(void *user)
     struct fact *f = user;
     struct pmet_delta *p = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    const struct pmet_delta_watch watch = {.user = f, .done = count_passes};
-    const struct pmet_delta_room room = pmet_delta_plan(f->b->model, &f->h, &f->rows, 1, SIZE_MAX);
-    bench_ok(pmet_delta_open(f->b->model, &f->h, &room, &p, &err), &err);
-    bench_ok(pmet_delta_optimise(p, &f->rows, 1, NULL, &watch, &err), &err);
+    const struct pmet_delta_listener listener = {.user = f, .done = count_passes};
+    const struct pmet_objective o = pmet_objective_pmet(&f->h);
+    const struct pmet_delta_size size = pmet_delta_plan(f->b->model, &o, &f->rows, 1, SIZE_MAX);
+    bench_ok(pmet_delta_open(f->b->model, &o, &size, &p, &err), &err);
+    bench_ok(pmet_delta_optimise(p, &f->rows, 1, NULL, &listener, &err), &err);
     pmet_delta_close(p);
 }
 
@@ -151,7 +152,7 @@ static void delta(struct bench *b)
     bench_rows(b->size.n_vocab, &f.rows);
     const double s = bench_time(run_delta, &f, 3, NULL);
     snprintf(what, sizeof what, "delta of a fact, %zu passes", f.n_forward);
-    row(b, what, s, pmet_delta_flop(&b->model->config, &f.h, &f.rows, f.n_forward),
+    row(b, what, s, pmet_delta_flop(&b->model->config, f.h.layers[f.h.n_layer - 1], &f.rows, f.n_forward),
         (double)(pmet_rows_n_suffix(&f.rows) * f.n_forward), 0);
     bench_rows_free(&f.rows);
 }

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include "bench/common.h"
+#include "ref/method/needs.h"
 #include "ref/cpu/table.h"
-#include "ref/method/flop.h"
 #include "ref/method/solve.h"
 
 enum { TIMES = 3 };

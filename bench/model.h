@@ -3,6 +3,7 @@
 #ifndef PMET_BENCH_MODEL_H
 #define PMET_BENCH_MODEL_H
 
+#include "ref/delta/objective.h"
 #include "ref/facts/hparams.h"
 #include "ref/facts/rows.h"
 #include "ref/model/model.h"

@@ -136,10 +136,10 @@ static int close_output(int status)
     return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
-int pmet_cli(int argc, char **argv, const struct pmet_io *io)
+int pmet_cli(int argc, char **argv, const struct pmet_io *io, const struct pmet_method *method)
 {
     struct signals signals;
-    struct cli c = {.io = signals_begin(&signals, io), .seed = 1};
+    struct cli c = {.io = signals_begin(&signals, io), .method = method, .seed = 1};
     const int status = close_output(dispatch(&c, argc, argv));
     signals_end(&signals);
     return status;

@@ -13,10 +13,13 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_WRONG_USAGE = 2, EXIT_DIFFERENT = 3 
 
 enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
+struct pmet_method;
+
 /* One command line in progress: its command, the options all commands have, the table of system calls. */
 struct cli {
-    const char *command;      /* "edit" */
-    const struct pmet_io *io; /* writes through it fail once a signal has come */
+    const char *command;              /* "edit" */
+    const struct pmet_io *io;         /* writes through it fail once a signal has come */
+    const struct pmet_method *method; /* of edit */
     size_t threads;
     size_t seed;
     int device; /* enum pmet_device */

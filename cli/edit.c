@@ -1,73 +1,67 @@
 /* SPDX-License-Identifier: MIT
- * pmet edit: its options and its course. */
+ * pmet edit: its options and its steps. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
 
 enum { TRACE_FACTS = 10 };
 
-static int on_progress(void *user, enum pmet_phase phase, size_t done, size_t total)
+/* Statistics are checked before the first bar. */
+static enum pmet_status on_progress(struct edit_job *j, const struct pmet_event *event)
 {
-    static const char *const what[] = {NULL, "optimising", "editing"};
-    struct edit_job *j = user;
-    if (phase == PMET_PHASE_STATS)
-        return stop_signal();
-    if (!j->progress.running || phase != j->phase) {
+    const bool delta = event->phase == PMET_PHASE_DELTA;
+    if (event->phase == PMET_PHASE_STATS)
+        return stop_signal() ? PMET_INTERRUPTED : PMET_OK;
+    if (event->phase != j->phase)
         progress_end(&j->progress);
-        progress_begin(&j->progress, j->c, what[phase], phase == PMET_PHASE_DELTA ? "facts" : "matrices");
-        j->phase = phase;
-    }
-    return progress_update(&j->progress, done, total);
+    j->phase = event->phase;
+    return progress_event(&j->progress, j->c, delta ? "optimising" : "editing", delta ? "facts" : "matrices", event);
 }
 
-static enum pmet_status on_pass(void *user, struct pmet_delta *p, size_t k, size_t fact,
-                                const struct pmet_delta_step *step, struct pmet_error *err)
+static enum pmet_status on_pass(struct edit_job *j, const struct pmet_event *event, struct pmet_error *err)
 {
-    struct edit_job *j = user;
-    snprintf(j->progress.note, sizeof j->progress.note, "  fact %zu pass %zu, loss %.3g", fact, step->it + 1,
-             step->losses.loss);
+    const struct pmet_fact_event *fact = event->detail;
+    snprintf(j->progress.note, sizeof j->progress.note, "  fact %zu pass %zu, loss %.3g", event->index,
+             fact->step->it + 1, fact->step->losses.loss);
     PMET_TRY(check_stop(err));
     progress_update(&j->progress, j->progress.done, j->progress.total);
-    return edit_trace_pass(j, p, k, fact, step, err);
+    return PMET_OK;
 }
 
-static enum pmet_status on_fact(void *user, struct pmet_delta *p, size_t k, size_t fact,
-                                const struct pmet_targets *targets, struct pmet_error *err)
+static void on_fact(const struct edit_job *j, const struct pmet_event *event)
+{
+    const struct pmet_fact_event *fact = event->detail;
+    const struct pmet_delta_result *r = &fact->report->result;
+    if (fact->report->applied)
+        say_detail(j->c, "fact %zu: %s after %zu passes, loss %.4g to %.4g", event->index,
+                   pmet_stop_name(r->stop), r->n_forward, r->first.loss, r->last.loss);
+}
+
+static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
     struct edit_job *j = user;
-    const struct pmet_delta_result *r = &targets->fact[fact].result;
-    if (!targets->fact[fact].applied)
-        return PMET_OK;
-    say_detail(j->c, "fact %zu: %s after %zu passes, loss %.4g to %.4g", fact, pmet_stop_name(r->stop),
-               r->n_forward, r->first.loss, r->last.loss);
-    return edit_trace_fact(j, p, k, fact, err);
-}
-
-static enum pmet_status on_layer(void *user, const char *module, size_t layer, const real *K, const real *M,
-                                 const real *resid, const double *upd, size_t n_fact, size_t d_model,
-                                 size_t d_in, struct pmet_error *err)
-{
-    (void)layer;
-    return edit_trace_layer(user, module, K, M, resid, upd, n_fact, d_model, d_in, err);
-}
-
-static void on_note(void *user, bool warning, const char *line)
-{
-    const struct edit_job *j = user;
-    (warning ? say_warning : say_note)(j->c, "%s", line);
+    if (event->kind == PMET_EVENT_PROGRESS)
+        PMET_TRY(on_progress(j, event));
+    if (event->kind == PMET_EVENT_NOTE)
+        progress_event(&j->progress, j->c, NULL, NULL, event);
+    if (event->kind == PMET_EVENT_PASS)
+        PMET_TRY(on_pass(j, event, err));
+    if (event->kind == PMET_EVENT_FACT)
+        on_fact(j, event);
+    if (event->kind == PMET_EVENT_DONE) {
+        j->committed = true;
+        edit_report(j);
+    }
+    return j->trace ? edit_trace_event(j, event, err) : PMET_OK;
 }
 
 static enum pmet_status run(struct edit_job *j, struct pmet_error *err)
 {
     if (j->trace)
         PMET_TRY(edit_trace_open(j, err));
-    const struct pmet_edit_watch watch = {.user = j,
-                                          .progress = on_progress,
-                                          .pass = on_pass,
-                                          .fact = on_fact,
-                                          .n_again = j->trace ? j->trace_facts : 0,
-                                          .layer = j->trace ? on_layer : NULL};
-    const enum pmet_status status = pmet_job_run(&j->job, &watch, err);
+    j->job.n_again = j->trace ? j->trace_facts : 0;
+    j->job.all_again = j->trace != NULL;
+    const enum pmet_status status = pmet_edit_job_run(&j->job, err);
     j->progress.note[0] = '\0';
     progress_end(&j->progress);
     return status;
@@ -83,19 +77,17 @@ static enum pmet_status check_trace(const struct edit_job *j, struct pmet_error 
     return pmet_check_writable(j->trace, err);
 }
 
-static enum pmet_status course(struct edit_job *j, struct pmet_error *err)
+static enum pmet_status edit(struct edit_job *j, struct pmet_error *err)
 {
     PMET_TRY(check_trace(j, err));
     PMET_TRY(session_open(j->c, j->model, &j->job.s, err));
-    PMET_TRY(pmet_job_open(&j->job, err));
+    PMET_TRY(pmet_edit_job_open(&j->job, err));
     if (j->dry_run)
         return edit_plan(j, err);
     PMET_TRY(run(j, err));
-    PMET_TRY(pmet_job_write(&j->job, err));
+    PMET_TRY(pmet_edit_job_write(&j->job, err));
     PMET_TRY(check_stop(err));
-    PMET_TRY(pmet_job_commit(&j->job, err));
-    j->committed = true;
-    edit_report(j);
+    PMET_TRY(pmet_edit_job_commit(&j->job, err));
     return j->trace ? edit_trace_write(j, err) : PMET_OK;
 }
 
@@ -104,7 +96,7 @@ static void job_free(struct edit_job *j)
     edit_trace_close(j);
     list_free(&j->list);
     struct pmet_session *s = j->job.s;
-    pmet_job_free(&j->job);
+    pmet_edit_job_free(&j->job);
     pmet_session_close(s);
 }
 
@@ -122,7 +114,7 @@ static int check_usage(const struct edit_job *j)
 
 int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
 {
-    struct edit_job j = {.c = c, .trace_facts = SIZE_MAX};
+    struct edit_job j = {.c = c, .trace_facts = SIZE_MAX, .job = {.method = c->method}};
     struct pmet_edit_request *r = &j.job.request;
     const struct option_row rows[] = {
         {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint to edit; it is never written to", true},
@@ -174,13 +166,13 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         r->cast = j.dtype > 0;
         r->out_dtype = (enum pmet_dtype)(r->cast ? j.dtype - 1 : 0);
         r->seed = c->seed;
-        j.job.watch = (struct pmet_watch){.user = &j, .progress = on_progress, .note = on_note};
-        const bool done = course(&j, &err) == PMET_OK;
+        j.job.listener = (struct pmet_listener){.user = &j, .on_event = on_event};
+        const bool done = edit(&j, &err) == PMET_OK;
         progress_end(&j.progress);
         if (!done && j.committed)
             snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", r->out, j.trace);
-        else if (!done && j.job.work)
-            pmet_work_tell(&j.job, c->kept, sizeof c->kept);
+        else if (!done && j.job.store)
+            pmet_edit_job_kept(&j.job, c->kept, sizeof c->kept);
         status = done ? EXIT_DONE : say_failed(c, &err);
         if (!done && j.job.tmpl)
             fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s",

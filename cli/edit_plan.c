@@ -1,141 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * pmet edit --dry-run: what the edit would take. Sizes and operations are counted; a product and a factorisation
- * are timed. */
+ * pmet edit --dry-run: the plan in words or JSON, and the rows of facts. */
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
-#include "ref/method/flop.h"
-
-/* Width of the factorisation that is timed; tokens of the product, and how often: the fastest counts. */
-enum { PROBE = 384, TOKENS = 256, TRIES = 5 };
-
-struct plan {
-    size_t n_row, n_tok, longest, n_suffix, n_matrix;
-    size_t together;                        /* facts in a batch */
-    double weights, batch, matrices, solve; /* bytes on the host */
-    double device;                          /* bytes on a device with memory of its own, beside the weights */
-    size_t device_free, device_all;         /* 0: it has none */
-    double s_delta, s_solve;                /* at most; about */
-};
-
-double edit_delta_flop(const struct edit_job *j, const size_t *n_forward)
-{
-    double flop = 0;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++)
-        flop += pmet_delta_flop(&j->job.s->model->config, &j->job.h, &j->job.rows[i], n_forward[i]);
-    return flop;
-}
-
-double edit_keys_flop(const struct edit_job *j)
-{
-    double flop = 0;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++)
-        flop += pmet_keys_flop(&j->job.s->model->config, &j->job.h, &j->job.rows[i]);
-    return flop;
-}
-
-double edit_solve_flop(const struct edit_job *j, size_t n_fact)
-{
-    double flop = 0;
-    for (size_t k = 0; k < j->job.h.n_layer * j->job.h.n_module; k++) {
-        char name[160];
-        const enum pmet_module module = pmet_job_matrix(&j->job, k, name, sizeof name);
-        const struct pmet_weight *w =
-            pmet_model_module(j->job.s->model, module, j->job.h.layers[k / j->job.h.n_module]);
-        flop += pmet_solve_flop(w->n_in, w->n_out, n_fact);
-    }
-    return flop;
-}
-
-static enum pmet_status count(const struct edit_job *j, struct plan *p, struct pmet_error *err)
-{
-    const struct pmet_ops *op = j->job.s->op;
-    const double size = sizeof(real);
-    size_t max_bytes;
-    for (size_t i = 0; i < pmet_checkpoint_count(j->job.s->ck); i++)
-        p->weights += (double)pmet_checkpoint_at(j->job.s->ck, i)->n_bytes;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++) {
-        const struct pmet_fact_rows *r = &j->job.rows[i];
-        p->n_row += r->n_row;
-        p->n_tok += pmet_rows_n_tok(r);
-        p->n_suffix += pmet_rows_n_suffix(r);
-        for (size_t b = 0; b < r->n_row; b++)
-            p->longest = r->row[b].n_tok > p->longest ? r->row[b].n_tok : p->longest;
-    }
-    PMET_TRY(pmet_capacity(op, j->job.request.max_bytes, &max_bytes, err));
-    const struct pmet_delta_room room =
-        pmet_delta_plan(j->job.s->model, &j->job.h, j->job.rows, j->job.facts.n_fact, max_bytes);
-    p->together = room.n_fact;
-    p->batch = (double)pmet_delta_bytes(j->job.s->model, &j->job.h, &room);
-    p->n_matrix = j->job.h.n_layer * j->job.h.n_module;
-    for (size_t k = 0; k < p->n_matrix; k++) {
-        char name[160];
-        const enum pmet_module module = pmet_job_matrix(&j->job, k, name, sizeof name);
-        const struct pmet_weight *w =
-            pmet_model_module(j->job.s->model, module, j->job.h.layers[k / j->job.h.n_module]);
-        p->matrices += (op->own_memory ? 1 : 2) * size * (double)(w->n_in * w->n_out);
-        double solve = pmet_solve_bytes(j->job.request.solver, w->n_in, w->n_out, j->job.facts.n_fact);
-        if (op->own_memory && !j->job.solve_op) /* A lies there */
-            solve -= sizeof(double) * (double)w->n_in * (double)w->n_in;
-        p->solve = solve > p->solve ? solve : p->solve;
-    }
-    if (!op->own_memory)
-        return PMET_OK;
-    p->device = pmet_job_device_bytes(&j->job, p->batch);
-    p->batch = 0;
-    return op->memory(op, &p->device_free, &p->device_all, err);
-}
-
-/* Seconds of one factorisation, scaled to the whole solve. */
-static enum pmet_status time_solve(const struct edit_job *j, struct plan *p, struct pmet_error *err)
-{
-    const struct pmet_ops *op = j->job.s->op;
-    const size_t n_bytes = (size_t)PROBE * PROBE * sizeof(double);
-    double *host, *dev = NULL, value;
-    size_t pivot;
-    enum pmet_status status;
-    PMET_TRY(pmet_calloc(&host, (size_t)PROBE * PROBE, sizeof *host, "a timing", err));
-    for (size_t i = 0; i < PROBE; i++)
-        host[i * PROBE + i] = 1;
-    PMET_GO(op->alloc(op, n_bytes, &dev, err));
-    PMET_GO(op->upload(op, dev, host, n_bytes, err));
-    const double started = pmet_seconds();
-    PMET_GO(op->cholesky(op, dev, PROBE, &pivot, &value, err));
-    const double n = PROBE;
-    p->s_solve = (pmet_seconds() - started) / (n * n * n / 3) * edit_solve_flop(j, j->job.facts.n_fact);
-done:
-    op->release(op, dev);
-    free(host);
-    return status;
-}
-
-/* Every pass of every fact, at the rate of one product of the model's. */
-static enum pmet_status time_delta(const struct edit_job *j, struct plan *p, struct pmet_error *err)
-{
-    const struct pmet_ops *op = j->job.s->op;
-    const struct pmet_weight w = j->job.s->model->layer[0].fc_in;
-    const size_t n = p->n_suffix < TOKENS ? p->n_suffix : TOKENS;
-    real *x = NULL, *y = NULL;
-    double flop = 0, s = 0;
-    enum pmet_status status;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++)
-        flop +=
-            pmet_delta_flop(&j->job.s->model->config, &j->job.h, &j->job.rows[i], j->job.h.v_num_grad_steps);
-    PMET_GO(op->alloc(op, n * w.n_in * sizeof(real), &x, err));
-    PMET_GO(op->alloc(op, n * w.n_out * sizeof(real), &y, err));
-    PMET_GO(op->zero(op, x, n * w.n_in * sizeof(real), err));
-    for (int k = 0; k < TRIES; k++) { /* the first brings the weights in; other programs disturb some */
-        const double started = pmet_seconds();
-        PMET_GO(op->matmul(op, y, w.n_out, x, w, NULL, n, err));
-        const double took = pmet_seconds() - started;
-        s = k == 0 || took < s ? took : s;
-    }
-    p->s_delta = s * flop / (2 * (double)n * (double)w.n_in * (double)w.n_out);
-done:
-    op->release(op, x);
-    op->release(op, y);
-    return status;
-}
 
 /* Bytes of the UTF-8 character at s, of n bytes that are there; 0 if it is none: a token may end inside it. */
 static size_t character(const char *s, size_t n)
@@ -225,7 +92,7 @@ static json_t *rows_json(const struct edit_job *j)
 }
 
 /* null where the device's memory is the host's. */
-static json_t *device_json(const struct edit_job *j, const struct plan *p)
+static json_t *device_json(const struct edit_job *j, const struct pmet_edit_plan *p)
 {
     return p->device_all == 0
                ? json_null()
@@ -234,27 +101,26 @@ static json_t *device_json(const struct edit_job *j, const struct plan *p)
                            "solves", j->job.solve_op == NULL);
 }
 
-static void plan_json(const struct edit_job *j, const struct plan *p)
+static void plan_json(const struct edit_job *j, const struct pmet_edit_plan *p)
 {
     print_json(json_pack(
         "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:o, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
         "dry_run", 1, "facts", (json_int_t)j->job.facts.n_fact, "rows", (json_int_t)p->n_row, "tokens",
-        (json_int_t)p->n_tok, "matrices", (json_int_t)p->n_matrix, "passes_at_most",
-        (json_int_t)(j->job.facts.n_fact * j->job.h.v_num_grad_steps), "facts_together",
-        (json_int_t)p->together, "bytes", "weights", p->weights, "batch", p->batch, "matrices", p->matrices,
-        "solve", p->solve, "device", device_json(j, p), "seconds", "delta_at_most", p->s_delta, "solve",
-        p->s_solve, "gflop", "keys", edit_keys_flop(j) * 1e-9, "solve",
-        edit_solve_flop(j, j->job.facts.n_fact) * 1e-9, "facts_shown", rows_json(j)));
+        (json_int_t)p->n_token, "matrices", (json_int_t)j->job.editor.n_update, "passes_at_most",
+        (json_int_t)(j->job.facts.n_fact * p->needs.n_pass), "facts_together", (json_int_t)p->needs.together,
+        "bytes", "weights", p->weights, "batch", p->batch, "matrices", p->matrices, "solve", p->solve,
+        "device", device_json(j, p), "seconds", "delta_at_most", p->s_delta, "solve", p->s_solve, "gflop",
+        "keys", p->needs.flop_keys * 1e-9, "solve", p->needs.flop_solve * 1e-9, "facts_shown", rows_json(j)));
 }
 
 /* What must be in memory at once, whatever its stage, against what there is. */
-static double needed(const struct plan *p)
+static double needed(const struct pmet_edit_plan *p)
 {
     const double editing = p->matrices + p->solve;
     return p->batch > editing ? p->batch : editing;
 }
 
-static void plan_memory(const struct edit_job *j, const struct plan *p)
+static void plan_memory(const struct edit_job *j, const struct pmet_edit_plan *p)
 {
     size_t n_free, n_all;
     pmet_host_memory(&n_free, &n_all);
@@ -270,7 +136,7 @@ static void plan_memory(const struct edit_job *j, const struct plan *p)
         printf("          at once at most %s beside the weights; this machine has %s, %s free\n", a, b, d);
     if (p->weights + need > total)
         printf("          weights do not stay in memory beside that: parts are read anew in every pass\n");
-    if (p->together == 1 && p->batch > (double)j->job.request.max_bytes)
+    if (p->needs.together == 1 && p->batch > (double)j->job.request.max_bytes)
         printf("          one fact takes more than there is to spend; they are optimised one by one all the "
                "same\n");
     if (p->device_all > 0)
@@ -281,24 +147,24 @@ static void plan_memory(const struct edit_job *j, const struct plan *p)
                j->job.solve_op ? "; the solve runs on the host" : "");
 }
 
-static void plan_text(const struct edit_job *j, const struct plan *p)
+static void plan_text(const struct edit_job *j, const struct pmet_edit_plan *p)
 {
     const struct pmet_config *c = &j->job.s->model->config;
-    char a[32], b[32], d[32], e[32], name[160];
+    char a[32], b[32], d[32], e[32];
     printf("Nothing is written: this is the plan.\n\n");
     printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->model, pmet_family_name(c->family),
            c->n_layer, c->d_model, j->job.s->op->name);
     printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->job.facts.n_fact, p->n_row,
-           p->n_tok, p->longest, c->n_ctx);
+           p->n_token, p->longest, c->n_ctx);
     printf("contexts  %zu, %s%s\n", j->job.contexts.n_template,
            j->job.contexts_made ? "written by the model" : "from ",
            j->job.contexts_made ? "" : j->job.request.contexts);
-    for (size_t k = 0; k < p->n_matrix; k++) {
-        pmet_job_matrix(&j->job, k, name, sizeof name);
-        printf("%s%s\n", k ? "          " : "edits     ", name);
+    for (size_t k = 0; k < j->job.editor.n_update; k++) {
+        printf("%s%s\n", k ? "          " : "edits     ", j->job.editor.update[k].name);
     }
-    printf("passes    %zu to %zu: 1 to %zu for each fact, %zu facts together\n", j->job.facts.n_fact,
-           j->job.facts.n_fact * j->job.h.v_num_grad_steps, j->job.h.v_num_grad_steps, p->together);
+    if (p->needs.n_pass > 0)
+        printf("passes    %zu to %zu: 1 to %zu for each fact, %zu facts together\n", j->job.facts.n_fact,
+               j->job.facts.n_fact * p->needs.n_pass, p->needs.n_pass, p->needs.together);
     printf("memory    weights %s (mapped), %s%sedited matrices %s, the solve %s\n",
            format_bytes(a, sizeof a, p->weights), p->batch > 0 ? "the facts together " : "",
            p->batch > 0 ? strcat(format_bytes(b, sizeof b, p->batch), ", ") : "",
@@ -313,10 +179,8 @@ static void plan_text(const struct edit_job *j, const struct plan *p)
 
 enum pmet_status edit_plan(struct edit_job *j, struct pmet_error *err)
 {
-    struct plan p = {0};
-    PMET_TRY(count(j, &p, err));
-    PMET_TRY(time_delta(j, &p, err));
-    PMET_TRY(time_solve(j, &p, err));
+    struct pmet_edit_plan p;
+    PMET_TRY(pmet_edit_job_plan(&j->job, &p, err));
     if (j->json) {
         plan_json(j, &p);
         return PMET_OK;

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "cli/options.h"
 #include "cli/session.h"
-#include "ref/job/job.h"
+#include "ref/job/record.h"
 #include "ref/method/stats.h"
 #include "tensors/folder.h"
 #include "tensors/weights.h"

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "ref/method/method.h"
 
 /* A standard file that the caller closed is opened in a way that fails when it is used. Otherwise a file of ours would
  * take its number and receive what is printed. */
@@ -36,5 +37,5 @@ int main(int argc, char **argv)
     if (!hold_standard_files())
         return 1;
     wait_passively(argv);
-    return pmet_cli(argc, argv, pmet_io_system());
+    return pmet_cli(argc, argv, pmet_io_system(), &pmet_method_pmet);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * pmet stats. */
-#include "ref/method/flop.h"
+#include "ref/method/needs.h"
 #include "ref/job/stats_job.h"
 
 #include <ctype.h>

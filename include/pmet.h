@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * pmet: precise model editing in a transformer (PMET, arXiv 2308.08742), in C.
+ * pmet: precise model editing in a transformer (PMET, arXiv 2308.08742), in C. The public header, in groups:
  *
- * The public header. Every function that can fail returns an enum pmet_status and takes, last, a struct pmet_error
- * that receives one line saying which file, which field or fact, what was found and what was expected. The library
- * never prints, never exits and keeps no global state of its own; a session sets OpenBLAS, if that is in the build, to
- * one thread for the whole process. Link with `pkg-config --libs --static pmet`. */
+ *     errors       enum pmet_status, struct pmet_error
+ *     session      pmet_session_open, pmet_session_close          a model folder in use
+ *     text         pmet_encode, pmet_decode, pmet_logits, pmet_continue
+ *     events       struct pmet_listener                           what long calls report
+ *     statistics   pmet_make_stats                                second moments of a model's keys
+ *     edit         pmet_edit_folder                               facts into a copy of the folder
+ *     evaluate     pmet_evaluate                                  how well a model knows them
+ *
+ * tests/example.c is a whole program. Link with `pkg-config --libs --static pmet`. */
 #ifndef PMET_H
 #define PMET_H
 
@@ -16,17 +21,22 @@
 extern "C" {
 #endif
 
-#define PMET_VERSION "0.1.0"
+#define PMET_VERSION "0.2.0"
+
+/* ======== errors ========
+ * Every function that can fail returns a status and takes, last, a struct pmet_error of the caller's, which must be
+ * zero before the call. On failure it holds one line: which file, which field or fact, what was found, what was expected.
+ * The library never prints and never exits. */
 
 enum pmet_status {
     PMET_OK = 0,
-    PMET_IO,     /* the system refused a call: no such file, no space left */
-    PMET_FORMAT, /* a file breaks the rules of its format */
-    PMET_INPUT, /* a well-formed input that cannot be accepted: wrong shape, unknown key, contradictory facts */
-    PMET_MEMORY,      /* an allocation failed */
-    PMET_NUMERIC,     /* NaN, infinity, a matrix that is not positive definite */
+    PMET_IO,      /* the system refused a call: no such file, no space left */
+    PMET_FORMAT,  /* a file breaks the rules of its format */
+    PMET_INPUT,   /* well formed, but cannot be accepted: wrong shape, unknown key, facts that contradict */
+    PMET_MEMORY,  /* an allocation failed */
+    PMET_NUMERIC, /* NaN, infinity, a matrix that is not positive definite */
     PMET_UNSUPPORTED, /* understood, but outside what this build does */
-    PMET_INTERRUPTED  /* the caller's progress function asked to stop */
+    PMET_INTERRUPTED  /* the caller's listener asked to stop */
 };
 
 struct pmet_error {
@@ -34,8 +44,10 @@ struct pmet_error {
     char message[1024]; /* one line, no newline at its end; empty while status is PMET_OK */
 };
 
-/* Element types of tensors in files. */
-enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
+/* ======== session ========
+ * Open a model's folder once, use the session for any number of calls, close it. Weights are mapped, never copied whole.
+ * One thread at a time may use a session; the work itself runs on n_threads. A session sets OpenBLAS, if that is in the
+ * build, to one thread for the whole process. */
 
 /* Where a session computes. Auto: a GPU, where the library and a driver are there, the model fits, and a short trial of
  * every kind of operator agrees with the CPU (PMET_NUMERIC where it does not); else the CPU. Plain: one simple loop for
@@ -51,10 +63,6 @@ enum pmet_device {
     PMET_DEVICE_CUDA_TF32
 };
 
-/* ---- a model ---- */
-
-/* A checkpoint folder in use: weights mapped read-only, tokenizer, operators. One thread at a time may use it; the
- * work itself runs on its n_threads. */
 struct pmet_session;
 
 /* dir: config.json, *.safetensors or pytorch_model*.bin (one file, or shards and their index), the tokenizer's files.
@@ -73,6 +81,11 @@ struct pmet_shape pmet_session_shape(const struct pmet_session *s);
 /* 64 hex digits that stand for config, tokenizer and weights.                                            SPEC §9.6 */
 const char *pmet_session_fingerprint(const struct pmet_session *s);
 
+/* ======== text ========
+ * Text to token ids and back, what a model says next, and text that it continues.
+ * What a call allocates, free() releases.
+ * Ids are those of the model's own tokenizer; nothing is added in front or behind. */
+
 /* Ids of n_bytes of text, in *ids, which free() releases; *ids is NULL for no ids.                        SPEC §2 */
 enum pmet_status pmet_encode(const struct pmet_session *s, const char *text, size_t n_bytes, int32_t **ids,
                              size_t *n_ids, struct pmet_error *err);
@@ -87,7 +100,10 @@ enum pmet_status pmet_logits(const struct pmet_session *s, const int32_t *ids, s
 enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_t n_prompt, size_t n_total,
                                size_t top_k, uint64_t seed, struct pmet_error *err);
 
-/* ---- editing ---- */
+/* ======== events ========
+ * The calls of the groups below take long. They report what they do to a listener, on the thread that made the call.
+ * A listener that returns PMET_INTERRUPTED stops the call with nothing written; where a work folder is given, the same
+ * request goes on from there. */
 
 enum pmet_phase { PMET_PHASE_STATS, PMET_PHASE_DELTA, PMET_PHASE_SOLVE, PMET_PHASE_EVALUATE };
 
@@ -117,56 +133,52 @@ struct pmet_listener {
                                  struct pmet_error *err); /* or NULL */
 };
 
-/* What a long call tells. A nonzero return of progress stops it with PMET_INTERRUPTED and nothing written. */
-struct pmet_watch {
-    void *user;
-    int (*progress)(void *user, enum pmet_phase phase, size_t done, size_t total); /* may be NULL */
-    void (*note)(void *user, bool warning, const char *line);                      /* may be NULL */
-};
+/* ======== statistics ========
+ * An edit needs the second moments of the model's keys over ordinary text: made once for each model.
+ * Fill a request (zero but for texts, n_text, out and seed is sensible), call, and give `out` to edits as `stats`.
+ * The published .npz files serve as well. */
 
 /* Second moments of a text's keys, as an edit needs them, into a new folder.                            SPEC §7 */
 struct pmet_stats_request {
-    const char *const
-        *texts; /* [n_text] files: JSON lines with "text", or plain text with blank lines between */
+    const char *const *texts; /* [n_text] files: JSON lines with "text", or text with blank lines between */
     size_t n_text;
-    const char *out;  /* the folder to make */
-    const char *work; /* folder that keeps sums, so that the same request goes on after a kill; or NULL */
-    const char *
-        hparams; /* file: which layers and modules, how many documents; NULL: built in, where there are some */
-    size_t n_samples;  /* documents; 0: as the hyper-parameters say */
-    size_t max_length; /* tokens of a document; 0: what the model takes */
-    uint32_t seed;     /* of the sample; 1 as published */
-    bool force;        /* replace out if it exists */
-    bool factor;       /* keep the factor of each moment, too: small edits are then solved much faster */
+    const char *out;     /* the folder to make */
+    const char *work;    /* folder that keeps sums, so that the same request goes on after a kill; or NULL */
+    const char *hparams; /* layers, modules, number of documents; NULL: built in, where there are some */
+    size_t n_samples;    /* documents; 0: as the hyper-parameters say */
+    size_t max_length;   /* tokens of a document; 0: what the model takes */
+    uint32_t seed;       /* of the sample; 1 as published */
+    bool force;          /* replace out if it exists */
+    bool factor;         /* keep the factor of each moment, too: small edits are then solved much faster */
 };
 enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet_stats_request *request,
                                  const struct pmet_listener *listener, struct pmet_error *err);
 
+/* ======== edit ========
+ * Fill a request (zero but for facts, stats and out is sensible) and call.
+ * The folder `out` appears whole or not at all, was read back, and says in its pmet_edit.json what it is.
+ * The session's model stays as it is; open `out` to use the edited one. */
+
+/* Element types of tensors in files. */
+enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
+
 enum pmet_conflicts { PMET_CONFLICTS_REFUSE, PMET_CONFLICTS_FIRST, PMET_CONFLICTS_LAST };
 
 enum pmet_solver {
-    PMET_SOLVER_AUTO, /* C's factor, if the statistics bring it and facts are few; else Cholesky where its second matrix
-                         fits, else conjugate gradients */
+    PMET_SOLVER_AUTO, /* C's factor, if the statistics have it and facts are few; else Cholesky, if it fits; else CG */
     PMET_SOLVER_CHOLESKY,
     PMET_SOLVER_CG,
     PMET_SOLVER_FACTORED /* what a report may say: Woodbury with a factor of C */
 };
 
-/* All zero but for the first three is a sensible request. */
 struct pmet_edit_request {
-    const char
-        *facts; /* CounterFact, zsRE or plain records, JSON array or JSON lines                SPEC §4.1 */
-    const char
-        *stats; /* folder of second moments of this model, or of one it was edited from         SPEC §7 */
-    const char
-        *out; /* the folder to make: all of the model's, edited                             SPEC §8.4 */
-    const char
-        *hparams; /* the published JSON form; NULL: built in, where there are some               SPEC §9.3 */
-    const char
-        *contexts; /* templates; NULL: written by the model, from the seed                        SPEC §4.2 */
-    const char *
-        work; /* folder that keeps what is finished, so that the same request goes on after a kill; or NULL */
-    size_t limit; /* the first facts only; 0: all */
+    const char *facts;    /* CounterFact, zsRE or plain records, JSON array or JSON lines      SPEC §4.1 */
+    const char *stats;    /* folder of second moments of this model, or of its base            SPEC §7 */
+    const char *out;      /* the folder to make: all of the model's files, edited              SPEC §8.4 */
+    const char *hparams;  /* the published JSON form; NULL: built in, where there are some     SPEC §9.3 */
+    const char *contexts; /* templates; NULL: written by the model, from the seed              SPEC §4.2 */
+    const char *work;     /* folder that keeps what is finished, for the same request later; or NULL */
+    size_t limit;         /* the first facts only; 0: all */
     enum pmet_conflicts conflicts;
     bool zsre_alt; /* zsRE: target from "alt" rather than answers[0] */
     enum pmet_solver solver;
@@ -192,28 +204,26 @@ struct pmet_edit_summary {
  * written whole or not at all, read back, scored, and recorded in its pmet_edit.json. The session's model stays as it
  * is. summary may be NULL.                                                                          SPEC §5 to §9 */
 enum pmet_status pmet_edit_folder(struct pmet_session *s, const struct pmet_edit_request *request,
-                                  const struct pmet_watch *watch, struct pmet_edit_summary *summary,
+                                  const struct pmet_listener *listener, struct pmet_edit_summary *summary,
                                   struct pmet_error *err);
 
-/* ---- evaluating ---- */
+/* ======== evaluate ========
+ * Fill a request (zero but for facts and top_k is sensible) and call, with one session or with two side by side.
+ * The metrics have the published names; a record's own results go to `out` as a line of JSON.
+ * A call that was cut off goes on where it was when it is repeated. */
 
-/* All zero but for facts and top_k is a sensible request. */
 struct pmet_evaluate_request {
-    const char
-        *facts; /* CounterFact or zsRE records, JSON array or JSON lines                    SPEC §11.1 */
-    const char *out; /* JSON lines to write: a header, then a record each; NULL: none            SPEC §11.6 */
-    const char
-        *snippets; /* attribute snippets: texts are held to those of the new object; NULL: they are not */
-    const char
-        *idf; /* folder of idf.npy and tfidf_vocab.json; NULL: made of the snippets              SPEC §11.7 */
-    const char *
-        work; /* folder that keeps finished records, so that the same request goes on after a kill; or NULL */
-    size_t limit;      /* the first records only; 0: all */
-    size_t n_generate; /* texts are written and judged for the first records */
-    size_t top_k;      /* of their sampling; 5 as published */
-    uint64_t seed;     /* of their sampling */
-    bool greedy;       /* also: does the model go on with the target when it decodes greedily? */
-    bool force;        /* replace out if it exists */
+    const char *facts;    /* CounterFact or zsRE records, JSON array or JSON lines             SPEC §11.1 */
+    const char *out;      /* JSON lines to write: a header, then a record each; NULL: none     SPEC §11.6 */
+    const char *snippets; /* texts about the new objects, which generated texts are compared with; or NULL */
+    const char *idf;      /* folder of idf.npy and tfidf_vocab.json; NULL: from the snippets   SPEC §11.7 */
+    const char *work;     /* folder that keeps finished records, for the same request later; or NULL */
+    size_t limit;         /* the first records only; 0: all */
+    size_t n_generate;    /* texts are written and evaluated for the first records */
+    size_t top_k;         /* of their sampling; 5 as published */
+    uint64_t seed;        /* of their sampling */
+    bool greedy;          /* also: does the model go on with the target when it decodes greedily? */
+    bool force;           /* replace out if it exists */
 };
 
 /* A mean over the records that have it, with its standard deviation, as the published summary gives them: in hundredths,

@@ -9,6 +9,9 @@
 
 #include "tests/test.h"
 
+struct pmet_method;
+extern const struct pmet_method *cli_method; /* of `pmet edit`; PMET unless a test sets another */
+
 /* Runs "pmet" with the words of the formatted line ('...' holds blanks) on the given table of system calls, NULL for the
  * system's own. Returns the exit status. */
 int cli(const struct pmet_io *io, const char *fmt, ...) PMET_PRINTF(2, 3);

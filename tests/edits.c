@@ -16,53 +16,57 @@ double *made_cov(size_t n, uint64_t seed)
     return c;
 }
 
-enum pmet_status made_cov_source(void *user, const char *module_name, size_t d_in, double **out,
+enum pmet_status made_cov_source(void *user, const char *name, size_t d_in, double **out,
                                  struct pmet_error *err)
 {
     uint64_t hash = 5381;
     (void)user, (void)err;
-    for (const char *s = module_name; *s; s++)
+    for (const char *s = name; *s; s++)
         hash = hash * 33 + (unsigned char)*s;
     *out = made_cov(d_in, hash);
     return PMET_OK;
 }
 
-static enum pmet_status keep_fact(void *user, struct pmet_delta *p, size_t k, size_t i,
-                                  const struct pmet_targets *targets, struct pmet_error *err)
+static enum pmet_status keep_fact(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
     struct edit_run *run = user;
-    real *at = run->delta + i * 2 * run->d;
-    (void)targets;
-    PMET_TRY(pmet_delta_get(p, k, PMET_DELTA_MLP, at, err));
-    return pmet_delta_get(p, k, PMET_DELTA_ATTN, at + run->d, err);
+    const struct pmet_fact_event *fact = event->detail;
+    if (event->kind != PMET_EVENT_FACT)
+        return PMET_OK;
+    for (size_t v = 0; v < 2; v++)
+        PMET_TRY(pmet_delta_get(fact->delta, fact->k, PMET_DELTA_VALUE, v,
+                                run->delta + (2 * event->index + v) * run->d, err));
+    return PMET_OK;
 }
 
 bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model, size_t first, size_t n,
                 enum pmet_solver solver, size_t max_bytes, struct edit_run *out)
 {
     char path[128];
-    struct pmet_hparams h;
     struct pmet_error err = {PMET_OK, ""};
-    struct pmet_facts facts = g->facts;
-    *out = (struct edit_run){.n = n, .d = model->config.d_model};
-    out->delta = calloc(n * 2 * out->d, sizeof *out->delta);
-    facts.fact += first;
-    facts.n_fact = n;
-    snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", g->name);
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err) ||
-        !CHECK_OK(pmet_targets_alloc(n, h.n_module, out->d, &out->targets, &err), &err))
-        return false;
-    const struct pmet_edit_options options = {
-        .hparams = &h, .contexts = &g->contexts, .solver = solver, .max_bytes = max_bytes};
-    const struct pmet_edit_watch watch = {.user = out, .fact = keep_fact};
-    const struct pmet_rows_options o = {facts.path, model->config.n_ctx, model->config.n_vocab, false};
+    const struct pmet_rows_options o = {g->facts.path, model->config.n_ctx, model->config.n_vocab, false};
     struct pmet_fact_rows *rows = calloc(n, sizeof *rows);
-    bool ok = true;
+    *out = (struct edit_run){.n = n, .d = model->config.d_model, .facts = g->facts};
+    out->delta = calloc(n * 2 * out->d, sizeof *out->delta);
+    out->facts.fact += first;
+    out->facts.n_fact = n;
+    snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", g->name);
+    bool ok = CHECK_OK(golden_hparams(path, &out->h, &err), &err);
     for (size_t i = 0; i < n; i++)
-        ok = ok && CHECK_OK(pmet_rows_build(g->tk, &facts.fact[i], &g->contexts, &o, &rows[i], &err), &err);
-    ok = ok && CHECK_OK(pmet_edit_run(model, g->tk, &facts, rows, &options, made_cov_source, NULL, &watch,
-                                      &out->targets, &out->edit, &err),
-                        &err);
+        ok = ok &&
+             CHECK_OK(pmet_rows_build(g->tk, &out->facts.fact[i], &g->contexts, &o, &rows[i], &err), &err);
+    out->editor = (struct pmet_editor){.method = &pmet_method_pmet,
+                                       .model = model,
+                                       .tk = g->tk,
+                                       .facts = &out->facts,
+                                       .contexts = &g->contexts,
+                                       .rows = rows,
+                                       .hparams = &out->h,
+                                       .moments = {.cov = made_cov_source},
+                                       .listener = {.user = out, .on_event = keep_fact},
+                                       .solver = solver,
+                                       .max_bytes = max_bytes};
+    ok = ok && CHECK_OK(pmet_editor_run(&out->editor, &err), &err);
     for (size_t i = 0; i < n; i++)
         pmet_rows_free(&rows[i]);
     free(rows);
@@ -71,17 +75,17 @@ bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model
 
 void edit_run_free(struct edit_run *run)
 {
-    pmet_edit_free(&run->edit);
-    pmet_targets_free(&run->targets);
+    pmet_editor_free(&run->editor);
     free(run->delta);
 }
 
-bool same_edited(const struct pmet_edit *a, const struct pmet_edit *b)
+bool same_edited(const struct pmet_editor *a, const struct pmet_editor *b)
 {
-    bool same = a->n_edited == b->n_edited && a->n_edited > 0;
-    for (size_t k = 0; same && k < a->n_edited; k++) {
-        const struct pmet_edited *x = &a->edited[k], *y = &b->edited[k];
-        same = strcmp(x->name, y->name) == 0 && memcmp(x->W, y->W, x->d_out * x->d_in * sizeof *x->W) == 0;
+    bool same = a->n_update == b->n_update && a->n_update > 0;
+    for (size_t k = 0; k < a->n_update && same; k++) {
+        const struct pmet_update *x = &a->update[k], *y = &b->update[k];
+        same = strcmp(x->name, y->name) == 0 && x->d_out == y->d_out && x->d_in == y->d_in &&
+               memcmp(x->W, y->W, x->d_out * x->d_in * sizeof *x->W) == 0;
     }
     return same;
 }

@@ -7,13 +7,14 @@
 
 /* C [n, n] = I + B B^T, B [n, 8] from the seed: positive definite, condition about n. */
 double *made_cov(size_t n, uint64_t seed);
-/* made_cov under a name's hash: a pmet_cov_source. */
-enum pmet_status made_cov_source(void *user, const char *module_name, size_t d_in, double **out,
+/* made_cov under a name's hash: a pmet_moment_source's function. */
+enum pmet_status made_cov_source(void *user, const char *name, size_t d_in, double **out,
                                  struct pmet_error *err);
 
 struct edit_run {
-    struct pmet_edit edit;
-    struct pmet_targets targets;
+    struct pmet_editor editor; /* after the edit */
+    struct pmet_facts facts;
+    struct pmet_hparams h;
     size_t n, d;
     real *delta; /* [n, 2, d] mlp, attn of each fact, as the optimisation left them */
 };
@@ -22,6 +23,6 @@ bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model
                 enum pmet_solver solver, size_t max_bytes, struct edit_run *out);
 void edit_run_free(struct edit_run *run);
 /* Whether all edited matrices have the same bits. */
-bool same_edited(const struct pmet_edit *a, const struct pmet_edit *b);
+bool same_edited(const struct pmet_editor *a, const struct pmet_editor *b);
 
 #endif

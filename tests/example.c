@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The library in one page: statistics, an edit, the model's answer before and after. Uses the public header alone.
+ * The library in one page: statistics, an edit, and the model's answer before and after. It includes the public header only.
  *
  *     cc example.c $(pkg-config --cflags --libs pmet) -o example
  *     ./example MODEL TEXT.jsonl FACTS.json HPARAMS.json CONTEXTS.json "PROMPT" OUT
@@ -9,19 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int progress(void *user, enum pmet_phase phase, size_t done, size_t total)
-{
-    static const char *const name[] = {"statistics", "optimising", "editing"};
-    (void)user;
-    fprintf(stderr, "%s %zu/%zu\n", name[phase], done, total);
-    return 0; /* anything else stops */
-}
-
 static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
-    (void)err;
+    static const char *const name[] = {"statistics", "optimising", "editing"};
+    (void)user, (void)err;
     if (event->kind == PMET_EVENT_PROGRESS)
-        progress(user, event->phase, event->done, event->total);
+        fprintf(stderr, "%s %zu/%zu\n", name[event->phase], event->done, event->total);
     return PMET_OK; /* anything else stops */
 }
 
@@ -46,7 +39,6 @@ static int answer(const char *label, const char *dir, const char *prompt, struct
 
 static int edit(char **arg, struct pmet_error *err)
 {
-    const struct pmet_watch watch = {.progress = progress};
     const struct pmet_listener listener = {.on_event = on_event};
     const char *const texts[] = {arg[2]};
     char stats[4096];
@@ -59,7 +51,7 @@ static int edit(char **arg, struct pmet_error *err)
         .facts = arg[3], .stats = stats, .out = arg[7], .hparams = arg[4], .contexts = arg[5]};
     const int ok = pmet_session_open(arg[1], PMET_DEVICE_AUTO, 0, &s, err) == PMET_OK &&
                    pmet_make_stats(s, &collect, &listener, err) == PMET_OK &&
-                   pmet_edit_folder(s, &request, &watch, &summary, err) == PMET_OK;
+                   pmet_edit_folder(s, &request, &listener, &summary, err) == PMET_OK;
     if (ok)
         printf("%zu of %zu facts applied, %zu answered (before: %zu)\n", summary.n_applied, summary.n_fact,
                summary.n_greedy_after, summary.n_greedy_before);

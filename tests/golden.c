@@ -33,6 +33,11 @@ void golden_close(struct golden *g)
     pmet_ops_free(g->op);
 }
 
+enum pmet_status golden_hparams(const char *path, struct pmet_hparams *out, struct pmet_error *err)
+{
+    return pmet_hparams_load(pmet_io_system(), path, pmet_method_pmet.hparams, out, err);
+}
+
 json_t *golden_json(struct test *t, const struct golden *g, const char *file)
 {
     char path[256];

@@ -5,7 +5,10 @@
 #define PMET_TESTS_GOLDEN_H
 
 #include <jansson.h>
-#include "ref/method/pmet_edit.h"
+#include "ref/method/keys.h"
+#include "ref/method/method.h"
+#include "ref/method/pmet_hparams.h"
+#include "ref/method/stats.h"
 #include "tests/test.h"
 
 #define N_GOLDEN 4
@@ -28,6 +31,8 @@ struct golden {
 };
 bool golden_open(struct test *t, struct golden *g, size_t i);
 void golden_close(struct golden *g);
+/* PMET's hyper-parameters of a file. */
+enum pmet_status golden_hparams(const char *path, struct pmet_hparams *out, struct pmet_error *err);
 json_t *golden_json(struct test *t, const struct golden *g, const char *file);
 
 /* fp32 and fp64 of one golden file. */

@@ -136,19 +136,11 @@ static enum pmet_status stop_on_progress(void *user, const struct pmet_event *ev
     return PMET_INTERRUPTED;
 }
 
-static int stop_at_once(void *user, enum pmet_phase phase, size_t done, size_t total)
-{
-    (void)phase, (void)done, (void)total;
-    (*(size_t *)user)++;
-    return 1;
-}
-
 TEST(an_interrupted_or_incomplete_request_leaves_nothing)
 {
     struct pmet_session *s = open_model(t);
     size_t n_call = 0;
     const struct pmet_listener listener = {.user = &n_call, .on_event = stop_on_progress};
-    const struct pmet_watch stop = {.user = &n_call, .progress = stop_at_once};
     const char *out = test_path("edited"), *stats = test_path("stats"),
                *texts[] = {"golden/gptj-A/stats_text.jsonl"};
     struct pmet_error stopped = {PMET_OK, ""}, lacks = stopped, none = stopped, inside = stopped,
@@ -170,7 +162,7 @@ TEST(an_interrupted_or_incomplete_request_leaves_nothing)
               "expected a path apart from it");
     request.out = out;
     stopped = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_edit_folder(s, &request, &stop, NULL, &stopped) == PMET_INTERRUPTED);
+    CHECK(pmet_edit_folder(s, &request, &listener, NULL, &stopped) == PMET_INTERRUPTED);
     CHECK(pmet_make_stats(s, &collect, NULL, &again) == PMET_INPUT);
     CHECK(strstr(again.message, "exists; give --force to replace it"));
     CHECK(test_count_files(test_tmpdir()) == before);

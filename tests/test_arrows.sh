@@ -14,8 +14,9 @@ ref/facts  ref/model tokenizer tensors
 ref/delta  ref/facts ref/model ref/ops tensors
 ref/text   tokenizer tensors
 ref/eval   ref/delta ref/text ref/facts ref/model ref/ops tokenizer tensors
-ref/method ref/delta ref/facts ref/model ref/ops tokenizer tensors
-ref/job    ref/method ref/eval ref/delta ref/text ref/facts ref/model ref/device ref/ops tokenizer tensors
+ref/store  tensors
+ref/method ref/delta ref/store ref/facts ref/model ref/ops tokenizer tensors
+ref/job    ref/method ref/eval ref/delta ref/store ref/text ref/facts ref/model ref/device ref/cpu ref/ops tokenizer tensors
 cli        ref/job ref/method ref/eval ref/delta ref/text ref/facts ref/model ref/ops tokenizer tensors
 kernels    ref/ops tensors/status.h
 END

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What an edited folder holds, says of itself, and is good for afterwards. */
 #include <jansson.h>
-#include "ref/method/flop.h"
+#include "ref/method/needs.h"
 #include "tensors/dtype.h"
 #include "tensors/safetensors.h"
 #include "tests/cli.h"

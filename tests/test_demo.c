@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * The demo's files belong together: records, snippets, contexts, hyper-parameters, and models that know the facts. */
 #include <jansson.h>
+#include "ref/method/keys.h"
+#include "ref/method/method.h"
+#include "ref/method/pmet_hparams.h"
+#include "ref/method/stats.h"
 #include "ref/cpu/table.h"
-#include "ref/method/pmet_edit.h"
 #include "ref/eval/probs.h"
 #include "tests/test.h"
 

@@ -2,6 +2,7 @@
  * The optimisation and the edit against the frozen numbers, all four models.
  * SPEC E1, E31-E34, E38, E45-E53, E55-E62, E67-E69, E73, E75 */
 #include "tests/golden.h"
+#include "tests/whole.h"
 
 static json_t *records(json_t *root)
 {
@@ -91,9 +92,11 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
         const double phi = field(json_array_get(b, it), "nll_loss_factor");
         const bool moved = it > 0 && it <= n_m / d;
         CHECK(it == 0 || moved);
-        CHECK_OK(
-            pmet_delta_set(p, 0, moved ? m + (it - 1) * d : NULL, moved ? at + (it - 1) * d : NULL, &err),
-            &err);
+        CHECK_OK(pmet_delta_set(
+                     p, 0,
+                     (const real *[]){moved ? m + (it - 1) * d : NULL, moved ? at + (it - 1) * d : NULL},
+                     &err),
+                 &err);
         CHECK_OK(pmet_delta_forward(p, &phi, &got, &err), &err);
         keep_scalars(sum, &got, json_array_get(a, it), json_array_get(b, it));
         check_labels(t, p, json_array_get(a, it), json_array_get(b, it));
@@ -104,8 +107,8 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
                       json_integer_value(json_array_get(json_array_get(argmax, j), s)));
         if (it < n_grad) {
             CHECK_OK(pmet_delta_backward(p, &err), &err);
-            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_MLP, g[0] + it * d, &err), &err);
-            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_ATTN, g[1] + it * d, &err), &err);
+            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 0, g[0] + it * d, &err), &err);
+            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 1, g[1] + it * d, &err), &err);
         }
     }
     snprintf(name, sizeof name, "%zu.steps.grad_delta_mlp", i);
@@ -121,7 +124,7 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
 }
 
 static void keep_run(struct test *t, const struct golden_pair *pair, size_t at, size_t i, const char *tensor,
-                     struct pmet_delta *p, enum pmet_delta_field what, enum pmet_delta_field base, size_t n)
+                     struct pmet_delta *p, size_t v, bool target, size_t n)
 {
     char name[64], group[64];
     size_t n32 = 0, n64 = 0;
@@ -131,9 +134,9 @@ static void keep_run(struct test *t, const struct golden_pair *pair, size_t at, 
     snprintf(group, sizeof group, "run %s", tensor);
     double *a = golden_tensor(pair->p[0], name, &n32), *b = golden_tensor(pair->p[1], name, &n64),
            *got = malloc(n * sizeof *got);
-    CHECK_OK(pmet_delta_get(p, at, what, x, &err), &err);
-    if (base != what)
-        CHECK_OK(pmet_delta_get(p, at, base, y, &err), &err);
+    CHECK_OK(pmet_delta_get(p, at, PMET_DELTA_VALUE, v, x, &err), &err);
+    if (target)
+        CHECK_OK(pmet_delta_get(p, at, PMET_DELTA_INITIAL, v, y, &err), &err);
     for (size_t k = 0; k < n; k++)
         got[k] = (double)(x[k] + y[k]);
     if (CHECK(a && b && n32 == n && n64 == n))
@@ -151,7 +154,7 @@ struct runs {
     struct test *t;
     struct golden *g;
     const struct golden_pair *pair;
-    const struct pmet_hparams *h;
+    const struct pmet_objective *o;
     const json_t *a; /* the golden's records */
     size_t n_done;
 };
@@ -168,19 +171,19 @@ static enum pmet_status see_pass(void *user, struct pmet_delta *p, size_t k, siz
     (void)p, (void)k, (void)err;
     CHECK(step->losses.nll_factor == field(a, "nll_loss_factor"));
     CHECK(step->updated == (mlp && attn));
-    CHECK(step->clamped_mlp == json_is_true(mlp) && step->clamped_attn == json_is_true(attn));
+    CHECK(step->clamped[0] == json_is_true(mlp) && step->clamped[1] == json_is_true(attn));
     return PMET_OK;
 }
 
 static void check_field(const struct runs *s, struct pmet_delta *p, size_t k, size_t i, const char *group,
-                        const char *tensor, enum pmet_delta_field field, size_t n)
+                        const char *tensor, enum pmet_delta_field field, size_t v, size_t n)
 {
     struct test *t = s->t;
     struct pmet_error err = {PMET_OK, ""};
     char name[64];
     real *x = malloc(n * sizeof *x);
     snprintf(name, sizeof name, "%zu.%s", i, tensor);
-    CHECK_OK(pmet_delta_get(p, k, field, x, &err), &err);
+    CHECK_OK(pmet_delta_get(p, k, field, v, x, &err), &err);
     if (pmet_safetensors_find(s->pair->p[1], name))
         golden_smooth(t, group, s->pair, name, x, n);
     else
@@ -208,14 +211,14 @@ static enum pmet_status see_done(void *user, struct pmet_delta *p, size_t k, siz
     CHECK_STR(pmet_stop_name(r->stop), strcmp(stop, "loss<5e-2") == 0   ? "loss"
                                        : strcmp(stop, "max steps") == 0 ? "max"
                                                                         : "argmax");
-    check_field(s, p, k, i, "target_init", "target_init_mlp", PMET_DELTA_INIT_MLP, d);
-    check_field(s, p, k, i, "target_init", "target_init_attn", PMET_DELTA_INIT_ATTN, d);
-    check_field(s, p, k, i, "kl_distr_init", "kl_distr_init", PMET_DELTA_KL_INIT,
+    check_field(s, p, k, i, "target_init", "target_init_mlp", PMET_DELTA_INITIAL, 0, d);
+    check_field(s, p, k, i, "target_init", "target_init_attn", PMET_DELTA_INITIAL, 1, d);
+    check_field(s, p, k, i, "kl_distr_init", "kl_distr_init", PMET_DELTA_KL_INIT, 0,
                 s->g->model->config.n_vocab);
-    keep_run(t, s->pair, k, i, "delta_mlp", p, PMET_DELTA_MLP, PMET_DELTA_MLP, d);
-    keep_run(t, s->pair, k, i, "delta_attn", p, PMET_DELTA_ATTN, PMET_DELTA_ATTN, d);
-    keep_run(t, s->pair, k, i, "target_mlp", p, PMET_DELTA_MLP, PMET_DELTA_INIT_MLP, d);
-    keep_run(t, s->pair, k, i, "target_attn", p, PMET_DELTA_ATTN, PMET_DELTA_INIT_ATTN, d);
+    keep_run(t, s->pair, k, i, "delta_mlp", p, 0, false, d);
+    keep_run(t, s->pair, k, i, "delta_attn", p, 1, false, d);
+    keep_run(t, s->pair, k, i, "target_mlp", p, 0, true, d);
+    keep_run(t, s->pair, k, i, "target_attn", p, 1, true, d);
     return PMET_OK;
 }
 
@@ -224,11 +227,11 @@ static void check_runs(struct runs *s, const struct pmet_fact_rows *rows, size_t
     struct test *t = s->t;
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_delta *p = NULL;
-    const struct pmet_delta_watch watch = {.user = s, .pass = see_pass, .done = see_done};
-    const struct pmet_delta_room room = pmet_delta_plan(s->g->model, s->h, rows, n, SIZE_MAX);
-    CHECK(room.n_fact == n);
-    if (CHECK_OK(pmet_delta_open(s->g->model, s->h, &room, &p, &err), &err))
-        CHECK_OK(pmet_delta_optimise(p, rows, n, NULL, &watch, &err), &err);
+    const struct pmet_delta_listener listener = {.user = s, .pass = see_pass, .done = see_done};
+    const struct pmet_delta_size size = pmet_delta_plan(s->g->model, s->o, rows, n, SIZE_MAX);
+    CHECK(size.n_fact == n);
+    if (CHECK_OK(pmet_delta_open(s->g->model, s->o, &size, &p, &err), &err))
+        CHECK_OK(pmet_delta_optimise(p, rows, n, NULL, &listener, &err), &err);
     CHECK(s->n_done == n);
     pmet_delta_close(p);
 }
@@ -272,17 +275,18 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     snprintf(file, sizeof file, "compute_z.%s.fp64.json", alg);
     json_t *b = golden_json(t, &g, file);
     snprintf(file, sizeof file, "golden/%s/hparams/PMET/%s.json", g.name, hparams);
-    CHECK_OK(pmet_hparams_load(pmet_io_system(), file, &pmet_hparams_pmet, &h, &err), &err);
+    CHECK_OK(golden_hparams(file, &h, &err), &err);
     snprintf(file, sizeof file, "golden/%s/%s", g.name, facts_file);
     CHECK_OK(pmet_facts_load(pmet_io_system(), file, (struct pmet_facts_options){0}, &facts, &err), &err);
-    const struct pmet_rows_options o = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
+    const struct pmet_objective o = pmet_objective_pmet(&h);
+    const struct pmet_rows_options ro = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
     struct pmet_fact_rows *rows = calloc(facts.n_fact, sizeof *rows);
     size_t k = 0;
     for (size_t i = 0; i < facts.n_fact; i++) {
         struct pmet_delta *p = NULL;
         struct pmet_error refusal = {PMET_OK, ""};
         const enum pmet_status status =
-            pmet_rows_build(g.tk, &facts.fact[i], &g.contexts, &o, &rows[k], &refusal);
+            pmet_rows_build(g.tk, &facts.fact[i], &g.contexts, &ro, &rows[k], &refusal);
         CHECK((status == PMET_OK) ==
               (facts.fact[i].case_id < 104)); /* 104 and 105 raise in the published code */
         if (status != PMET_OK)
@@ -290,14 +294,14 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
         const json_t *ja = json_array_get(records(a), k), *jb = json_array_get(records(b), k);
         CHECK(json_integer_value(json_object_get(ja, "case_id")) == facts.fact[i].case_id);
         check_rows(t, &rows[k], ja);
-        if (CHECK_OK(pmet_delta_open_with(g.model, &h, &rows[k], 1, &p, &err), &err))
+        if (CHECK_OK(pmet_delta_open_with(g.model, &o, &rows[k], 1, &p, &err), &err))
             check_passes(t, p, &pair, k, json_object_get(ja, "steps"), json_object_get(jb, "steps"),
                          g.model->config.d_model, &sum);
         pmet_delta_close(p);
         k++;
     }
     CHECK(k == json_array_size(records(a)));
-    struct runs runs = {t, &g, &pair, &h, records(a), 0};
+    struct runs runs = {t, &g, &pair, &o, records(a), 0};
     check_runs(&runs, rows, k);
     judge_scalars(t, &sum);
     if (strcmp(alg, "pmet") == 0)
@@ -385,28 +389,52 @@ static void compare(struct edit_check *c, const char *kind, const char *module, 
 }
 
 /* E63, E67, E69: keys, current outputs and residuals, the update. */
-static enum pmet_status see_layer(void *user, const char *module, size_t layer, const real *K, const real *M,
-                                  const real *resid, const double *upd, size_t n, size_t d, size_t d_in,
-                                  struct pmet_error *err)
+static enum pmet_status see_layer(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
     struct edit_check *c = user;
+    const struct pmet_layer_event *layer = event->detail;
     char name[160];
-    (void)layer, (void)err;
-    compare(c, "layer_ks", module, K, n, d_in);
-    compare(c, "cur_zs", module, M, n, d);
-    compare(c, "targets", module, resid, n, d);
-    snprintf(name, sizeof name, "upd_matrix.%s", module);
     size_t n32 = 0, n64 = 0;
+    (void)err;
+    if (event->kind != PMET_EVENT_LAYER)
+        return PMET_OK;
+    for (size_t i = 0; i < layer->n_array; i++)
+        compare(c, layer->array[i].name, layer->update->name, layer->array[i].data, layer->array[i].n,
+                layer->array[i].width);
+    snprintf(name, sizeof name, "upd_matrix.%s", layer->update->name);
     double *a = golden_tensor(c->pair->p[0], name, &n32), *b = golden_tensor(c->pair->p[1], name, &n64);
     if (a && b)
-        golden_smooth_values(c->t, "edit upd_matrix", name, upd, a, b, n64);
+        golden_smooth_values(c->t, "edit upd_matrix", name, layer->upd, a, b, n64);
 #ifdef PMET_REAL_DOUBLE
     if (b && !a)
-        golden_smooth_values(c->t, "edit upd_matrix", name, upd, b, b, n64);
+        golden_smooth_values(c->t, "edit upd_matrix", name, layer->upd, b, b, n64);
 #endif
     free(a);
     free(b);
     return PMET_OK;
+}
+
+/* The golden's targets, as if they had been optimised. */
+static bool take_targets(struct test *t, const struct golden_pair *z, const struct pmet_hparams *h, size_t n,
+                         size_t d, struct pmet_targets *out)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    if (!CHECK_OK(pmet_targets_alloc(n, h->n_module, d, out, &err), &err))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        out->fact[i].done = out->fact[i].applied = true;
+        for (size_t q = 0; q < h->n_module; q++) {
+            char name[64];
+            size_t nz = 0;
+            snprintf(name, sizeof name, "%zu.target_%s", i,
+                     strstr(h->rewrite_module_tmps[q], "attn") ? "attn" : "mlp");
+            double *x = golden_tensor(z->p[1], name, &nz);
+            for (size_t k = 0; k < nz; k++)
+                out->Z[q][i * d + k] = (real)x[k];
+            free(x);
+        }
+    }
+    return true;
 }
 
 static void check_edit(struct test *t, size_t m, const char *alg, const char *hparams, bool late)
@@ -423,7 +451,7 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
         !golden_pair_open(t, &z, &g, "compute_z.pmet"))
         return;
     snprintf(file, sizeof file, "golden/%s/hparams/PMET/%s.json", g.name, hparams);
-    CHECK_OK(pmet_hparams_load(pmet_io_system(), file, &pmet_hparams_pmet, &h, &err), &err);
+    CHECK_OK(golden_hparams(file, &h, &err), &err);
     snprintf(file, sizeof file, "golden/%s/stats_text.jsonl", g.name);
     CHECK_OK(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &err), &err);
     struct edit_check c = {.t = t, .g = &g, .pair = &pair, .docs = docs, .late = late};
@@ -432,44 +460,24 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
                                             .attn = h.n_module == 2,
                                             .n_samples = h.mom2_n_samples,
                                             .seed = 1};
-    const size_t n = g.facts.n_fact, d = g.model->config.d_model;
-    const struct pmet_rows_options o = {g.facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
-    struct pmet_fact_rows *rows = calloc(n, sizeof *rows);
-    real *Z[2] = {malloc(n * d * sizeof(real)), malloc(n * d * sizeof(real))};
-    for (size_t i = 0; i < n; i++) {
-        CHECK_OK(pmet_rows_build_keys(g.tk, &g.facts.fact[i], &g.contexts, &o, &rows[i], &err), &err);
-        for (size_t q = 0; q < h.n_module; q++) {
-            char name[64];
-            size_t nz = 0;
-            snprintf(name, sizeof name, "%zu.target_%s", i,
-                     strstr(h.rewrite_module_tmps[q], "attn") ? "attn" : "mlp");
-            double *x = golden_tensor(z.p[1], name, &nz);
-            for (size_t k = 0; k < nz; k++)
-                Z[q][i * d + k] = (real)x[k];
-            free(x);
-        }
-    }
     for (int solver = PMET_SOLVER_CHOLESKY; solver <= (late ? PMET_SOLVER_CHOLESKY : PMET_SOLVER_CG);
          solver++) {
-        struct pmet_edit edit;
-        const struct pmet_edit_options eo = {.hparams = &h,
-                                             .contexts = &g.contexts,
-                                             .solver = (enum pmet_solver)solver,
-                                             .max_bytes = (size_t)1 << 30,
-                                             .solve_bytes = (size_t)1 << 30};
-        const struct pmet_edit_watch watch = {.user = &c, .layer = see_layer};
-        if (CHECK_OK(pmet_edit_spread(g.model, rows, n, (const real *const *)Z, &eo, cov_of, &c, &watch,
-                                      &edit, &err),
-                     &err)) {
-            CHECK(edit.n_edited == h.n_layer * h.n_module);
-            pmet_edit_free(&edit);
-        }
+        struct pmet_editor e = {.method = &pmet_method_pmet,
+                                .model = g.model,
+                                .tk = g.tk,
+                                .facts = &g.facts,
+                                .contexts = &g.contexts,
+                                .hparams = &h,
+                                .moments = {.user = &c, .cov = cov_of},
+                                .listener = {.user = &c, .on_event = see_layer},
+                                .solver = (enum pmet_solver)solver,
+                                .max_bytes = (size_t)1 << 30,
+                                .solve_bytes = (size_t)1 << 30};
+        if (take_targets(t, &z, &h, g.facts.n_fact, g.model->config.d_model, &e.targets) &&
+            CHECK_OK(pmet_editor_run(&e, &err), &err))
+            CHECK(e.n_update == h.n_layer * h.n_module);
+        pmet_editor_free(&e);
     }
-    for (size_t i = 0; i < n; i++)
-        pmet_rows_free(&rows[i]);
-    free(rows);
-    free(Z[0]);
-    free(Z[1]);
     pmet_stats_free(&c.stats);
     pmet_docs_close(docs);
     golden_pair_close(&pair);

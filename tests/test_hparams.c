@@ -107,7 +107,7 @@ TEST(built_in_values_are_the_published_ones)
 
 /* A family without presets, and a method that no family has presets of. */
 static const struct pmet_family llama = {.name = "llama"};
-static const struct pmet_hparam_set other_method = {"OTHER", NULL, 0};
+static const struct pmet_hparam_set other_method = {"OTHER", NULL, 0, NULL};
 
 TEST(other_sizes_are_asked_for_a_file)
 {

@@ -7,8 +7,8 @@
 #include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "ref/method/needs.h"
 #include "ref/cpu/table.h"
-#include "ref/method/flop.h"
 #include "ref/method/solve.h"
 #include "ref/text/entropy.h"
 #include "ref/text/snippets.h"

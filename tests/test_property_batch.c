@@ -2,6 +2,7 @@
  * Facts optimised together: whatever the company, its order, the room there is, who has left and who has joined in
  * its place, a fact gets the same bits as alone.      SPEC §1.3, E53 */
 #include "tests/edits.h"
+#include "tests/whole.h"
 
 enum { MOST = 10 };
 
@@ -13,7 +14,7 @@ struct end {
 
 struct company {
     struct golden g;
-    struct pmet_hparams h;
+    struct pmet_objective o;
     struct pmet_fact_rows rows[MOST];
     size_t n, d;
     struct end end[MOST];
@@ -24,14 +25,16 @@ struct company {
 static bool company_open(struct test *t, struct company *c, size_t model)
 {
     char path[128];
+    struct pmet_hparams h;
     struct pmet_error err = {PMET_OK, ""};
     memset(c, 0, sizeof *c);
     if (!golden_open(t, &c->g, model))
         return false;
     snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet_alt.json",
              c->g.name); /* has every kind of stop */
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &c->h, &err), &err))
+    if (!CHECK_OK(golden_hparams(path, &h, &err), &err))
         return false;
+    c->o = pmet_objective_pmet(&h);
     const struct pmet_model *m = c->g.model;
     const struct pmet_rows_options o = {c->g.facts.path, m->config.n_ctx, m->config.n_vocab, false};
     c->d = m->config.d_model;
@@ -60,17 +63,16 @@ static enum pmet_status see_end(void *user, struct pmet_delta *p, size_t k, size
                                 const struct pmet_delta_result *r, const struct pmet_error *failure,
                                 struct pmet_error *err)
 {
-    static const enum pmet_delta_field field[2] = {PMET_DELTA_MLP, PMET_DELTA_ATTN};
     struct company *c = user;
     struct end *end = &c->end[c->order[i]];
     enum pmet_status status = failure ? pmet_fail(err, PMET_NUMERIC, "%s", failure->message) : PMET_OK;
     real *x = calloc(c->d, sizeof *x);
     c->most = pmet_delta_count(p) > c->most ? pmet_delta_count(p) : c->most;
-    for (int q = 0; status == PMET_OK && q < 2; q++) {
-        status = pmet_delta_get(p, k, field[q], end->seen ? x : end->delta[q], err);
+    for (size_t q = 0; status == PMET_OK && q < 2; q++) {
+        status = pmet_delta_get(p, k, PMET_DELTA_VALUE, q, end->seen ? x : end->delta[q], err);
         if (end->seen && memcmp(x, end->delta[q], c->d * sizeof *x) != 0)
-            status =
-                pmet_fail(err, PMET_NUMERIC, "fact %zu: delta %d has other bits than alone", c->order[i], q);
+            status = pmet_fail(err, PMET_NUMERIC, "fact %zu: vector %zu has other bits than alone",
+                               c->order[i], q);
     }
     const struct pmet_delta_result *was = &end->result;
     if (end->seen &&
@@ -91,19 +93,19 @@ static void run(struct test *t, struct company *c, const size_t *order, size_t n
     struct pmet_fact_rows rows[MOST];
     struct pmet_delta *p = NULL;
     struct pmet_error err = {PMET_OK, ""};
-    const struct pmet_delta_watch watch = {.user = c, .done = see_end};
-    struct pmet_delta_room all = {0};
+    const struct pmet_delta_listener listener = {.user = c, .done = see_end};
+    struct pmet_delta_size all = {0};
     for (size_t i = 0; i < n; i++) {
         rows[i] = c->rows[order[i]];
-        pmet_delta_room_add(&all, &rows[i]);
+        pmet_delta_size_add(&all, &rows[i]);
     }
     c->order = order;
     c->most = 0;
-    const size_t bytes = pmet_delta_bytes(c->g.model, &c->h, &all) / n * room + room;
-    const struct pmet_delta_room plan =
-        pmet_delta_plan(c->g.model, &c->h, rows, n, room < n ? bytes : SIZE_MAX);
-    if (CHECK_OK(pmet_delta_open(c->g.model, &c->h, &plan, &p, &err), &err))
-        CHECK_OK(pmet_delta_optimise(p, rows, n, skip, &watch, &err), &err);
+    const size_t bytes = pmet_delta_bytes(c->g.model, &c->o, &all) / n * room + room;
+    const struct pmet_delta_size plan =
+        pmet_delta_plan(c->g.model, &c->o, rows, n, room < n ? bytes : SIZE_MAX);
+    if (CHECK_OK(pmet_delta_open(c->g.model, &c->o, &plan, &p, &err), &err))
+        CHECK_OK(pmet_delta_optimise(p, rows, n, skip, &listener, &err), &err);
     pmet_delta_close(p);
 }
 
@@ -156,23 +158,23 @@ TEST(a_fact_that_meets_nan_disturbs_no_other)
     real *delta = calloc(c.d, sizeof *delta), *g[2] = {calloc(c.d, sizeof(real)), calloc(c.d, sizeof(real))};
     for (size_t i = 0; i < c.d; i++)
         delta[i] = (real)NAN;
-    if (CHECK_OK(pmet_delta_open_with(c.g.model, &c.h, c.rows, 2, &both, &err), &err) &&
-        CHECK_OK(pmet_delta_open_with(c.g.model, &c.h, c.rows + 1, 1, &one, &err), &err)) {
+    if (CHECK_OK(pmet_delta_open_with(c.g.model, &c.o, c.rows, 2, &both, &err), &err) &&
+        CHECK_OK(pmet_delta_open_with(c.g.model, &c.o, c.rows + 1, 1, &one, &err), &err)) {
         CHECK_OK(pmet_delta_forward(both, phi, l, &err), &err);
         CHECK_OK(pmet_delta_forward(one, phi, &alone, &err), &err);
-        CHECK_OK(pmet_delta_set(both, 0, delta, NULL, &err), &err);
+        CHECK_OK(pmet_delta_set(both, 0, (const real *[]){delta, NULL}, &err), &err);
         CHECK_OK(pmet_delta_forward(both, phi, l, &err), &err);
         CHECK_OK(pmet_delta_forward(one, phi, &alone, &err), &err);
         CHECK(pmet_losses_check(&l[0], &err) == PMET_NUMERIC &&
               strstr(err.message, "expected a finite number"));
         err = (struct pmet_error){PMET_OK, ""};
         CHECK(pmet_losses_check(&l[1], &err) == PMET_OK && l[1].loss == alone.loss);
-        CHECK_OK(pmet_delta_leave(both, (const bool[]){true, false}, &err), &err);
+        CHECK_OK(pmet_delta_remove(both, (const bool[]){true, false}, &err), &err);
         CHECK(pmet_delta_count(both) == 1);
         CHECK_OK(pmet_delta_backward(both, &err), &err);
         CHECK_OK(pmet_delta_backward(one, &err), &err);
-        CHECK_OK(pmet_delta_get(both, 0, PMET_DELTA_GRAD_ATTN, g[0], &err), &err);
-        CHECK_OK(pmet_delta_get(one, 0, PMET_DELTA_GRAD_ATTN, g[1], &err), &err);
+        CHECK_OK(pmet_delta_get(both, 0, PMET_DELTA_GRADIENT, 1, g[0], &err), &err);
+        CHECK_OK(pmet_delta_get(one, 0, PMET_DELTA_GRADIENT, 1, g[1], &err), &err);
         CHECK(memcmp(g[0], g[1], c.d * sizeof(real)) == 0);
     }
     pmet_delta_close(both);
@@ -189,20 +191,20 @@ TEST(the_plan_keeps_to_its_memory)
     struct company c;
     if (!company_open(t, &c, 0))
         return;
-    struct pmet_delta_room all = {0}, was = {0};
+    struct pmet_delta_size all = {0}, was = {0};
     for (size_t i = 0; i < c.n; i++)
-        pmet_delta_room_add(&all, &c.rows[i]);
-    const size_t whole = pmet_delta_bytes(c.g.model, &c.h, &all);
+        pmet_delta_size_add(&all, &c.rows[i]);
+    const size_t whole = pmet_delta_bytes(c.g.model, &c.o, &all);
     for (size_t share = 0; share <= 12; share++) {
         const size_t bytes = whole / 10 * share;
-        const struct pmet_delta_room room = pmet_delta_plan(c.g.model, &c.h, c.rows, c.n, bytes);
-        CHECK(room.n_fact >= 1 && room.n_fact <= c.n && room.n_fact >= was.n_fact &&
-              room.n_suffix >= was.n_suffix);
+        const struct pmet_delta_size size = pmet_delta_plan(c.g.model, &c.o, c.rows, c.n, bytes);
+        CHECK(size.n_fact >= 1 && size.n_fact <= c.n && size.n_fact >= was.n_fact &&
+              size.n_suffix >= was.n_suffix);
         if (share >= 5) /* the largest fact fits by far */
-            CHECK(pmet_delta_bytes(c.g.model, &c.h, &room) <= bytes);
-        was = room;
+            CHECK(pmet_delta_bytes(c.g.model, &c.o, &size) <= bytes);
+        was = size;
     }
-    CHECK(was.n_fact == c.n && was.n_before == all.n_before);
+    CHECK(was.n_fact == c.n && was.n_prefix == all.n_prefix);
     company_close(&c);
 }
 

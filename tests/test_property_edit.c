@@ -2,6 +2,7 @@
  * The whole edit: facts do not see one another while they are optimised, nothing wanted changes nothing, what is
  * wanted is reached where text has no weight, and the model in memory is left as it was.      SPEC §8, E75 */
 #include <sys/stat.h>
+#include "ref/method/keys.h"
 #include "tests/edits.h"
 #include "tests/trace.h"
 
@@ -20,7 +21,8 @@ TEST(a_fact_alone_is_optimised_as_among_others)
         for (size_t k = 0; k < n; k++) {
             if (!edit_facts(t, &g, g.model, k, 1, PMET_SOLVER_CHOLESKY, SIZE_MAX, &one))
                 return;
-            const struct pmet_delta_result *a = &one.targets.fact[0].result, *b = &all.targets.fact[k].result;
+            const struct pmet_delta_result *a = &one.editor.targets.fact[0].result,
+                                           *b = &all.editor.targets.fact[k].result;
             CHECK(memcmp(one.delta, all.delta + 2 * k * all.d, 2 * all.d * sizeof(real)) == 0);
             CHECK(a->stop == b->stop && a->n_forward == b->n_forward && a->n_updates == b->n_updates);
             CHECK(a->last.loss == b->last.loss && a->last.prob == b->last.prob &&
@@ -40,7 +42,7 @@ TEST(memory_changes_no_bit_of_an_edit)
     if (!golden_open(t, &g, 2) || !edit_facts(t, &g, g.model, 0, 3, PMET_SOLVER_CHOLESKY, SIZE_MAX, &much) ||
         !edit_facts(t, &g, g.model, 0, 3, PMET_SOLVER_CHOLESKY, 0, &little))
         return;
-    CHECK(same_edited(&much.edit, &little.edit));
+    CHECK(same_edited(&much.editor, &little.editor));
     edit_run_free(&much);
     edit_run_free(&little);
     golden_close(&g);
@@ -79,7 +81,7 @@ static bool half_open(struct test *t, struct half *q, size_t model, bool plain)
     if (!golden_open(t, &q->g, model))
         return false;
     snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", q->g.name);
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &q->h, &err), &err))
+    if (!CHECK_OK(golden_hparams(path, &q->h, &err), &err))
         return false;
     q->contexts = q->g.contexts;
     if (plain)
@@ -108,23 +110,41 @@ static void half_close(struct half *q)
     golden_close(&q->g);
 }
 
-static enum pmet_status spread(struct half *q, const real *Z, pmet_cov_source *cov, struct pmet_edit *out,
+typedef enum pmet_status cov_fn(void *user, const char *name, size_t d_in, double **out,
+                                struct pmet_error *err);
+
+/* An edit whose targets are given: Z [n, d]. */
+static enum pmet_status spread(struct half *q, const real *Z, cov_fn *cov, struct pmet_editor *out,
                                struct pmet_error *err)
 {
-    const struct pmet_edit_options o = {
-        .hparams = &q->h, .contexts = &q->contexts, .solver = PMET_SOLVER_CHOLESKY, .max_bytes = SIZE_MAX};
-    return pmet_edit_spread(q->g.model, q->rows, q->n, &Z, &o, cov, NULL, NULL, out, err);
+    *out = (struct pmet_editor){.method = &pmet_method_pmet,
+                                .model = q->g.model,
+                                .tk = q->g.tk,
+                                .facts = &q->g.facts,
+                                .contexts = &q->contexts,
+                                .hparams = &q->h,
+                                .moments = {.cov = cov},
+                                .solver = PMET_SOLVER_CHOLESKY,
+                                .max_bytes = SIZE_MAX};
+    PMET_TRY(pmet_targets_alloc(q->n, 1, q->d, &out->targets, err));
+    memcpy(out->targets.Z[0], Z, q->n * q->d * sizeof *Z);
+    for (size_t i = 0; i < q->n; i++)
+        out->targets.fact[i].done = out->targets.fact[i].applied = true;
+    const enum pmet_status status = pmet_editor_run(out, err);
+    if (status != PMET_OK)
+        pmet_editor_free(out);
+    return status;
 }
 
 /* Writes the edited matrices into a copy of the checkpoint, in the file's types. */
-static bool write_copy(struct test *t, const struct half *q, const struct pmet_edit *edit, const char *dir)
+static bool write_copy(struct test *t, const struct half *q, const struct pmet_editor *edit, const char *dir)
 {
     struct pmet_replacement replace[8];
     char name[8][160];
     void *data[8];
     struct pmet_error err = {PMET_OK, ""};
-    for (size_t k = 0; k < edit->n_edited; k++) {
-        const struct pmet_edited *e = &edit->edited[k];
+    for (size_t k = 0; k < edit->n_update; k++) {
+        const struct pmet_update *e = &edit->update[k];
         const size_t n = e->d_out * e->d_in;
         snprintf(name[k], sizeof name[k], "%s.weight", e->name);
         const struct pmet_tensor *tensor = pmet_checkpoint_find(q->g.ck, name[k]);
@@ -136,10 +156,10 @@ static bool write_copy(struct test *t, const struct half *q, const struct pmet_e
         free(x);
         replace[k] = (struct pmet_replacement){name[k], tensor->dtype, data[k]};
     }
-    const bool ok = CHECK_OK(pmet_checkpoint_write(pmet_io_system(), q->g.ck, dir, replace, edit->n_edited,
+    const bool ok = CHECK_OK(pmet_checkpoint_write(pmet_io_system(), q->g.ck, dir, replace, edit->n_update,
                                                    false, NULL, NULL, &err),
                              &err);
-    for (size_t k = 0; k < edit->n_edited; k++)
+    for (size_t k = 0; k < edit->n_update; k++)
         free(data[k]);
     return ok;
 }
@@ -161,20 +181,20 @@ TEST(a_zero_edit_leaves_every_matrix_bit_equal)
 {
     for (size_t i = 0; i < N_GOLDEN; i++) {
         struct half q;
-        struct pmet_edit edit;
+        struct pmet_editor edit;
         struct pmet_checkpoint *copy = NULL;
         struct pmet_error err = {PMET_OK, ""};
         if (!half_open(t, &q, i, false) || !CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err))
             return;
         const char *dir = test_path("copy-%zu", i);
-        for (size_t k = 0; k < edit.n_edited; k++)
-            CHECK(edit.edited[k].upd_norm == 0 && edit.edited[k].w_norm > 0);
-        CHECK(edit.n_edited == q.h.n_layer);
+        for (size_t k = 0; k < edit.n_update; k++)
+            CHECK(edit.update[k].upd_norm == 0 && edit.update[k].w_norm > 0);
+        CHECK(edit.n_update == q.h.n_layer);
         if (CHECK(mkdir(dir, 0777) == 0) && write_copy(t, &q, &edit, dir) &&
             CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &err), &err))
             CHECK(count_different(q.g.ck, copy) == 0);
         pmet_checkpoint_close(copy);
-        pmet_edit_free(&edit);
+        pmet_editor_free(&edit);
         half_close(&q);
     }
 }
@@ -183,14 +203,14 @@ TEST(a_zero_edit_leaves_every_matrix_bit_equal)
 TEST(a_negative_zero_stays_where_nothing_is_wanted)
 {
     struct half q;
-    struct pmet_edit edit;
+    struct pmet_editor edit;
     struct pmet_error err = {PMET_OK, ""};
     const char *dir = test_path("negative");
     if (!half_open(t, &q, 1, false) || !CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err))
         return;
-    edit.edited[0].W[7] = (real)-0.0;
+    edit.update[0].W[7] = (real)-0.0;
     CHECK(mkdir(dir, 0777) == 0 && write_copy(t, &q, &edit, dir));
-    pmet_edit_free(&edit);
+    pmet_editor_free(&edit);
     pmet_model_close(q.g.model);
     pmet_checkpoint_close(q.g.ck);
     q.g.model = NULL;
@@ -198,8 +218,8 @@ TEST(a_negative_zero_stays_where_nothing_is_wanted)
     if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &q.g.ck, &err), &err) &&
         CHECK_OK(pmet_model_open(q.g.ck, q.g.op, &q.g.model, &err), &err) && outputs(t, &q, q.M) &&
         CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err)) {
-        CHECK(edit.edited[0].W[7] == 0 && signbit(edit.edited[0].W[7]));
-        pmet_edit_free(&edit);
+        CHECK(edit.update[0].W[7] == 0 && signbit(edit.update[0].W[7]));
+        pmet_editor_free(&edit);
     }
     half_close(&q);
 }
@@ -208,7 +228,7 @@ TEST(a_negative_zero_stays_where_nothing_is_wanted)
 TEST(an_edit_changes_its_matrices_and_no_other_tensor)
 {
     struct half q;
-    struct pmet_edit edit;
+    struct pmet_editor edit;
     struct pmet_checkpoint *copy = NULL;
     struct pmet_error err = {PMET_OK, ""};
     if (!half_open(t, &q, 3, false))
@@ -221,7 +241,7 @@ TEST(an_edit_changes_its_matrices_and_no_other_tensor)
         CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &err), &err))
         CHECK(count_different(q.g.ck, copy) == q.h.n_layer);
     pmet_checkpoint_close(copy);
-    pmet_edit_free(&edit);
+    pmet_editor_free(&edit);
     half_close(&q);
 }
 
@@ -231,7 +251,7 @@ TEST(without_text_the_edited_layer_says_what_was_wanted)
 {
     for (size_t i = 0; i < N_GOLDEN; i++) {
         struct half q;
-        struct pmet_edit edit = {0};
+        struct pmet_editor edit = {0};
         struct pmet_error err = {PMET_OK, ""};
         struct test_rng rng = {i};
         if (!half_open(t, &q, i, true))
@@ -249,7 +269,7 @@ TEST(without_text_the_edited_layer_says_what_was_wanted)
             real *dev = NULL;
             const size_t n_bytes = was.n_out * was.n_in * sizeof *dev;
             CHECK_OK(q.g.op->alloc(q.g.op, n_bytes, &dev, &err), &err);
-            CHECK_OK(q.g.op->upload(q.g.op, dev, edit.edited[0].W, n_bytes, &err), &err);
+            CHECK_OK(q.g.op->upload(q.g.op, dev, edit.update[0].W, n_bytes, &err), &err);
             *w = (struct pmet_weight){dev, PMET_REAL, was.n_out, was.n_in};
             if (outputs(t, &q, now)) {
                 for (size_t k = 0; k < q.n * q.d; k++) {
@@ -261,7 +281,7 @@ TEST(without_text_the_edited_layer_says_what_was_wanted)
             *w = was;
             q.g.op->release(q.g.op, dev);
         }
-        pmet_edit_free(&edit);
+        pmet_editor_free(&edit);
         free(Z);
         free(now);
         free(a);
@@ -283,7 +303,7 @@ TEST(the_model_is_left_as_it_was)
 {
     static const size_t length[] = {20, 7};
     struct half q;
-    struct pmet_edit edit;
+    struct pmet_editor edit;
     struct trace before, after;
     struct pmet_error err = {PMET_OK, ""};
     struct test_rng rng = {1};
@@ -300,7 +320,7 @@ TEST(the_model_is_left_as_it_was)
             CHECK(memcmp(after.x, before.x, before.n_tok * before.width * sizeof *before.x) == 0);
         trace_free(&after);
         if (status == PMET_OK)
-            pmet_edit_free(&edit);
+            pmet_editor_free(&edit);
     }
     CHECK_STR(err.message, "transformer.h.1.mlp.fc_out: no statistics");
     trace_free(&before);

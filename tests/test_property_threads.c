@@ -3,6 +3,7 @@
 #include "ref/cpu/table.h"
 #include "tests/edits.h"
 #include "tests/trace.h"
+#include "tests/whole.h"
 
 static const size_t threads[] = {1, 2, 3, 5};
 #define N_THREADS 4
@@ -62,6 +63,7 @@ static bool gradient_of(struct test *t, const struct golden *g, const struct pme
     const size_t d = model->config.d_model;
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_fact_rows rows = {0};
+    const struct pmet_objective objective = pmet_objective_pmet(h);
     struct pmet_delta *p = NULL;
     struct pmet_losses l = {0};
     struct test_rng rng = {3};
@@ -71,13 +73,13 @@ static bool gradient_of(struct test *t, const struct golden *g, const struct pme
         delta[i] = (real)(0.3 * test_rng_normal(&rng));
     const bool ok =
         CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[0], &g->contexts, &o, &rows, &err), &err) &&
-        CHECK_OK(pmet_delta_open_with(model, h, &rows, 1, &p, &err), &err) &&
+        CHECK_OK(pmet_delta_open_with(model, &objective, &rows, 1, &p, &err), &err) &&
         CHECK_OK(pmet_delta_forward(p, &(const double){1}, &l, &err), &err) &&
-        CHECK_OK(pmet_delta_set(p, 0, delta, delta + d, &err), &err) &&
+        CHECK_OK(pmet_delta_set(p, 0, (const real *[]){delta, delta + d}, &err), &err) &&
         CHECK_OK(pmet_delta_forward(p, &(const double){1}, &l, &err), &err) &&
         CHECK_OK(pmet_delta_backward(p, &err), &err) &&
-        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_MLP, grad, &err), &err) &&
-        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRAD_ATTN, grad + d, &err), &err);
+        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 0, grad, &err), &err) &&
+        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 1, grad + d, &err), &err);
     losses[0] = l.loss;
     losses[1] = l.kl;
     pmet_delta_close(p);
@@ -131,7 +133,7 @@ TEST(so_has_a_whole_edit)
             if (other_open(t, &g, threads[k], &o) &&
                 edit_facts(t, &g, o.model, 0, 2, PMET_SOLVER_CHOLESKY, SIZE_MAX, &run) && k > 0) {
                 CHECK(memcmp(run.delta, first.delta, 4 * run.d * sizeof *run.delta) == 0);
-                CHECK(same_edited(&run.edit, &first.edit));
+                CHECK(same_edited(&run.editor, &first.editor));
             }
             if (k == 0)
                 first = run;

@@ -6,7 +6,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "ref/job/store.h"
+#include "ref/store/store.h"
 #include "tests/fault.h"
 #include "tests/test.h"
 

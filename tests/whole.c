@@ -24,9 +24,10 @@ struct passage {
     struct pmet_rows rows;
     struct pmet_scratch s;
     size_t n, idx, L;
+    const struct pmet_objective *o;
     real *x, *y, *u, *logits;     /* (dev) [n, d], [n, n_vocab] */
     real *host_x, *host_a, *host; /* [n, d], [n, d], [n, n_vocab] */
-    real *a, *m;                  /* [d] of layer L at the lookup index, before any delta */
+    real *a, *m, *out;            /* [d] of layer L at the lookup index, before any vector */
 };
 
 static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const real *data, size_t n_tok,
@@ -41,9 +42,8 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
         PMET_TRY(op->download(op, p->host_a, data, p->n * width * sizeof(real), err));
         memcpy(p->a, p->host_a + p->idx * width, width * sizeof(real));
     }
-    return site == PMET_SITE_MLP_OUT
-               ? op->download(op, p->m, data + p->idx * width, width * sizeof(real), err)
-               : PMET_OK;
+    real *at = site == PMET_SITE_MLP_OUT ? p->m : site == PMET_SITE_BLOCK_OUT ? p->out : NULL;
+    return at ? op->download(op, at, data + p->idx * width, width * sizeof(real), err) : PMET_OK;
 }
 
 static enum pmet_status enter(struct passage *p, const struct pmet_row *row, struct pmet_error *err)
@@ -63,17 +63,21 @@ static enum pmet_status enter(struct passage *p, const struct pmet_row *row, str
     p->host = malloc(n_logit);
     p->a = malloc(c->d_model * sizeof(real));
     p->m = malloc(c->d_model * sizeof(real));
+    p->out = malloc(c->d_model * sizeof(real));
     return pmet_embed(p->model, p->x, p->rows.id, n, err);
 }
 
-static void add_to(real *x, const real *delta, size_t d)
+/* Vectors of a site, or of any other than `site`. */
+static void add_to(const struct passage *p, const real *const *vector, enum pmet_site site, bool others)
 {
-    for (size_t i = 0; delta && i < d; i++)
-        x[i] += delta[i];
+    const size_t d = p->model->config.d_model;
+    for (size_t v = 0; v < p->o->n_vector; v++)
+        for (size_t i = 0; vector[v] && (p->o->site[v] == site) != others && i < d; i++)
+            p->host_x[p->idx * d + i] += vector[v][i];
 }
 
-/* p->x = states after block L with the deltas in it, of all tokens. E46 */
-static enum pmet_status inject(struct passage *p, const real *dm, const real *da, struct pmet_error *err)
+/* p->x = states after block L with the vectors in it, of all tokens. E46 */
+static enum pmet_status inject(struct passage *p, const real *const *vector, struct pmet_error *err)
 {
     const struct pmet_config *c = &p->model->config;
     const struct pmet_layer *w = &p->model->layer[p->L];
@@ -84,30 +88,29 @@ static enum pmet_status inject(struct passage *p, const real *dm, const real *da
     PMET_TRY(pmet_block(p->model, p->L, p->x, p->x, &p->rows.batch, NULL, &p->s, NULL, &tap, err));
     if (c->parallel) {
         PMET_TRY(op->download(op, p->host_x, p->x, n_bytes, err));
-        add_to(p->host_x + p->idx * d, dm, d);
-        add_to(p->host_x + p->idx * d, da, d);
+        add_to(p, vector, PMET_SITE_HIDDEN, true);
         return op->upload(op, p->x, p->host_x, n_bytes, err);
     }
     for (size_t i = 0; i < p->n * d; i++)
         p->host_x[i] = p->host_a[i] + p->host_x[i]; /* y */
-    add_to(p->host_x + p->idx * d, da, d);
+    add_to(p, vector, PMET_SITE_ATTN_OUT, false);
     PMET_TRY(op->upload(op, p->y, p->host_x, n_bytes, err));
     PMET_TRY(op->layernorm(op, p->u, p->y, w->ln2_gain, w->ln2_bias, c->ln_eps, p->n, d, err));
     PMET_TRY(pmet_ffn(p->model, p->L, p->x, p->s.f, p->s.g, p->u, p->n, err));
     PMET_TRY(op->download(op, p->host_x, p->x, n_bytes, err));
-    add_to(p->host_x + p->idx * d, dm, d);
+    add_to(p, vector, PMET_SITE_ATTN_OUT, true);
     PMET_TRY(op->upload(op, p->x, p->host_x, n_bytes, err));
     return op->add(op, p->x, p->x, p->y, p->n * d, err);
 }
 
-static enum pmet_status pass(struct passage *p, const struct pmet_row *row, const real *dm, const real *da,
+static enum pmet_status pass(struct passage *p, const struct pmet_row *row, const real *const *vector,
                              struct pmet_error *err)
 {
     const struct pmet_ops *op = p->model->op;
     const struct pmet_batch *b = &p->rows.batch;
     PMET_TRY(enter(p, row, err));
     PMET_TRY(pmet_blocks(p->model, 0, p->L, p->x, b, NULL, &p->s, NULL, err));
-    PMET_TRY(inject(p, dm, da, err));
+    PMET_TRY(inject(p, vector, err));
     PMET_TRY(pmet_blocks(p->model, p->L + 1, p->model->config.n_layer, p->x, b, NULL, &p->s, NULL, err));
     PMET_TRY(pmet_head(p->model, p->logits, p->u, p->x, p->n, err));
     return op->download(op, p->host, p->logits, p->n * p->model->config.n_vocab * sizeof(real), err);
@@ -116,11 +119,11 @@ static enum pmet_status pass(struct passage *p, const struct pmet_row *row, cons
 static void leave(struct passage *p)
 {
     const struct pmet_ops *op = p->model->op;
-    real *const dev[4] = {p->x, p->y, p->u, p->logits}, *const host[5] = {p->host_x, p->host_a, p->host, p->a,
-                                                                          p->m};
+    real *const dev[4] = {p->x, p->y, p->u, p->logits}, *const host[6] = {p->host_x, p->host_a, p->host,
+                                                                          p->a,      p->m,      p->out};
     for (int i = 0; i < 4; i++)
         op->release(op, dev[i]);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         free(host[i]);
     pmet_batch_free(&p->rows);
     pmet_scratch_free(&p->s);
@@ -130,15 +133,14 @@ static void leave(struct passage *p)
 static void log_softmax_at(const struct passage *p, size_t at, double *lp)
 {
     const size_t n = p->model->config.n_vocab;
-    double top = -HUGE_VAL, sum = 0;
+    const real *x = p->host + at * n;
+    double top = (double)x[0], sum = 0;
     for (size_t v = 0; v < n; v++)
-        lp[v] = (double)p->host[at * n + v];
+        top = fmax(top, (double)x[v]);
     for (size_t v = 0; v < n; v++)
-        top = fmax(top, lp[v]);
+        sum += exp((double)x[v] - top);
     for (size_t v = 0; v < n; v++)
-        sum += exp(lp[v] - top);
-    for (size_t v = 0; v < n; v++)
-        lp[v] -= top + log(sum);
+        lp[v] = (double)x[v] - top - log(sum);
 }
 
 static double norm_of(const real *x, const double *y, size_t d)
@@ -182,8 +184,8 @@ static void read_row(struct whole *w, const struct passage *p, const struct pmet
 }
 
 bool whole_loss(struct test *t, const struct pmet_model *model, const struct pmet_fact_rows *rows,
-                const struct pmet_hparams *h, const real *delta_mlp, const real *delta_attn, double phi,
-                const double *kl0, struct whole *out)
+                const struct pmet_objective *o, const real *const *vector, double phi, const double *kl0,
+                struct whole *out)
 {
     const size_t d = model->config.d_model, n_vocab = model->config.n_vocab,
                  n_label = (rows->n_row - 1) * rows->n_target;
@@ -191,19 +193,17 @@ bool whole_loss(struct test *t, const struct pmet_model *model, const struct pme
     *out = (struct whole){.logp = calloc(n_label, sizeof(double)),
                           .best_logp = calloc(n_label, sizeof(double)),
                           .kl_lp = calloc(n_vocab, sizeof(double)),
-                          .m0 = calloc(d, sizeof(double)),
-                          .a0 = calloc(d, sizeof(double))};
+                          .initial = {calloc(d, sizeof(double)), calloc(d, sizeof(double))}};
     for (size_t j = 0; ok && j < rows->n_row; j++) {
         struct pmet_error err = {PMET_OK, ""};
-        struct passage p = {.model = model,
-                            .n = rows->row[j].n_tok,
-                            .idx = rows->row[j].lookup_idx,
-                            .L = h->layers[h->n_layer - 1]};
-        ok = CHECK_OK(pass(&p, &rows->row[j], delta_mlp, delta_attn, &err), &err);
-        for (size_t i = 0; ok && j == 0 && i < d; i++) {
-            out->m0[i] = (double)p.m[i];
-            out->a0[i] = (double)p.a[i];
-        }
+        struct passage p = {
+            .model = model, .n = rows->row[j].n_tok, .idx = rows->row[j].lookup_idx, .L = o->layer, .o = o};
+        ok = CHECK_OK(pass(&p, &rows->row[j], vector, &err), &err);
+        for (size_t v = 0; ok && j == 0 && v < o->n_vector; v++)
+            for (size_t i = 0; i < d; i++)
+                out->initial[v][i] = (double)(o->site[v] == PMET_SITE_MLP_OUT    ? p.m
+                                              : o->site[v] == PMET_SITE_ATTN_OUT ? p.a
+                                                                                 : p.out)[i];
         if (ok)
             read_row(out, &p, rows, j);
         leave(&p);
@@ -212,9 +212,10 @@ bool whole_loss(struct test *t, const struct pmet_model *model, const struct pme
     l->nll *= phi;
     l->nll_factor = phi;
     for (size_t v = 0; kl0 && v < n_vocab; v++)
-        l->kl += h->kl_factor * exp(out->kl_lp[v]) * (out->kl_lp[v] - kl0[v]);
-    l->weight_decay = h->v_weight_decay * (norm_of(delta_mlp, NULL, d) / pow(norm_of(NULL, out->m0, d), 2) +
-                                           norm_of(delta_attn, NULL, d) / pow(norm_of(NULL, out->a0, d), 2));
+        l->kl += o->kl_factor * exp(out->kl_lp[v]) * (out->kl_lp[v] - kl0[v]);
+    for (size_t v = 0; v < o->n_vector; v++)
+        l->weight_decay +=
+            o->weight_decay * (norm_of(vector[v], NULL, d) / pow(norm_of(NULL, out->initial[v], d), 2));
     l->loss = l->nll + l->kl + l->weight_decay;
     return ok;
 }
@@ -224,6 +225,6 @@ void whole_free(struct whole *w)
     free(w->logp);
     free(w->best_logp);
     free(w->kl_lp);
-    free(w->m0);
-    free(w->a0);
+    free(w->initial[0]);
+    free(w->initial[1]);
 }

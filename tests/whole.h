@@ -14,15 +14,15 @@ struct pmet_fact_rows made_rows(struct test_rng *rng, const struct pmet_model *m
 
 struct whole {
     struct pmet_losses losses;
-    double *logp, *best_logp; /* [(n_row - 1) * n_target] */
-    double *kl_lp;            /* [n_vocab] log-probabilities of the KL row at its lookup index */
-    double *m0, *a0;          /* [d_model] */
+    double *logp, *best_logp;         /* [(n_row - 1) * n_target] */
+    double *kl_lp;                    /* [n_vocab] log-probabilities of the KL row at its lookup index */
+    double *initial[PMET_MAX_VECTOR]; /* [d_model] */
 };
-/* At given deltas (NULL: zero) with NLL factor phi. kl0: the KL row's log-probabilities before the edit, or NULL
+/* At given vectors (NULL: zero) with NLL factor phi. kl0: the KL row's log-probabilities before the edit, or NULL
  * for the pass that fixes them. Softmax, sums and norms in double on the host. */
 bool whole_loss(struct test *t, const struct pmet_model *model, const struct pmet_fact_rows *rows,
-                const struct pmet_hparams *h, const real *delta_mlp, const real *delta_attn, double phi,
-                const double *kl0, struct whole *out);
+                const struct pmet_objective *o, const real *const *vector, double phi, const double *kl0,
+                struct whole *out);
 void whole_free(struct whole *w);
 
 #endif

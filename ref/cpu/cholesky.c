@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Cholesky factors and solves in double.      SPEC §8.2
- *   E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
- *   E71  L Y = B,   L^T X = Y
+ *   E70  F_jj = sqrt(A_jj - sum_{s<j} F_js^2),   F_ij = (A_ij - sum_{s<j} F_is F_js) / F_jj   (i > j)
+ *   E71  F Y = B,   F^T X = Y
  * The factor goes by square tiles: one on the diagonal is factored, those below it are solved,
  * their products are subtracted from the tiles to their right, each as soon as what it reads is
  * ready. Inside a tile each of the three is a recursion by halves, down to strips of a few columns,
@@ -39,7 +39,7 @@ static size_t half(size_t n)
     return (n / 2 + STRIP - 1) / STRIP * STRIP;
 }
 
-/* x [m, n], n <= STRIP, := x L^-T, L [n, n] with the same row stride. LANES rows go together,
+/* x [m, n], n <= STRIP, := x F^-T, F [n, n] with the same row stride. LANES rows go together,
  * column by column, so that each step is one on vectors; rows past the last are zeros. */
 static void solve_strip(double *x, const double *l, size_t stride, size_t m, size_t n)
 {
@@ -71,7 +71,7 @@ static void subtract_tile(double *c, const double *a, const double *b, size_t st
     pmet_gemm64_tile(false, true, m, n, k, -1, a, stride, b, stride, 1, c, stride);
 }
 
-/* Rows x [m, n] := x L^-T, L [n, n]. */
+/* Rows x [m, n] := x F^-T, F [n, n]. */
 static void solve_tile(double *x, const double *l, size_t stride, size_t m, size_t n)
 {
     if (n <= STRIP) {
@@ -255,7 +255,7 @@ static void subtract_product(double *y, size_t n_row, const double *a, size_t a_
     subtract_rows(y + i * C, n_row - i, a + i * a_row, a_row, a_term, x, n_k);
 }
 
-/* y [nb, C] := L^-1 y for the diagonal block's L, R rows at a time. */
+/* y [nb, C] := F^-1 y for the diagonal block's F, R rows at a time. */
 static void substitute(const double *l, size_t stride, double *y, size_t nb)
 {
     for (size_t i = 0; i < nb; i++) {
@@ -270,7 +270,7 @@ static void substitute(const double *l, size_t stride, double *y, size_t nb)
     }
 }
 
-/* y := L^-T y, from the last R rows up. */
+/* y := F^-T y, from the last R rows up. */
 static void substitute_back(const double *l, size_t stride, double *y, size_t nb)
 {
     for (size_t i = nb; i-- > 0;) {
@@ -286,7 +286,7 @@ static void substitute_back(const double *l, size_t stride, double *y, size_t nb
     }
 }
 
-/* E71 for n_y times C columns, each y [n, C]: L Y = B from the first block down, then L^T X = Y
+/* E71 for n_y times C columns, each y [n, C]: F Y = B from the first block down, then F^T X = Y
  * from the last block up. A block is subtracted from a few rows of all of them while those rows of
  * L are in cache. */
 static void solve_part(const double *l, double *y, size_t n, size_t n_y)
@@ -305,7 +305,7 @@ static void solve_part(const double *l, double *y, size_t n, size_t n_y)
         for (size_t c = 0; c < n_y; c++)
             substitute_back(l + j * n + j, n, y + (c * n + j) * C, nb);
         for (size_t i = 0; i < j; i += GROUP) {
-            double part[BLOCK][GROUP]; /* of L, since rows of a power of two would meet in the cache */
+            double part[BLOCK][GROUP]; /* of F, since rows of a power of two would meet in the cache */
             for (size_t k = 0; k < nb; k++)
                 memcpy(part[k], l + (j + k) * n + i, sizeof part[k]);
             for (size_t c = 0; c < n_y; c++)
@@ -316,7 +316,7 @@ static void solve_part(const double *l, double *y, size_t n, size_t n_y)
     }
 }
 
-/* Columns in parts of n_y times C, the last one filled with zeros: wide parts read L less often,
+/* Columns in parts of n_y times C, the last one filled with zeros: wide parts read F less often,
  * sixteen of them keep the threads busy. */
 static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err)

@@ -144,8 +144,7 @@ done:
     return status;
 }
 
-/* The nested list as JSON; NULL if memory runs out. */
-static json_t *to_json(const struct pmet_contexts *c)
+json_t *pmet_contexts_json(const struct pmet_contexts *c)
 {
     json_t *root = json_array();
     for (size_t g = 0; g < c->n_group; g++) {
@@ -175,7 +174,7 @@ enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
     for (size_t i = 0; i < contexts->n_template; i++)
         if (!is_utf8(contexts->text[i]))
             return pmet_fail(err, PMET_INPUT, "%s: template %zu is not UTF-8", path, i);
-    json_t *root = to_json(contexts);
+    json_t *root = pmet_contexts_json(contexts);
     const enum pmet_status status = pmet_json_save(io, path, root, 1, err);
     json_decref(root);
     return status;

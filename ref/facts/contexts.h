@@ -4,6 +4,7 @@
 #ifndef PMET_REF_FACTS_CONTEXTS_H
 #define PMET_REF_FACTS_CONTEXTS_H
 
+#include <jansson.h>
 #include "tensors/io.h"
 
 #ifdef __cplusplus
@@ -23,6 +24,8 @@ enum pmet_status pmet_contexts_load(const struct pmet_io *io, const char *path, 
 /* Builds [["{}"], texts] from n generated texts: braces become spaces and ". {}" is appended to each. */
 enum pmet_status pmet_contexts_from_texts(const char *const *texts, size_t n, struct pmet_contexts *out,
                                           struct pmet_error *err);
+/* The nested list; NULL if memory runs out. */
+json_t *pmet_contexts_json(const struct pmet_contexts *contexts);
 /* Writes the nested JSON list, atomically. Refused: a text that is not UTF-8. */
 enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
                                     const struct pmet_contexts *contexts, struct pmet_error *err);

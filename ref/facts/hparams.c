@@ -272,3 +272,45 @@ enum pmet_status pmet_hparams_template(const struct pmet_family *family, const s
     }
     return PMET_OK;
 }
+
+/* ---- the record ---- */
+
+static json_t *value_json(const struct pmet_hparams *h, const struct pmet_hparam *k)
+{
+    const char *field = (const char *)h + k->offset;
+    json_t *list = NULL;
+    double x;
+    size_t n;
+    switch (k->kind) {
+    case PMET_HPARAM_LAYERS:
+        list = json_array();
+        for (size_t i = 0; i < h->n_layer; i++)
+            json_array_append_new(list, json_integer((json_int_t)h->layers[i]));
+        return list;
+    case PMET_HPARAM_MODULES:
+        list = json_array();
+        for (size_t q = 0; q < h->n_module; q++)
+            json_array_append_new(list, json_string(h->rewrite_module_tmps[q]));
+        return list;
+    case PMET_HPARAM_POSITIVE:
+    case PMET_HPARAM_NOT_NEGATIVE:
+        memcpy(&x, field, sizeof x);
+        return json_real(x);
+    case PMET_HPARAM_COUNT:
+    case PMET_HPARAM_INDEX:
+        memcpy(&n, field, sizeof n);
+        return json_integer((json_int_t)n);
+    default:
+        return json_string(field);
+    }
+}
+
+json_t *pmet_hparams_json(const struct pmet_hparams *h)
+{
+    json_t *object = json_pack("{s:s}", "sha256", h->sha256);
+    for (const char *const *name = h->set->recorded; *name; name++)
+        for (size_t i = 0; i < h->set->n_key; i++)
+            if (strcmp(h->set->key[i].name, *name) == 0)
+                json_object_set_new(object, *name, value_json(h, &h->set->key[i]));
+    return object;
+}

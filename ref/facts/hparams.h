@@ -3,6 +3,7 @@
 #ifndef PMET_REF_FACTS_HPARAMS_H
 #define PMET_REF_FACTS_HPARAMS_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include "ref/model/family.h"
 #include "tensors/io.h"
@@ -59,6 +60,7 @@ struct pmet_hparam_set {
     const char *title; /* "PMET": for messages, and to find presets */
     const struct pmet_hparam *key;
     size_t n_key;
+    const char *const *recorded; /* names of the keys that the record of an edit keeps, in its order; NULL ends them */
 };
 
 /* All keys of the set are mandatory; an unknown one is refused with the nearest known name. */
@@ -74,6 +76,9 @@ enum pmet_status pmet_hparams_default(const struct pmet_family *family, const st
  * it. */
 enum pmet_status pmet_hparams_template(const struct pmet_family *family, const struct pmet_hparam_set *set,
                                        size_t n_layer, char **out, struct pmet_error *err);
+
+/* An object of the file's SHA-256 and the recorded keys; NULL where memory runs out. */
+json_t *pmet_hparams_json(const struct pmet_hparams *h);
 
 struct pmet_model;
 /* Refuses hyper-parameters that do not fit the model: layers, v_loss_layer, names of modules. */

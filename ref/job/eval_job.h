@@ -6,8 +6,9 @@
 
 #include "ref/eval/evaluate.h"
 #include "ref/eval/summary.h"
-#include "ref/job/job.h"
-#include "ref/job/store.h"
+#include "ref/job/record.h"
+#include "ref/job/session.h"
+#include "ref/store/store.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -171,18 +171,10 @@ static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct quer
     return pmet_tfidf_open(io, r->idf, &j->tfidf, err);
 }
 
-/* The record of a model's folder, if it is of these weights. */
 static enum pmet_status read_record(const struct pmet_eval_job *j, const struct pmet_session *s,
                                     struct pmet_record *out, struct pmet_error *err)
 {
-    PMET_TRY(pmet_record_read(s->io, pmet_checkpoint_dir(s->ck), out, err));
-    if (out->json && strcmp(out->fingerprint, s->fingerprint) != 0) {
-        pmet_raise_note(j->listener, true,
-                        "%s/" PMET_RECORD_FILE ": was written for other weights; it is not used",
-                        pmet_checkpoint_dir(s->ck));
-        pmet_record_free(out);
-    }
-    return PMET_OK;
+    return pmet_record_read_of(s->io, pmet_checkpoint_dir(s->ck), s->fingerprint, j->listener, out, err);
 }
 
 static enum pmet_status make_header(struct pmet_eval_job *j, struct pmet_error *err)

@@ -2,7 +2,6 @@
 #include "ref/job/session.h"
 
 #include <stdlib.h>
-#include "ref/method/pmet_hparams.h"
 #include "ref/device/device.h"
 #include "tensors/dtype.h"
 
@@ -95,11 +94,10 @@ const char *pmet_session_fingerprint(const struct pmet_session *s)
     return s->fingerprint;
 }
 
-enum pmet_status pmet_session_hparams(const struct pmet_session *s, const char *path,
-                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err)
+enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
+                                      const char *path, struct pmet_hparams *out, char **tmpl, struct pmet_error *err)
 {
     const struct pmet_config *config = &s->model->config;
-    const struct pmet_hparam_set *set = &pmet_hparams_pmet;
     if (path)
         return pmet_hparams_load(s->io, path, set, out, err);
     const enum pmet_status status =

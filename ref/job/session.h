@@ -28,8 +28,9 @@ enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir,
 
 /* The file's hyper-parameters, or the built-in ones if path is NULL. Where there are none for the model,
  * *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. */
-enum pmet_status pmet_session_hparams(const struct pmet_session *s, const char *path,
-                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err);
+enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
+                                      const char *path, struct pmet_hparams *out, char **tmpl,
+                                      struct pmet_error *err);
 
 /* Refuses an output that is, holds or lies inside something else; `what` names that ("the model"). Either may be
  * NULL, or not exist yet. */

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ref/event.h"
-#include "ref/method/pmet_edit.h"
+#include "ref/method/pmet_hparams.h"
 
 enum { SHARE = 20 }; /* seconds of computing for each second of keeping */
 
@@ -160,7 +160,7 @@ static enum pmet_status plan(struct pmet_stats_job *j, struct pmet_error *err)
     const struct pmet_stats_request *r = &j->request;
     struct pmet_hparams h = {0};
     if (r->hparams || j->n_layer == 0)
-        PMET_TRY(pmet_session_hparams(j->s, r->hparams, &h, &j->tmpl, err));
+        PMET_TRY(pmet_session_hparams(j->s, &pmet_hparams_pmet, r->hparams, &h, &j->tmpl, err));
     if (j->n_layer == 0) {
         PMET_TRY(pmet_hparams_check(&h, j->s->model, err));
         memcpy(j->layer, h.layers, h.n_layer * sizeof *h.layers);

@@ -6,7 +6,7 @@
 #define PMET_REF_JOB_STATS_JOB_H
 
 #include "ref/job/session.h"
-#include "ref/job/store.h"
+#include "ref/store/store.h"
 #include "ref/method/stats.h"
 
 #ifdef __cplusplus

@@ -72,7 +72,7 @@ static enum pmet_status fill_set(struct set *set, const struct pmet_fact_rows *r
 }
 
 /* kr->x = the chunk's states entering first_layer. */
-static enum pmet_status enter(struct pmet_key_rows *kr, struct chunk *c, struct pmet_error *err)
+static enum pmet_status load_states(struct pmet_key_rows *kr, struct chunk *c, struct pmet_error *err)
 {
     const struct pmet_ops *op = kr->model->op;
     const size_t n = c->rows.batch.n_tok, n_bytes = n * kr->model->config.d_model * sizeof(real);
@@ -82,7 +82,7 @@ static enum pmet_status enter(struct pmet_key_rows *kr, struct chunk *c, struct 
     return pmet_blocks(kr->model, 0, kr->first_layer, kr->x, &c->rows.batch, NULL, &kr->scratch, NULL, err);
 }
 
-/* Edits never change the states below the first edited layer: kept while they fit. */
+/* Edits never change the states below the first edited layer: they are kept while they fit. */
 static enum pmet_status keep_below(struct pmet_key_rows *kr, struct set *set, size_t *max_bytes,
                                    struct pmet_error *err)
 {
@@ -94,7 +94,7 @@ static enum pmet_status keep_below(struct pmet_key_rows *kr, struct set *set, si
             return PMET_OK;
         real *below;
         PMET_TRY(pmet_calloc(&below, n_bytes, 1, "states below the first edited layer", err));
-        enum pmet_status status = enter(kr, c, err);
+        enum pmet_status status = load_states(kr, c, err);
         if (status == PMET_OK)
             status = op->download(op, below, kr->x, n_bytes, err);
         c->below = below;
@@ -168,7 +168,7 @@ void pmet_key_rows_close(struct pmet_key_rows *kr)
     free(kr);
 }
 
-/* Takes the values of one site at the lookup indices of a chunk. */
+/* Copies the values of one site at the lookup indices of a chunk. */
 struct reader {
     struct pmet_key_rows *kr;
     const struct chunk *chunk;
@@ -196,7 +196,7 @@ enum pmet_status pmet_keys(struct pmet_key_rows *kr, enum pmet_module module, si
 {
     const struct pmet_config *c = &kr->model->config;
     const size_t d_in = module == PMET_MODULE_MLP ? c->d_ff : c->d_model;
-    double *sum = NULL; /* over the contexts of the fact in progress, which chunks may cut */
+    double *sum = NULL; /* over the contexts of one fact, whose rows may lie in two chunks */
     real *out = NULL;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&sum, d_in, sizeof *sum, "keys", err));
@@ -206,7 +206,7 @@ enum pmet_status pmet_keys(struct pmet_key_rows *kr, enum pmet_module module, si
         struct reader r = {kr, chunk, module == PMET_MODULE_MLP ? PMET_SITE_MLP_KEY : PMET_SITE_ATTN_IN,
                            layer, out};
         const struct pmet_tap tap = {.user = &r, .see = read_site};
-        PMET_GO(enter(kr, chunk, err));
+        PMET_GO(load_states(kr, chunk, err));
         PMET_GO(pmet_blocks(kr->model, kr->first_layer, layer, kr->x, &chunk->rows.batch, NULL, &kr->scratch,
                             NULL, err));
         PMET_GO(pmet_block_keys(kr->model, layer, kr->x, &chunk->rows.batch, &kr->scratch, &tap, err));
@@ -237,7 +237,7 @@ enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_module
         struct reader r = {kr, chunk, module == PMET_MODULE_MLP ? PMET_SITE_MLP_OUT : PMET_SITE_ATTN_OUT,
                            layer, M + chunk->first * d};
         const struct pmet_tap tap = {.user = &r, .see = read_site};
-        PMET_TRY(enter(kr, chunk, err));
+        PMET_TRY(load_states(kr, chunk, err));
         PMET_TRY(pmet_blocks(kr->model, kr->first_layer, layer, kr->x, &chunk->rows.batch, NULL, &kr->scratch,
                              NULL, err));
         PMET_TRY(pmet_block(kr->model, layer, kr->x, kr->x, &chunk->rows.batch, NULL, &kr->scratch, NULL,

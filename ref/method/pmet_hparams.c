@@ -26,4 +26,19 @@ static const struct pmet_hparam keys[] = {
     PMET_HPARAM(nll_loss_factor, NOT_NEGATIVE),
 };
 
-const struct pmet_hparam_set pmet_hparams_pmet = {"PMET", keys, sizeof keys / sizeof *keys};
+static const char *const recorded[] = {"layers",
+                                       "rewrite_module_tmps",
+                                       "clamp_norm_factor",
+                                       "v_num_grad_steps",
+                                       "v_lr",
+                                       "v_loss_layer",
+                                       "v_weight_decay",
+                                       "kl_factor",
+                                       "nll_loss_factor",
+                                       "mom2_update_weight",
+                                       "mom2_n_samples",
+                                       "mom2_dtype",
+                                       "mom2_dataset",
+                                       NULL};
+
+const struct pmet_hparam_set pmet_hparams_pmet = {"PMET", keys, sizeof keys / sizeof *keys, recorded};

@@ -47,8 +47,8 @@ double pmet_solve_device_bytes(size_t f, size_t d, size_t n)
 }
 
 /* (dev) A host array's copy, or itself; weight_unmap releases it. */
-static enum pmet_status bring(const struct pmet_ops *op, const double *host, size_t n_row, size_t n_col,
-                              const double **dev, struct pmet_error *err)
+static enum pmet_status map_array(const struct pmet_ops *op, const double *host, size_t n_row, size_t n_col,
+                                  const double **dev, struct pmet_error *err)
 {
     const void *p;
     PMET_TRY(op->weight_map(op, host, n_row * n_col * sizeof *host, &p, err));
@@ -56,7 +56,7 @@ static enum pmet_status bring(const struct pmet_ops *op, const double *host, siz
     return PMET_OK;
 }
 
-static void let_go(const struct pmet_ops *op, const double *dev)
+static void unmap_array(const struct pmet_ops *op, const double *dev)
 {
     if (dev)
         op->weight_unmap(op, dev);
@@ -98,7 +98,7 @@ static enum pmet_status residual(const struct system *s, double *out, struct pme
     PMET_GO(pmet_calloc(&sum, 2 * n, sizeof *sum, "the residual", err));
     PMET_GO(op->alloc(op, f * n_bytes, &ax, err));
     PMET_GO(op->alloc(op, n * n_bytes, &small, err));
-    PMET_GO(bring(op, s->cov, f, f, &cov, err));
+    PMET_GO(map_array(op, s->cov, f, f, &cov, err));
     PMET_GO(op->gemm64(op, false, false, f, n, f, s->lambda, cov, f, s->x, n, 0, ax, n, err));
     PMET_GO(op->gemm64(op, true, false, n, n, f, 1, s->dev_keys, n, s->x, n, 0, small, n, err));
     PMET_GO(op->gemm64(op, false, false, f, n, n, 1, s->dev_keys, n, small, n, 1, ax, n, err));
@@ -114,7 +114,7 @@ static enum pmet_status residual(const struct system *s, double *out, struct pme
         *out = isnan(*out) || ratio <= *out ? *out : ratio;
     }
 done:
-    let_go(op, cov);
+    unmap_array(op, cov);
     op->release(op, ax);
     op->release(op, small);
     free(band);
@@ -136,7 +136,7 @@ static enum pmet_status add_ridge(const struct system *s, double *a, struct pmet
 }
 
 /* E69: the lower triangle of (dev) a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last diagonal
- * element: little more than half of the whole product. What lies above the diagonal nobody reads. */
+ * element: little more than half of the whole product. What lies above the diagonal is never read. */
 static enum pmet_status form_sum(const struct system *s, double *a, struct pmet_error *err)
 {
     const struct pmet_ops *op = s->op;
@@ -182,7 +182,7 @@ static enum pmet_status solve_cholesky(const struct system *s, double *x, struct
 }
 
 /* out [n_col, n_row] = in [n_row, n_col] transposed */
-static void turn(double *out, const double *in, size_t n_row, size_t n_col)
+static void transpose(double *out, const double *in, size_t n_row, size_t n_col)
 {
     for (size_t i = 0; i < n_row; i++)
         for (size_t j = 0; j < n_col; j++)
@@ -198,9 +198,9 @@ static enum pmet_status factor_small(const struct pmet_ops *op, const double *fa
     enum pmet_status status;
     double value;
     size_t pivot;
-    PMET_GO(bring(op, factor, f, f, &l, err));
+    PMET_GO(map_array(op, factor, f, f, &l, err));
     PMET_GO(op->cholesky_solve(op, l, y, f, n, err));
-    PMET_GO(bring(op, keys, f, n, &k, err));
+    PMET_GO(map_array(op, keys, f, n, &k, err));
     PMET_GO(op->gemm64(op, true, false, n, n, f, 1, k, n, y, n, 1, small, n, err));
     status = op->cholesky(op, small, n, &pivot, &value, &failure);
     if (status == PMET_NUMERIC)
@@ -209,8 +209,8 @@ static enum pmet_status factor_small(const struct pmet_ops *op, const double *fa
     else if (status != PMET_OK)
         *err = failure;
 done:
-    let_go(op, l);
-    let_go(op, k);
+    unmap_array(op, l);
+    unmap_array(op, k);
     return status;
 }
 
@@ -220,28 +220,28 @@ enum pmet_status pmet_solve_factored(const struct pmet_ops *op, const double *fa
                                      struct pmet_error *err)
 {
     const size_t x_bytes = f * n * sizeof *x, small_bytes = n * n * sizeof *x;
-    double *turned = NULL, *y = NULL, *small = NULL;
+    double *transposed = NULL, *y = NULL, *small = NULL;
     enum pmet_status status;
-    PMET_GO(pmet_calloc(&turned, n * (f > n ? f : n), sizeof *turned, "the solve", err));
+    PMET_GO(pmet_calloc(&transposed, n * (f > n ? f : n), sizeof *transposed, "the solve", err));
     PMET_GO(op->alloc(op, x_bytes, &y, err));
     PMET_GO(op->alloc(op, small_bytes, &small, err));
     for (size_t i = 0; i < f * n; i++)
         x[i] = keys[i] / lambda;
     for (size_t i = 0; i < n; i++)
-        turned[i * n + i] = 1;
+        transposed[i * n + i] = 1;
     PMET_GO(op->upload(op, y, x, x_bytes, err));
-    PMET_GO(op->upload(op, small, turned, small_bytes, err));
+    PMET_GO(op->upload(op, small, transposed, small_bytes, err));
     PMET_GO(factor_small(op, factor, keys, f, n, y, small, err));
     PMET_GO(op->download(op, x, y, x_bytes, err));
-    turn(turned, x, f, n);
-    PMET_GO(op->upload(op, y, turned, x_bytes, err));
+    transpose(transposed, x, f, n);
+    PMET_GO(op->upload(op, y, transposed, x_bytes, err));
     PMET_GO(op->cholesky_solve(op, small, y, n, f, err)); /* = X^T */
-    PMET_GO(op->download(op, turned, y, x_bytes, err));
-    turn(x, turned, n, f);
+    PMET_GO(op->download(op, transposed, y, x_bytes, err));
+    transpose(x, transposed, n, f);
 done:
     op->release(op, y);
     op->release(op, small);
-    free(turned);
+    free(transposed);
     return status;
 }
 
@@ -264,7 +264,7 @@ static enum pmet_status multiply_out(const struct system *s, const double *resid
     const double *r = NULL;
     double *band = NULL;
     enum pmet_status status;
-    PMET_GO(bring(op, resid, d, n, &r, err));
+    PMET_GO(map_array(op, resid, d, n, &r, err));
     PMET_GO(op->alloc(op, smaller(BAND, d) * f * sizeof *band, &band, err));
     for (size_t i = 0; i < d; i += BAND) {
         const size_t n_row = smaller(BAND, d - i);
@@ -273,7 +273,7 @@ static enum pmet_status multiply_out(const struct system *s, const double *resid
     }
     status = check_finite(upd, d * f, err);
 done:
-    let_go(op, r);
+    unmap_array(op, r);
     op->release(op, band);
     return status;
 }
@@ -285,7 +285,7 @@ static enum pmet_status find_x(struct system *s, enum pmet_solver solver, const 
     const struct pmet_ops *op = s->op;
     const size_t f = s->f, n = s->n;
     if (solver == PMET_SOLVER_CHOLESKY) {
-        PMET_TRY(bring(op, s->keys, f, n, &s->dev_keys, err));
+        PMET_TRY(map_array(op, s->keys, f, n, &s->dev_keys, err));
         PMET_TRY(op->alloc(op, f * n * sizeof **x, x, err));
         s->x = *x;
         return solve_cholesky(s, *x, err);
@@ -295,8 +295,8 @@ static enum pmet_status find_x(struct system *s, enum pmet_solver solver, const 
         PMET_TRY(pmet_solve_factored(op, factor, s->lambda, s->keys, f, n, *host, err));
     else
         PMET_TRY(pmet_solve_cg(op, s->cov, s->lambda, s->ridge, s->keys, f, n, *host, report, err));
-    PMET_TRY(bring(op, s->keys, f, n, &s->dev_keys, err));
-    return bring(op, *host, f, n, &s->x, err);
+    PMET_TRY(map_array(op, s->keys, f, n, &s->dev_keys, err));
+    return map_array(op, *host, f, n, &s->x, err);
 }
 
 /* E69: upd = R X^T. */
@@ -320,9 +320,9 @@ enum pmet_status pmet_solve_update(const struct pmet_ops *op, enum pmet_solver s
     PMET_GO(residual(&s, &report->residual, err));
     status = multiply_out(&s, resid, d, upd, err);
 done:
-    let_go(op, s.dev_keys);
+    unmap_array(op, s.dev_keys);
     if (!x)
-        let_go(op, s.x);
+        unmap_array(op, s.x);
     op->release(op, x);
     free(host);
     return status;

@@ -3,7 +3,7 @@
 #include <math.h>
 #include "ref/ops/entries.h"
 
-/* E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
+/* E70  F_jj = sqrt(A_jj - sum_{s<j} F_js^2),   F_ij = (A_ij - sum_{s<j} F_is F_js) / F_jj   (i > j)
  * in place, column by column. */
 static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err)

@@ -15,7 +15,7 @@ static void moments(const real *x, size_t d, double eps, double *mean, double *r
     *rstd = 1 / sqrt(var / (double)d + eps);
 }
 
-/* E9   n_i = (x_i - mean) / sqrt(var + eps),   y_i = n_i gain_i + bias_i */
+/* E9   x^_i = (x_i - mean) / sqrt(var + eps),   y_i = x^_i gain_i + bias_i */
 static enum pmet_status layernorm(const struct pmet_ops *op, real *y, const real *x, const real *gain,
                                   const real *bias, double eps, size_t n_tok, size_t d,
                                   struct pmet_error *err)
@@ -30,7 +30,7 @@ static enum pmet_status layernorm(const struct pmet_ops *op, real *y, const real
     return PMET_OK;
 }
 
-/* E10  u_i = g_y,i gain_i,   g_x,i += (u_i - mean(u) - n_i mean(u n)) / sqrt(var + eps) */
+/* E10  u_i = g_y,i gain_i,   g_x,i += (u_i - mean(u) - x^_i mean(u x^)) / sqrt(var + eps) */
 static enum pmet_status layernorm_dx(const struct pmet_ops *op, real *g_x, const real *g_y, const real *x,
                                      const real *gain, double eps, size_t n_tok, size_t d,
                                      struct pmet_error *err)

@@ -14,7 +14,7 @@ static size_t first_best(const real *z, size_t n)
     return best;
 }
 
-/* log sum_w exp(z_w), the largest logit taken out first. */
+/* log sum_w exp(logits_w), after subtracting the largest logit. */
 static double log_sum(const real *z, size_t n)
 {
     double sum = 0;
@@ -26,7 +26,7 @@ static double log_sum(const real *z, size_t n)
     return top + log(sum);
 }
 
-/* E37  lp_v = z_v - log sum_w exp(z_w) */
+/* E37  lp_v = logits_v - log sum_w exp(logits_w) */
 static enum pmet_status log_softmax(const struct pmet_ops *op, real *lp, const real *logits, size_t n,
                                     size_t n_vocab, struct pmet_error *err)
 {

@@ -17,7 +17,7 @@ static void turn(real *x, enum pmet_rope style, const double *cosine, const doub
     }
 }
 
-/* E11  phi = pos base^(-2i/r);  inverse turns by -phi (E13) */
+/* E11  theta_i = pos base^(-2i/r);  inverse turns by -theta_i (E13) */
 static enum pmet_status rope(const struct pmet_ops *op, struct pmet_heads x, enum pmet_rope style,
                              bool inverse, double base, size_t rotary_dim, const struct pmet_batch *batch,
                              size_t n_head, struct pmet_error *err)

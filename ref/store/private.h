@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * What the two halves of the store share: store.c (folder, arrays) and store_journal.c. */
-#ifndef PMET_REF_JOB_STORE_PRIVATE_H
-#define PMET_REF_JOB_STORE_PRIVATE_H
+#ifndef PMET_REF_STORE_PRIVATE_H
+#define PMET_REF_STORE_PRIVATE_H
 
-#include "ref/job/store.h"
+#include "ref/store/store.h"
 #include "tensors/sha256.h"
 
 /* The one text of a JSON value that is hashed and compared. */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The edited folder: written, read back, and only then believed.      SPEC §8.4, §9.6 */
+ * The edited folder: rounded, written, read back and compared.      SPEC §8.4, §9.6 */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ref/job/job.h"
+#include "ref/event.h"
+#include "ref/job/edit.h"
 #include "tensors/dtype.h"
 #include "tensors/json.h"
 
-static enum pmet_dtype out_dtype(const struct pmet_job *j, const struct pmet_tensor *t)
+static enum pmet_dtype out_dtype(const struct pmet_edit_job *j, const struct pmet_tensor *t)
 {
     return j->request.cast ? j->request.out_dtype : t->dtype;
 }
@@ -22,15 +23,15 @@ static void narrow(void *data, enum pmet_dtype dtype, const real *W, size_t n)
 }
 
 /* One matrix in the type it is written in, and the share of its update that this loses (E76). */
-static enum pmet_status round_matrix(const struct pmet_job *j, const struct pmet_edited *e,
+static enum pmet_status round_matrix(const struct pmet_edit_job *j, const struct pmet_update *u,
                                      struct pmet_written *w, struct pmet_error *err)
 {
-    const size_t n = e->d_out * e->d_in;
+    const size_t n = u->d_out * u->d_in;
     double lost = 0;
-    snprintf(w->name, sizeof w->name, "%s.weight", e->name);
+    snprintf(w->name, sizeof w->name, "%s.weight", u->name);
     w->dtype = out_dtype(j, pmet_checkpoint_find(j->s->ck, w->name));
     PMET_TRY(pmet_calloc(&w->data, n, pmet_dtype_size(w->dtype), "an edited matrix", err));
-    narrow(w->data, w->dtype, e->W, n);
+    narrow(w->data, w->dtype, u->W, n);
     for (size_t i = 0; i < n; i++) {
         double x;
         pmet_to_f64(&x, (const char *)w->data + i * pmet_dtype_size(w->dtype), w->dtype, 1);
@@ -38,30 +39,30 @@ static enum pmet_status round_matrix(const struct pmet_job *j, const struct pmet
             return pmet_fail(err, PMET_NUMERIC,
                              "%s: element [%zu,%zu] is %g, which %s cannot hold; expected less (--out-dtype "
                              "f32 holds it)",
-                             w->name, i / e->d_in, i % e->d_in, (double)e->W[i], pmet_dtype_name(w->dtype));
-        lost += (x - (double)e->W[i]) * (x - (double)e->W[i]);
+                             w->name, i / u->d_in, i % u->d_in, (double)u->W[i], pmet_dtype_name(w->dtype));
+        lost += (x - (double)u->W[i]) * (x - (double)u->W[i]);
     }
-    w->lost = e->upd_norm > 0 ? sqrt(lost) / e->upd_norm : 0;
+    w->lost = u->upd_norm > 0 ? sqrt(lost) / u->upd_norm : 0;
     if (w->lost > 0.05)
-        pmet_note(&j->watch, true,
-                  "%s: %.0f %% of the update is lost in rounding to %s (--out-dtype f32 keeps it)", w->name,
-                  100 * w->lost, pmet_dtype_name(w->dtype));
+        pmet_raise_note(&j->listener, true,
+                        "%s: %.0f %% of the update is lost in rounding to %s (--out-dtype f32 keeps it)",
+                        w->name, 100 * w->lost, pmet_dtype_name(w->dtype));
     return PMET_OK;
 }
 
 static void left_out(void *user, const char *name)
 {
-    const struct pmet_job *j = user;
-    pmet_note(&j->watch, false, "%s: left out of the edited folder", name);
+    const struct pmet_edit_job *j = user;
+    pmet_raise_note(&j->listener, false, "%s: left out of the edited folder", name);
 }
 
-static enum pmet_status write_weights(struct pmet_job *j, struct pmet_error *err)
+static enum pmet_status write_weights(struct pmet_edit_job *j, struct pmet_error *err)
 {
-    const size_t n = j->edit.n_edited;
+    const size_t n = j->editor.n_update;
     struct pmet_replacement *replace;
     PMET_TRY(pmet_calloc(&j->written, n, sizeof *j->written, "edited matrices", err));
     for (size_t k = 0; k < n; k++)
-        PMET_TRY(round_matrix(j, &j->edit.edited[k], &j->written[k], err));
+        PMET_TRY(round_matrix(j, &j->editor.update[k], &j->written[k], err));
     PMET_TRY(pmet_calloc(&replace, n, sizeof *replace, "edited matrices", err));
     for (size_t k = 0; k < n; k++)
         replace[k] = (struct pmet_replacement){j->written[k].name, j->written[k].dtype, j->written[k].data};
@@ -71,20 +72,21 @@ static enum pmet_status write_weights(struct pmet_job *j, struct pmet_error *err
     return status;
 }
 
-static enum pmet_status score(const struct pmet_job *j, const struct pmet_model *model,
+static enum pmet_status score(const struct pmet_edit_job *j, const struct pmet_model *model,
                               struct pmet_score **out, struct pmet_error *err)
 {
     PMET_TRY(pmet_calloc(out, j->facts.n_fact, sizeof **out, "scores", err));
     return pmet_score_facts(model, j->rows, j->facts.n_fact, *out, err);
 }
 
-static enum pmet_status compare(const struct pmet_job *j, const struct pmet_checkpoint *ck,
+static enum pmet_status compare(const struct pmet_edit_job *j, const struct pmet_checkpoint *ck,
                                 struct pmet_error *err)
 {
-    for (size_t k = 0; k < j->edit.n_edited; k++) {
+    for (size_t k = 0; k < j->editor.n_update; k++) {
         const struct pmet_written *w = &j->written[k];
         const struct pmet_tensor *t = pmet_checkpoint_find(ck, w->name);
-        const size_t n_bytes = j->edit.edited[k].d_out * j->edit.edited[k].d_in * pmet_dtype_size(w->dtype);
+        const size_t n_bytes =
+            j->editor.update[k].d_out * j->editor.update[k].d_in * pmet_dtype_size(w->dtype);
         if (!t || t->dtype != w->dtype || t->n_bytes != n_bytes || memcmp(t->data, w->data, n_bytes) != 0)
             return pmet_fail(err, PMET_IO,
                              "%s: %s: read back, it is not what was written; expected the edited matrix",
@@ -95,7 +97,7 @@ static enum pmet_status compare(const struct pmet_job *j, const struct pmet_chec
 
 /* The written folder as anyone would open it: edited matrices bit for bit, fingerprint, scores of the facts.
  */
-static enum pmet_status read_back(struct pmet_job *j, struct pmet_error *err)
+static enum pmet_status read_back(struct pmet_edit_job *j, struct pmet_error *err)
 {
     struct pmet_checkpoint *ck = NULL;
     struct pmet_model *model = NULL;
@@ -112,7 +114,7 @@ done:
     return status;
 }
 
-static enum pmet_status write_contexts(const struct pmet_job *j, struct pmet_error *err)
+static enum pmet_status write_contexts(const struct pmet_edit_job *j, struct pmet_error *err)
 {
     char *path;
     PMET_TRY(pmet_path_join(pmet_outdir_path(j->dir), PMET_CONTEXTS_FILE, &path, err));
@@ -121,11 +123,11 @@ static enum pmet_status write_contexts(const struct pmet_job *j, struct pmet_err
     return status;
 }
 
-static enum pmet_status write_record(const struct pmet_job *j, struct pmet_error *err)
+static enum pmet_status write_record(const struct pmet_edit_job *j, struct pmet_error *err)
 {
     char *path;
     PMET_TRY(pmet_path_join(pmet_outdir_path(j->dir), PMET_RECORD_FILE, &path, err));
-    json_t *record = pmet_job_record_json(j);
+    json_t *record = pmet_edit_job_record_json(j);
     const enum pmet_status status = pmet_json_save(j->s->io, path, record, 1, err);
     json_decref(record);
     free(path);
@@ -133,11 +135,11 @@ static enum pmet_status write_record(const struct pmet_job *j, struct pmet_error
 }
 
 /* A line for each fact: how its optimisation went, and what the written model says. */
-static enum pmet_status write_facts(const struct pmet_job *j, struct pmet_error *err)
+static enum pmet_status write_facts(const struct pmet_edit_job *j, struct pmet_error *err)
 {
     char *path;
     struct pmet_out *out = NULL;
-    json_t *list = pmet_job_facts_json(j);
+    json_t *list = pmet_edit_job_facts_json(j);
     enum pmet_status status;
     PMET_TRY(pmet_path_join(pmet_outdir_path(j->dir), PMET_FACTS_FILE, &path, err));
     PMET_GO(pmet_out_open(j->s->io, path, &out, err));
@@ -159,7 +161,7 @@ done:
     return status;
 }
 
-enum pmet_status pmet_job_write(struct pmet_job *j, struct pmet_error *err)
+enum pmet_status pmet_edit_job_write(struct pmet_edit_job *j, struct pmet_error *err)
 {
     const double started = pmet_seconds();
     PMET_TRY(write_weights(j, err));

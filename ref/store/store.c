@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * A work folder and its arrays.      SPEC §9.11 */
-#include "ref/job/store.h"
+#include "ref/store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "ref/job/store_private.h"
+#include "ref/store/private.h"
 #include "tensors/folder.h"
 
 /* ---- the folder ---- */

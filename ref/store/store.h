@@ -10,8 +10,8 @@
  *   arrays    DIR/NAME.safetensors, each with the key of what it was computed from (64 hex digits)
  *             and the SHA-256 of its contents in its metadata. An array with another key or with
  *             damaged contents counts as missing. */
-#ifndef PMET_REF_JOB_STORE_H
-#define PMET_REF_JOB_STORE_H
+#ifndef PMET_REF_STORE_STORE_H
+#define PMET_REF_STORE_STORE_H
 
 #include <jansson.h>
 #include "tensors/safetensors.h"

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include "ref/job/store_private.h"
+#include "ref/store/private.h"
 #include "tensors/json.h"
 
 enum { DIGEST = 64, AROUND = 8 + DIGEST }; /* bytes before and behind those of a record */

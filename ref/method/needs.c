@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "ref/method/flop.h"
+#include "ref/method/needs.h"
+
+#include <math.h>
+#include "ref/method/keys.h"
 
 size_t pmet_rows_n_tok(const struct pmet_fact_rows *rows)
 {
@@ -28,10 +31,9 @@ double pmet_head_flop(const struct pmet_config *c)
     return 2 * (double)c->d_model * (double)c->n_vocab;
 }
 
-double pmet_delta_flop(const struct pmet_config *c, const struct pmet_hparams *h,
-                       const struct pmet_fact_rows *rows, size_t n_forward)
+double pmet_delta_flop(const struct pmet_config *c, size_t L, const struct pmet_fact_rows *rows,
+                       size_t n_forward)
 {
-    const size_t L = h->layers[h->n_layer - 1];
     const double above = (double)(c->n_layer - L - 1), all = (double)pmet_rows_n_tok(rows),
                  suffix = (double)pmet_rows_n_suffix(rows),
                  labels = (double)((rows->n_row - 1) * rows->n_target + 1);
@@ -40,15 +42,15 @@ double pmet_delta_flop(const struct pmet_config *c, const struct pmet_hparams *h
     return fixed + pass * (n_forward > 0 ? 2 * (double)n_forward - 1 : 0);
 }
 
-double pmet_keys_flop(const struct pmet_config *c, const struct pmet_hparams *h,
+double pmet_keys_flop(const struct pmet_config *c, const size_t *layers, size_t n_layer, size_t n_module,
                       const struct pmet_fact_rows *rows)
 {
     const double contexts = (double)(pmet_rows_n_tok(rows) - rows->row[rows->n_row - 1].n_tok),
-                 plain = (double)rows->row[0].n_tok, L = (double)h->layers[h->n_layer - 1];
+                 plain = (double)rows->row[0].n_tok, L = (double)layers[n_layer - 1];
     double flop = 0;
-    for (size_t k = 0; k < h->n_layer; k++)
-        flop += ((double)(h->layers[k] + 1) * contexts + (L + 1) * plain) * pmet_block_flop(c);
-    return flop * (double)h->n_module;
+    for (size_t k = 0; k < n_layer; k++)
+        flop += ((double)(layers[k] + 1) * contexts + (L + 1) * plain) * pmet_block_flop(c);
+    return flop * (double)n_module;
 }
 
 double pmet_stats_flop(const struct pmet_config *c, const struct pmet_stats *stats)
@@ -77,4 +79,46 @@ double pmet_solve_bytes(enum pmet_solver solver, size_t f, size_t d, size_t n)
                           : full > measure         ? full
                                                    : measure;
     return sizeof(double) * (F * F + 2 * F * N + beside + D * F + D * N) + sizeof(real) * (F * N + 2 * D * N);
+}
+
+enum pmet_status pmet_needs_delta(const struct pmet_editor *e, const struct pmet_objective *o,
+                                  struct pmet_needs *out, struct pmet_error *err)
+{
+    const size_t n = e->facts->n_fact;
+    size_t max_bytes;
+    PMET_TRY(pmet_capacity(e->model->op, e->max_bytes, &max_bytes, err));
+    const struct pmet_delta_size batch = pmet_delta_plan(e->model, o, e->rows, n, max_bytes),
+                                 least = pmet_delta_plan(e->model, o, e->rows, n, 0);
+    out->n_pass = o->n_pass;
+    out->together = batch.n_fact;
+    out->batch = (double)pmet_delta_bytes(e->model, o, &batch);
+    out->one_fact = (double)pmet_delta_bytes(e->model, o, &least);
+    for (size_t i = 0; i < n; i++) {
+        const struct pmet_fact_report *f = e->targets.fact ? &e->targets.fact[i] : NULL;
+        out->flop_delta += pmet_delta_flop(&e->model->config, o->layer, &e->rows[i],
+                                           f && f->done ? f->result.n_forward : o->n_pass);
+    }
+    return PMET_OK;
+}
+
+void pmet_needs_keys(const struct pmet_editor *e, const size_t *layers, size_t n_layer, size_t n_module,
+                     struct pmet_needs *out)
+{
+    out->keys = pmet_key_rows_bytes(e->model);
+    for (size_t i = 0; i < e->facts->n_fact; i++)
+        out->flop_keys += pmet_keys_flop(&e->model->config, layers, n_layer, n_module, &e->rows[i]);
+}
+
+void pmet_needs_solve(const struct pmet_editor *e, size_t n, struct pmet_needs *out)
+{
+    for (size_t k = 0; k < e->n_update; k++) {
+        const size_t f = e->update[k].d_in, d = e->update[k].d_out;
+        const double solve = pmet_solve_bytes(e->solver, f, d, n);
+        if (solve > out->solve) {
+            out->solve = solve;
+            out->solve_matrix = sizeof(double) * (double)f * (double)f;
+        }
+        out->solve_device = fmax(out->solve_device, pmet_solve_device_bytes(f, d, n));
+        out->flop_solve += pmet_solve_flop(f, d, n);
+    }
 }

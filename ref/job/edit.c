@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ * The steps of an edit, and the library's way in.      SPEC §9 */
+#include "ref/job/edit.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "ref/event.h"
+
+void pmet_edit_job_kept(const struct pmet_edit_job *j, char *line, size_t size)
+{
+    const struct pmet_targets *t = &j->editor.targets;
+    size_t n = 0;
+    for (size_t i = 0; i < t->n_fact; i++)
+        n += t->fact[i].done;
+    snprintf(line, size, "%s keeps %zu of %zu facts: the same command goes on from there", j->request.work, n,
+             j->facts.n_fact);
+}
+
+/* The work folder: the same request, interrupted anywhere, goes on from what it keeps. */
+static enum pmet_status open_store(struct pmet_edit_job *j, struct pmet_error *err)
+{
+    char *path;
+    PMET_TRY(pmet_store_open(j->s->io, j->request.work, &j->store, err));
+    j->inputs = pmet_edit_job_inputs_json(j);
+    j->solve_inputs = pmet_edit_job_solve_inputs_json(j);
+    if (!j->inputs || !j->solve_inputs)
+        return pmet_fail_memory(err, j->request.work, 0);
+    j->editor.store = j->store;
+    j->editor.inputs = j->inputs;
+    j->editor.solve_inputs = j->solve_inputs;
+    if (!j->contexts_made)
+        return PMET_OK;
+    PMET_TRY(pmet_edit_job_contexts_path(j, &path, err));
+    const enum pmet_status status =
+        access(path, F_OK) == 0 ? PMET_OK : pmet_contexts_save(j->s->io, path, &j->contexts, err);
+    free(path);
+    return status;
+}
+
+enum pmet_status pmet_edit_job_run(struct pmet_edit_job *j, struct pmet_error *err)
+{
+    struct pmet_editor *e = &j->editor;
+    PMET_TRY(pmet_begin_output(j->s->io, j->request.out, j->request.force, &j->listener, &j->dir, err));
+    if (j->request.work)
+        PMET_TRY(open_store(j, err));
+    e->n_again = j->n_again;
+    e->all_again = j->all_again;
+    e->moments = pmet_moments_source(&j->moments);
+    const enum pmet_status status = pmet_editor_run(e, err);
+    if (status == PMET_INTERRUPTED && j->store) {
+        memcpy(err->message, "interrupted; ", 13);
+        pmet_edit_job_kept(j, err->message + 13, sizeof err->message - 13);
+    }
+    return status;
+}
+
+enum pmet_status pmet_edit_job_commit(struct pmet_edit_job *j, struct pmet_error *err)
+{
+    struct pmet_outdir *dir = j->dir;
+    j->dir = NULL;
+    PMET_TRY(pmet_outdir_commit(dir, err));
+    return pmet_raise(&j->listener, &(struct pmet_event){.kind = PMET_EVENT_DONE, .detail = j}, err);
+}
+
+void pmet_edit_job_free(struct pmet_edit_job *j)
+{
+    pmet_outdir_discard(j->dir);
+    pmet_ops_free(j->solve_op);
+    for (size_t k = 0; j->written && k < j->editor.n_update; k++)
+        free(j->written[k].data);
+    free(j->written);
+    free(j->before);
+    free(j->after);
+    pmet_moments_close(&j->moments);
+    pmet_editor_free(&j->editor);
+    pmet_store_close(j->store);
+    json_decref(j->inputs);
+    json_decref(j->solve_inputs);
+    for (size_t i = 0; j->rows && i < j->facts.n_fact; i++)
+        pmet_rows_free(&j->rows[i]);
+    free(j->rows);
+    pmet_contexts_free(&j->contexts);
+    pmet_facts_free(&j->facts);
+    pmet_record_free(&j->record);
+    free(j->tmpl);
+    memset(j, 0, sizeof *j);
+}
+
+static void sum_up(const struct pmet_edit_job *j, struct pmet_edit_summary *out)
+{
+    memset(out, 0, sizeof *out);
+    out->n_fact = j->facts.n_fact;
+    out->n_applied = j->editor.n_applied;
+    for (size_t i = 0; i < out->n_fact; i++) {
+        out->n_greedy_before += j->before[i].greedy;
+        out->n_greedy_after += j->after[i].greedy;
+    }
+    for (size_t k = 0; k < j->editor.n_update; k++)
+        if (j->written[k].lost > out->rounding_lost)
+            out->rounding_lost = j->written[k].lost;
+    memcpy(out->fingerprint, j->fingerprint, sizeof out->fingerprint);
+}
+
+enum pmet_status pmet_edit_folder(struct pmet_session *s, const struct pmet_edit_request *request,
+                                  const struct pmet_listener *listener, struct pmet_edit_summary *summary,
+                                  struct pmet_error *err)
+{
+    struct pmet_edit_job j = {.s = s, .method = &pmet_method_pmet, .request = *request};
+    enum pmet_status status;
+    if (!request->facts || !request->stats || !request->out)
+        return pmet_fail(err, PMET_INPUT, "the request lacks facts, stats or out");
+    if (listener)
+        j.listener = *listener;
+    PMET_GO(pmet_edit_job_open(&j, err));
+    PMET_GO(pmet_edit_job_run(&j, err));
+    PMET_GO(pmet_edit_job_write(&j, err));
+    PMET_GO(pmet_edit_job_commit(&j, err));
+    if (summary)
+        sum_up(&j, summary);
+done:
+    pmet_edit_job_free(&j);
+    return status;
+}
