@@ -3,7 +3,7 @@
 #include "kernels/cuda.h"
 
 #define SQRT_2_OVER_PI 0.79788456080286535588
-#define FAST_CONSTANT 0.7978845608 /* gelu_fast has it cut to ten digits */
+#define FAST_CONSTANT 0.7978845608 /* gelu_fast: sqrt(2/pi) to ten digits */
 #define SQRT_HALF 0.70710678118654752440
 #define ONE_OVER_SQRT_2PI 0.39894228040143267794
 

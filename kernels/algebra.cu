@@ -2,7 +2,7 @@
  * Products in double, for the solve (E69), on the FP64 tensor cores of devices that have them.      SPEC §8.2 */
 #include "kernels/cuda.h"
 
-/* What a sum of no terms leaves, and cuBLAS refuses: c := beta c. */
+/* c := beta c: the result of a product with k = 0, which cuBLAS refuses. */
 static __global__ void __launch_bounds__(256)
     scale_rows(double *c, size_t ldc, double beta, size_t m, size_t n)
 {

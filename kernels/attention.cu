@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Causal attention over packed rows with a cached past.      SPEC §3.3
- * E14 in one pass over the keys: with m the largest score so far, z = sum exp(score - m) and o = sum exp(score - m) v
- * shrink by exp(m - m') when a larger m' is met. */
+ * E14 in one pass over the keys. m is the largest score so far, z = sum exp(score - m), o = sum
+ * exp(score - m) v; when a larger m' is found, z and o are multiplied by exp(m - m'). */
 #include "kernels/attention.cuh"
 
 #include <stdlib.h>
@@ -13,7 +13,8 @@ struct attention_args {
     size_t n_head, d;
 };
 
-/* out, and the largest score and z of each query and head in top_sum [n_tok, n_head, 2], unless NULL. */
+/* out, and the largest score and z of each query and head in top_sum [n_tok, n_head, 2], unless
+ * NULL. */
 static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_sum, struct attention_args a)
 {
     PMET_DYNAMIC_SHARED(double, memory);
@@ -27,7 +28,7 @@ static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_su
     PMET_SHARED_PTR(real) q = own + warp * d;
     PMET_SHARED_PTR(real) tile = own + WARPS * d;
     const size_t t = r.from + warp, last = pmet_min(r.from + WARPS, r.n_own), n_all = r.n_past + last,
-                 n_keys = t < r.n_own ? r.n_past + t + 1 : 0; /* the warp's own */
+                 n_keys = t < r.n_own ? r.n_past + t + 1 : 0; /* of this warp's query */
     const double scale = 1 / sqrt((double)d);
     struct running s = no_keys_yet();
     clear(o, d);
@@ -53,7 +54,7 @@ static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_su
     }
 }
 
-/* The weights themselves, for those who look in: the block's queries again, a lane a key. */
+/* The attention weights, for a trace: the block's queries a second time, one lane per key. */
 static __global__ void __launch_bounds__(BLOCK)
     write_probs(real *probs, const double *top_sum, struct attention_args a)
 {
@@ -71,7 +72,7 @@ static __global__ void __launch_bounds__(BLOCK)
         const size_t s = s0 + lane;
         load_tile(tile, k, r, s0, n_all, d);
         if (t >= r.n_own || s >= n_all)
-            continue; /* on to the tile's barriers */
+            continue; /* the tile's barriers still have to be reached */
         const double *z = top_sum + 2 * ((r.first + t) * a.n_head + e);
         const double score = s <= r.n_past + t ? dot(q, tile + lane * (d + 1), d) * scale : 0;
         probs[a.batch.probs_at[a.batch.tile[2 * (size_t)blockIdx.x]] + (e * r.n_own + t) * n_all + s] =

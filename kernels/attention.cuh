@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * What attention and its gradient share: the batch on the device, and tiles of vectors in shared memory.  SPEC §3.3
  *
- * A block takes WARPS queries (or keys) of one row and head, a warp each, and goes through the row's keys (queries)
- * in tiles of 32 vectors, a lane each: so no more than a tile of the n x n weights exists at a time. A vector's sums
- * begin at the row's first tile, and a warp leaves out what is not its own: neither the other warps nor the other
- * rows change its bits. */
+ * A block takes WARPS queries (or keys) of one row and head, one per warp, and goes through the
+ * row's keys (queries) in tiles of 32 vectors, one per lane. So only one tile of the n x n weights
+ * exists at a time. The sums of every vector begin at the row's first tile, and a warp skips
+ * vectors that it does not attend to: its bits depend neither on the other warps nor on the other
+ * rows. */
 #ifndef PMET_KERNELS_ATTENTION_CUH
 #define PMET_KERNELS_ATTENTION_CUH
 
@@ -17,8 +18,8 @@ static __device__ inline size_t pmet_min(size_t a, size_t b)
 
 enum { WARPS = 8, BLOCK = 32 * WARPS, TILE = 32 };
 
-/* Rows of vectors: vector j of a row at data + (first + j)*stride, or, for j < n_past, at past + (past_first + j)*
- * past_stride; all of one head. */
+/* Rows of vectors: vector j of a row at data + (first + j)*stride, or, for j < n_past, at
+ * past + (past_first + j)*past_stride; all of one head. */
 struct vectors {
     const real *data, *past;
     size_t stride, past_stride;
@@ -64,9 +65,9 @@ static __device__ inline const real *vector_at(struct vectors x, struct row_view
                         : x.data + (r.first + s - r.n_past) * x.stride;
 }
 
-/* tile[j] = vector s0 + j of the row, past first, for s0 + j < end: a warp a vector, so that loads coalesce. A lane
- * reads its own vector of it: the stride of d + 1 keeps lanes in different banks, where d is even. Between two barriers
- * of the block. */
+/* tile[j] = vector s0 + j of the row, cached ones first, for s0 + j < end. A warp loads a vector,
+ * so that loads coalesce; later a lane reads a vector: the stride d + 1 keeps the lanes in
+ * different banks where d is even. Begins and ends with a barrier of the block. */
 static __device__ inline void load_tile(PMET_SHARED_PTR(real) tile, struct vectors x, struct row_view r,
                                         size_t s0, size_t end, size_t d)
 {
@@ -79,7 +80,7 @@ static __device__ inline void load_tile(PMET_SHARED_PTR(real) tile, struct vecto
     __syncthreads();
 }
 
-/* The warp's own vector to own [d]. */
+/* Copies the warp's vector to own [d]. */
 static __device__ inline void load_own(PMET_SHARED_PTR(real) own, const real *x, size_t d)
 {
     for (size_t i = threadIdx.x % 32; i < d; i += 32)
@@ -100,7 +101,8 @@ static __device__ inline double dot(PMET_SHARED_PTR(real) a, PMET_SHARED_PTR(rea
     return (s[0] + s[2]) + (s[1] + s[3]);
 }
 
-/* A softmax over tiles of keys: largest score and sum so far; shrink: what the last tile made of earlier weights. */
+/* A softmax over tiles of keys: largest score and sum so far; shrink: the factor of all earlier
+ * weights since the last tile. */
 struct running {
     double top, sum, shrink;
 };
@@ -111,7 +113,8 @@ static __device__ inline struct running no_keys_yet()
     return s;
 }
 
-/* The lane's weight exp(q.k c - top), k its vector of a tile of n > 0 keys; lanes from n on: 0. */
+/* The lane's weight exp(q.k c - top), where k is its vector in a tile of n > 0 keys; 0 for lanes
+ * from n on. */
 static __device__ inline double weigh(struct running *s, PMET_SHARED_PTR(real) q, PMET_SHARED_PTR(real) tile,
                                       double c, size_t n, size_t d)
 {
@@ -124,8 +127,9 @@ static __device__ inline double weigh(struct running *s, PMET_SHARED_PTR(real) q
     return p;
 }
 
-/* acc[i] = shrink acc[i] + sum_j weight[j] tile[j][i], from <= j < n: the lanes share the features. Lane j brings
- * weight[j]; all [32] hands them round. The caller's next barrier parts it from the next call. */
+/* acc[i] = shrink acc[i] + sum_j weight[j] tile[j][i], from <= j < n; the lanes divide the features
+ * among them. Lane j has weight[j], and all [32] passes it to the other lanes. The caller must
+ * reach a barrier before the next call. */
 static __device__ inline void add_weighted(PMET_SHARED_PTR(double) acc, double shrink, double weight,
                                            PMET_SHARED_PTR(double) all, PMET_SHARED_PTR(real) tile,
                                            size_t from, size_t n, size_t d)
@@ -147,16 +151,16 @@ static __device__ inline void clear(PMET_SHARED_PTR(double) acc, size_t d)
         acc[i] = 0;
 }
 
-/* Shared memory of a block: weights of a tile, n_acc sums and n_own vectors a warp, and a tile. */
+/* Shared memory of a block: weights of a tile, n_acc sums and n_own vectors per warp, and a tile. */
 static inline size_t attention_bytes(size_t n_acc, size_t n_own, size_t d)
 {
     return WARPS * (TILE + n_acc * d) * sizeof(double) + (WARPS * n_own * d + TILE * (d + 1)) * sizeof(real);
 }
 
-/* Puts the batch on the device, with its tiles of WARPS own vectors; *n_tile of them. */
+/* Copies the batch to the device, with its *n_tile tiles of WARPS own vectors. */
 enum pmet_status pmet_cuda_batch(struct pmet_cuda *cuda, const struct pmet_batch *batch, size_t n_head,
                                  struct batch_view *out, size_t *n_tile, struct pmet_error *err);
-/* Refuses heads whose tiles no block can hold; lets a kernel have as much shared memory as it asks for. */
+/* Refuses heads whose tiles are too large for a block's shared memory. */
 enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes, size_t n_head,
                                           size_t d_head, struct pmet_error *err);
 

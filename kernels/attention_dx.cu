@@ -4,12 +4,13 @@
  *   E16  g_p[t,s] = g_out[t] . v[s]
  *        g_w[t,s] = p[t,s] (g_p[t,s] - mean[t]),   mean[t] = sum_r p[t,r] g_p[t,r]
  *   E17  g_q[t]   = c sum_s g_w[t,s] k[s],   g_k[s] = c sum_{t>=s} g_w[t,s] q[t],   c = 1/sqrt(d_head)
- * Two kernels: a warp a query, which leaves what p needs (largest score, sum) and mean[t]; then a warp a key. */
+ * Two kernels. In the first a warp takes a query and stores its largest score, its sum and mean[t],
+ * from which p can be computed again; in the second a warp takes a key. */
 #include "kernels/attention.cuh"
 
 struct dx_args {
     struct pmet_heads g_q, g_k, g_v, q, k, v;
-    struct pmet_heads g_out; /* only read */
+    struct pmet_heads g_out; /* input */
     const real *past_k, *past_v;
     struct batch_view batch;
     size_t n_head, d;
@@ -90,7 +91,7 @@ static __global__ void __launch_bounds__(BLOCK) key_dx(struct dx_args a)
     PMET_DYNAMIC_SHARED(double, memory);
     const size_t e = blockIdx.y, d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     struct row_view r = row_of(a.batch);
-    const size_t s = r.from + warp; /* own keys only: the past is constant */
+    const size_t s = r.from + warp; /* own keys only: cached keys have no gradient */
     PMET_SHARED_PTR(double) weights = memory + warp * TILE;
     PMET_SHARED_PTR(double) g_k = memory + WARPS * TILE + warp * d;
     PMET_SHARED_PTR(double) g_v = g_k + WARPS * d;
@@ -107,7 +108,7 @@ static __global__ void __launch_bounds__(BLOCK) key_dx(struct dx_args a)
         load_own(k, a.k.data + (r.first + s) * a.k.row_stride + e * a.k.head_stride, d);
         load_own(v, a.v.data + (r.first + s) * a.v.row_stride + e * a.v.head_stride, d);
     }
-    r.n_past = 0; /* queries have none */
+    r.n_past = 0; /* no query is cached */
     for (size_t t0 = r.from / TILE * TILE; t0 < r.n_own; t0 += TILE) {
         const size_t t = t0 + lane, n = s < r.n_own ? pmet_min(TILE, r.n_own - t0) : 0;
         const bool counts = s < r.n_own && t >= s && t < r.n_own;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Cholesky factors and solves in double.      SPEC §8.2
- *   E70  L_jj = sqrt(A_jj - sum_{k<j} L_jk^2),   L_ij = (A_ij - sum_{k<j} L_ik L_jk) / L_jj   (i > j)
- *   E71  L Y = B,   L^T X = Y
- * A row-major lower triangle is the upper one of a column-major matrix: A = U^T U with U = L^T, which is how cuBLAS
- * sees it. PANEL columns are factored by one block, the rows below solved, and the rest of the SLAB brought up to
- * date; what is right of a slab is, once a slab, by one large product. */
+ *   E70  F_jj = sqrt(A_jj - sum_{s<j} F_js^2),   F_ij = (A_ij - sum_{s<j} F_is F_js) / F_jj   (i > j)
+ *   E71  F Y = B,   F^T X = Y
+ * cuBLAS is column-major and sees a row-major lower triangle as an upper one: A = U^T U with U =
+ * F^T. One block of threads factors PANEL columns; then the rows below are solved, and the other
+ * columns of the SLAB are updated. The columns right of a slab are updated once per slab, by one
+ * large product. */
 #include "kernels/cuda.h"
 
 enum { BLOCK = 256, PANEL = 64, SLAB = 512 };
@@ -23,22 +24,23 @@ static __global__ void __launch_bounds__(32) begin_verdict(struct verdict *verdi
     }
 }
 
-/* Factors the block [n, n], n <= PANEL, whose corner is row and column `first` of the matrix; one block of threads.
- * After a failed pivot nothing is done: the matrix is lost. */
+/* Factors the block [n, n], n <= PANEL, whose corner is row and column `first` of the matrix; one
+ * block of threads. After a failed pivot it does nothing more: the contents of the matrix are
+ * undefined. */
 static __global__ void __launch_bounds__(BLOCK)
     factor_panel(double *a, size_t lda, unsigned n, size_t first, struct verdict *verdict)
 {
     PMET_SHARED(double, l, PANEL *(PANEL + 1)); /* the odd stride keeps a column's rows in different banks */
     const size_t failed = verdict->pivot;
     if (failed < first)
-        return; /* all of the block */
+        return; /* the whole block of threads */
     for (unsigned k = threadIdx.x; k < n * n; k += BLOCK)
         if (k % n <= k / n)
             l[k / n * (PANEL + 1) + k % n] = a[k / n * lda + k % n];
     for (unsigned j = 0; j < n; j++) {
         __syncthreads();
         const double d = l[j * (PANEL + 1) + j];
-        if (!(d > 0) || isinf(d)) { /* seen by all threads alike */
+        if (!(d > 0) || isinf(d)) { /* the same for all threads */
             if (threadIdx.x == 0) {
                 verdict->value = d;
                 verdict->pivot = first + j;
@@ -63,7 +65,8 @@ static __global__ void __launch_bounds__(BLOCK)
             a[k / n * lda + k % n] = l[k / n * (PANEL + 1) + k % n];
 }
 
-/* The panel of columns [j, j+nb), and then the columns up to `end`, the slab's. */
+/* Factors the panel of columns [j, j+nb), then updates the columns up to `end`, the end of the
+ * slab. */
 static enum pmet_status panel(struct pmet_cuda *cuda, double *a, size_t n, size_t j, size_t nb, size_t end,
                               struct verdict *verdict, struct pmet_error *err)
 {
@@ -89,7 +92,7 @@ static enum pmet_status panel(struct pmet_cuda *cuda, double *a, size_t n, size_
     return PMET_OK;
 }
 
-/* (dev) a in place. No waiting. */
+/* Factors a (dev) in place. Does not wait. */
 static enum pmet_status factor(struct pmet_cuda *cuda, double *a, size_t n, struct verdict *verdict,
                                struct pmet_error *err)
 {
@@ -133,7 +136,7 @@ static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n,
     return pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n, *value);
 }
 
-/* b^T, which is what cuBLAS sees, = b^T U^-1 U^-T. */
+/* cuBLAS sees b^T, so the solution is b^T U^-1 U^-T. */
 static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err)
 {

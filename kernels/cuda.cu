@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The CUDA operator table: opened, closed, and what its files share. */
+ * Opens and closes the CUDA operator table; functions that its files share. */
 #include "kernels/cuda.h"
 
 #include <stdio.h>
@@ -29,7 +29,7 @@ enum pmet_status pmet_cuda_malloc(size_t n_bytes, void *p, const char *what, str
 {
     void *mem = NULL;
     const cudaError_t error =
-        cudaMalloc(&mem, n_bytes > 0 ? n_bytes : (size_t)ALIGN); /* of 0 bytes it makes NULL */
+        cudaMalloc(&mem, n_bytes > 0 ? n_bytes : (size_t)ALIGN); /* cudaMalloc(0) gives NULL */
     if (error != cudaSuccess)
         return pmet_cuda_fail(err, error, what, n_bytes);
     *(void **)p = mem;
@@ -69,7 +69,8 @@ static void free_stage(struct pmet_cuda *cuda)
     cuda->stage.n_bytes = cuda->stage.used = 0;
 }
 
-/* Makes n_bytes of the stage free: once earlier copies are done, their pinned memory may be written again. */
+/* Makes the stage hold n_bytes more. After the stream is synchronised, earlier copies are done and
+ * their memory is free. */
 static enum pmet_status make_space(struct pmet_cuda *cuda, size_t n_bytes, struct pmet_error *err)
 {
     void *host = NULL, *dev = NULL;
@@ -140,7 +141,8 @@ static enum pmet_status attribute(enum cudaDeviceAttr which, double *value, stru
     return PMET_OK;
 }
 
-/* Operations of one processor in a clock, by compute capability: float and double, tensor cores for double and f16. */
+/* Operations of one multiprocessor per clock, by compute capability: float, double and f16, the
+ * last two on tensor cores where those are faster. */
 static enum pmet_status find_peak(struct pmet_peak *peak, int major, int minor, struct pmet_error *err)
 {
     static const struct {

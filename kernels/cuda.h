@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * What the files of the CUDA table share. Each fills its own entries of ref/ops/ops.h; ref/ops/ is the definition.
+ * What the files of the CUDA table share. Each fills its own entries of ref/ops/ops.h; ref/ops/ is
+ * the definition.
  *
- * All work goes to one stream, in order. Launchers check their bounds, take any size and neither wait, allocate nor
- * copy to the host; entries whose results are on the host wait, and so may whatever grows a scratch or wraps the
- * stage. Sums run in double and in an order that the shape alone decides; no atomics: the same bits every time, and
- * a row's never depend on the rows beside it. Products of floats and doubles are fused only where fma is written. */
+ * All work goes to one stream, in order. Launchers check their bounds, accept any size, and neither
+ * wait, allocate nor copy to the host. Entries with results on the host wait; so may an entry that
+ * enlarges a scratch buffer or reuses the full stage. Sums are in double, in an order that depends
+ * on the shape alone, without atomics: the same bits every time, whatever the other rows are.
+ * Multiplications and additions are fused only where fma is written. */
 #ifndef PMET_KERNELS_CUDA_H
 #define PMET_KERNELS_CUDA_H
 
@@ -12,8 +14,9 @@
 #include <cuda_runtime.h>
 #include "ref/ops/ops.h"
 
-/* C++ over tests/cuda_on_cpu sees launches and shared arrays through these. In a kernel:
- *   PMET_SHARED(double, part, 256);       a static array        PMET_DYNAMIC_SHARED(double, memory);  the launch's
+/* Launches and shared arrays, in a form that C++ with tests/cuda_on_cpu can compile, too. In a
+ * kernel:
+ *   PMET_SHARED(double, part, 256);       a static array        PMET_DYNAMIC_SHARED(double, memory);  sized by the launch
  *   PMET_SHARED_PTR(real) tile = PMET_SHARED_CAST(real, memory + n); */
 #ifdef __CUDACC__
 #define PMET_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                          \
@@ -35,7 +38,8 @@
 #define PMET_SHARED_CAST(type, p) cuda_on_cpu::cast<type>(p)
 #endif
 
-/* Leaves the calling function with a failed call's line: "cuda: WHAT: out of memory". */
+/* Returns from the calling function if the call failed, with a message such as "cuda: WHAT: out of
+ * memory". */
 #define PMET_CUDA_TRY(call, what, err)                                                                       \
     do {                                                                                                     \
         const cudaError_t pmet_cuda_error_ = (call);                                                         \
@@ -50,7 +54,7 @@
                              cublasGetStatusString(pmet_blas_status_));                                      \
     } while (0)
 
-/* Device memory that an entry needs for itself, one of each use; grows, never shrinks. */
+/* Scratch buffers on the device, one for each use. They grow and never shrink. */
 enum pmet_cuda_scratch_use {
     PMET_SCRATCH_WIDE,
     PMET_SCRATCH_ROWS,
@@ -62,10 +66,10 @@ enum pmet_cuda_scratch_use {
 
 struct pmet_cuda {
     char name[320];
-    enum pmet_device device; /* CUDA, or with one of the faster precisions */
+    enum pmet_device device; /* CUDA, CUDA_HALF or CUDA_TF32 */
     cudaStream_t stream;
     cublasHandle_t blas;
-    size_t shared_bytes; /* most that a block may ask for */
+    size_t shared_bytes; /* at most, for a block */
     struct {
         void *p;
         size_t n_bytes;
@@ -75,7 +79,7 @@ struct pmet_cuda {
         size_t n_bytes, used;
     } stage;
     struct {
-        void *pinned[2]; /* one is filled while the other crosses */
+        void *pinned[2]; /* one is filled while the other is copied */
         cudaEvent_t crossed[2];
         int next;
     } upload;
@@ -86,12 +90,13 @@ static inline struct pmet_cuda *pmet_cuda_of(const struct pmet_ops *op)
     return (struct pmet_cuda *)op->state;
 }
 
-/* The line of a failed call; wanted: bytes asked for, 0 if none. PMET_MEMORY or PMET_IO. */
+/* Sets the message of a failed call; wanted: bytes requested, 0 if none. Returns PMET_MEMORY or
+ * PMET_IO. */
 enum pmet_status pmet_cuda_fail(struct pmet_error *err, cudaError_t error, const char *what, size_t wanted);
-/* After a launch: what the launch itself refused. No synchronisation. */
+/* After a launch: errors of the launch itself. Does not synchronise. */
 enum pmet_status pmet_cuda_launched(const char *what, struct pmet_error *err);
-/* Puts copies of host arrays on the device, where kernels launched next find them at part[i].dev, until the entry
- * stages again: an entry stages once. Waits only when the stage is full. */
+/* Copies host arrays to the device, at part[i].dev, for the kernels that are launched next. They
+ * stay valid until the next call, so an entry calls it once. Waits only when the stage is full. */
 struct pmet_cuda_part {
     const void *host;
     size_t n_bytes;
@@ -102,12 +107,12 @@ enum pmet_status pmet_cuda_stage(struct pmet_cuda *cuda, struct pmet_cuda_part *
 /* *dev (void **) = at least n_bytes; contents undefined. */
 enum pmet_status pmet_cuda_scratch(struct pmet_cuda *cuda, enum pmet_cuda_scratch_use use, size_t n_bytes,
                                    void *dev, struct pmet_error *err);
-/* Device to host; waits. */
+/* Copies from the device to the host, and waits. */
 enum pmet_status pmet_cuda_fetch(struct pmet_cuda *cuda, void *host, const void *dev, size_t n_bytes,
                                  const char *what, struct pmet_error *err);
 enum pmet_status pmet_cuda_malloc(size_t n_bytes, void *p, const char *what, struct pmet_error *err);
 
-/* Blocks of `block` threads for n items, at most 2^20: kernels stride on. */
+/* Blocks of `block` threads for n items, at most 2^20 blocks: kernels stride over the rest. */
 static inline unsigned pmet_cuda_grid(size_t n, size_t block)
 {
     const size_t n_block = (n + block - 1) / block;
@@ -119,7 +124,7 @@ static inline size_t pmet_cuda_smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-void pmet_cuda_close_upload(struct pmet_cuda *cuda); /* accepts what open left half-done */
+void pmet_cuda_close_upload(struct pmet_cuda *cuda); /* accepts a half-open table */
 void pmet_cuda_memory(struct pmet_ops *op);
 void pmet_cuda_rows(struct pmet_ops *op);
 void pmet_cuda_layernorm(struct pmet_ops *op);
@@ -133,8 +138,8 @@ void pmet_cuda_optimise(struct pmet_ops *op);
 void pmet_cuda_algebra(struct pmet_ops *op);
 void pmet_cuda_cholesky(struct pmet_ops *op);
 
-/* The table on the first device. n_table and n_real: sizes of struct pmet_ops and of real on the caller's side, which
- * may come from another build. device: PMET_DEVICE_CUDA, CUDA_HALF or CUDA_TF32. */
+/* The table on the first device. n_table and n_real: sizes of struct pmet_ops and of `real` in the
+ * caller, which may be from another build. device: PMET_DEVICE_CUDA, CUDA_HALF or CUDA_TF32. */
 extern "C" __attribute__((visibility("default"))) enum pmet_status
 pmet_ops_cuda(size_t n_table, size_t n_real, enum pmet_device device, struct pmet_ops **out,
               struct pmet_error *err);

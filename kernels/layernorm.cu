@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Layer normalisation and its gradient: a warp a row, lanes stride the row so that loads coalesce.  SPEC §3.1 */
+ * Layer normalisation and its gradient: one warp per row, lanes stride the row so that loads coalesce.  SPEC §3.1 */
 #include "kernels/reduce.cuh"
 
 enum { WARPS = 8 };
 
-/* The row of this warp, n_row past the last: whole warps leave together, and no barrier follows. */
+/* The row of this warp; it may lie past the last row. Then the whole warp returns, and no barrier
+ * follows. */
 static __device__ size_t warp_row(void)
 {
     return (size_t)blockIdx.x * WARPS + threadIdx.x / 32;

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * Log-probabilities, cross entropy and KL over rows of logits, with their gradients: a block a row, which it reads
- * twice or three times; sums in double.      SPEC §3.6, §5.2 */
+ * Log-probabilities, cross entropy and KL over rows of logits, with their gradients: one block per
+ * row, which it reads two or three times; sums in double.      SPEC §3.6, §5.2 */
 #include "kernels/reduce.cuh"
 
 enum { BLOCK = 256 };
 
-/* log sum_v exp(x[v]) and the first argmax, of the block's row, to all its threads. part [BLOCK + 1], at [BLOCK]. */
+/* log sum_v exp(x[v]) of the block's row; all threads get it, and the first argmax.
+ * part [BLOCK + 1], at [BLOCK]. */
 static __device__ double log_sum(const real *x, size_t n, size_t *best, PMET_SHARED_PTR(double) part,
                                  PMET_SHARED_PTR(size_t) at)
 {
     double top = -HUGE_VAL, sum = 0;
     size_t first = 0;
-    for (size_t i = threadIdx.x; i < n; i += BLOCK) /* NaN is never above */
+    for (size_t i = threadIdx.x; i < n; i += BLOCK) /* NaN is never larger */
         if ((double)x[i] > top) {
             top = (double)x[i];
             first = i;
@@ -19,7 +20,7 @@ static __device__ double log_sum(const real *x, size_t n, size_t *best, PMET_SHA
     part[threadIdx.x] = top;
     at[threadIdx.x] = first;
     __syncthreads();
-    for (unsigned half = BLOCK / 2; half > 0; half /= 2) { /* of equal maxima the first; -inf is at 0 */
+    for (unsigned half = BLOCK / 2; half > 0; half /= 2) { /* the first of equal maxima; 0 if all are -inf */
         if (threadIdx.x < half) {
             const double other = part[threadIdx.x + half], own = part[threadIdx.x];
             const size_t other_at = at[threadIdx.x + half], own_at = at[threadIdx.x];
@@ -30,7 +31,7 @@ static __device__ double log_sum(const real *x, size_t n, size_t *best, PMET_SHA
         }
         __syncthreads();
     }
-    *best = n > 0 && isnan(x[0]) ? 0 : (size_t)at[0]; /* as when nothing is above the first */
+    *best = n > 0 && isnan(x[0]) ? 0 : (size_t)at[0]; /* as the loop above: nothing is larger than NaN */
     top = n > 0 ? (double)x[*best] : 0;
     __syncthreads();
     for (size_t i = threadIdx.x; i < n; i += BLOCK)
@@ -127,7 +128,7 @@ static __global__ void __launch_bounds__(BLOCK)
     }
 }
 
-/* Rows are blocks. */
+/* There is one block per row. */
 static enum pmet_status check_rows(size_t n, struct pmet_error *err)
 {
     return n <= INT32_MAX ? PMET_OK

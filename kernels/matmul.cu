@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT
  * Products with stored weights, and sums of outer products, through cuBLAS.      SPEC §3.5, §7.2, §12
  *
- * cuBLAS picks a kernel by shape and alignment, and each kernel sums in its own order. So that a row's bits never
- * depend on the rows beside it, cuBLAS only sees panels of ROWS rows, the last one padded with zeros, packed where
- * the alignment is always the same; what else decides its choice comes from the weight alone. Sums of more than
- * `step` terms are cut: sixteen or more shorter sums, added in order, lose less than one long one.
+ * cuBLAS picks a kernel by shape and alignment, and each kernel sums in its own order. A row's bits
+ * must not depend on the other rows. So cuBLAS gets panels of exactly ROWS rows, the last one
+ * padded with zeros, always with the same alignment; everything else that decides its choice comes
+ * from the weight alone. A sum of more than `step` terms is divided: sixteen or more short sums,
+ * added in order, have a smaller rounding error than one long sum.
  *
- * cuBLAS wants both operands of one type. In the float build 16-bit weights are multiplied in place, by rows
- * split into terms of their type (kernels/split.cuh), one below the other. Other weights that are not reals
- * are widened, a tile of columns at a time, once for GROUP rows. */
+ * cuBLAS needs both operands in one type. In the float build 16-bit weights are multiplied in
+ * place, by rows split into terms of the weight's type (kernels/split.cuh), stored below each
+ * other. Other weights that are not `real` are widened, a tile of columns at a time, once for GROUP
+ * rows. */
 #include "kernels/split.cuh"
 
 #ifndef PMET_CUDA_ROWS
 #define PMET_CUDA_ROWS 256
 #endif
 
-/* SPLIT_TILE: columns at a time of a 16-bit weight: a panel's sums, which every step reads and writes, stay in an L2
- * cache of 40 MB and more. LONG: steps in one sum where a loss matters less, of the lower terms and of rows that were
- * rounded. */
+/* SPLIT_TILE: columns of a 16-bit weight at a time, so that a panel's sums, which every step reads
+ * and writes, stay in an L2 cache of 40 MB or more. LONG: steps in one sum where rounding matters
+ * less: for the two lower terms, and for rows that were rounded. */
 enum {
     BLOCK = 256,
     ROWS = PMET_CUDA_ROWS,
@@ -26,7 +28,7 @@ enum {
     SPLIT_TILE = 32 * ROWS,
     LONG = 4
 };
-static const size_t WIDE_BYTES = (size_t)256 << 20; /* of widened weights */
+static const size_t WIDE_BYTES = (size_t)256 << 20; /* for widened weights */
 
 /* What cuBLAS multiplies, and how. */
 struct arithmetic {
@@ -46,7 +48,7 @@ static struct arithmetic of_reals(bool tf32)
 #endif
 }
 
-/* c = op(a) op(b) + beta c, column-major; c of reals. */
+/* c = op(a) op(b) + beta c, column-major; c holds `real`. */
 static cublasStatus_t gemm(cublasHandle_t blas, struct arithmetic by, cublasOperation_t ta,
                            cublasOperation_t tb, size_t m, size_t n, size_t k, const void *a, size_t lda,
                            const void *b, size_t ldb, real beta, real *c, size_t ldc)
@@ -63,7 +65,7 @@ static size_t terms_in_one_sum(size_t k)
     return sixteenth < 16 ? 16 : sixteenth > 256 ? 256 : sixteenth;
 }
 
-/* pack [n_all, n_k] = n rows of a, and zeros below them. */
+/* pack [n_all, n_k] = n rows of a, then rows of zeros. */
 static __global__ void __launch_bounds__(BLOCK)
     pack_rows(real *pack, const real *a, size_t a_stride, size_t n, size_t n_all, size_t n_k)
 {
@@ -71,7 +73,7 @@ static __global__ void __launch_bounds__(BLOCK)
         pack[i] = i / n_k < n ? a[i / n_k * a_stride + i % n_k] : 0;
 }
 
-/* wide [n_row, n_col] = the part of a weight with row stride n_in that begins at `at`. */
+/* wide [n_row, n_col] = a part of a weight, widened; it begins at `at` and has row stride n_in. */
 static __global__ void __launch_bounds__(BLOCK) widen_part(real *wide, const void *w, enum pmet_dtype dtype,
                                                            size_t n_in, size_t at, size_t n_row, size_t n_col)
 {
@@ -80,7 +82,7 @@ static __global__ void __launch_bounds__(BLOCK) widen_part(real *wide, const voi
         wide[i] = widen(w, dtype, at + i / n_col * n_in + i % n_col);
 }
 
-/* The sums [term][ROWS, n_col] of n rows to where they belong. */
+/* Writes the sums [term][ROWS, n_col] of n rows to the result. */
 static __global__ void __launch_bounds__(BLOCK)
     store_sums(real *c, size_t c_stride, const real *sum, struct split s, const double *back,
                const real *bias, bool add, size_t n, size_t n_col)
@@ -114,7 +116,7 @@ struct product {
     struct split split;
 };
 
-/* A group of rows as cuBLAS takes them, and what becomes of them. */
+/* A group of rows in the form that cuBLAS gets, and their sums. */
 struct packed {
     char *rows; /* [panel][term][ROWS, n_k] */
     double *back;
@@ -162,7 +164,7 @@ static enum pmet_status multiply_rows(struct pmet_cuda *cuda, const struct produ
     return PMET_OK;
 }
 
-/* A panel: the sums of its first terms, and of the others. */
+/* One panel: the sums of its first terms, then of the others. */
 static enum pmet_status multiply_panel(struct pmet_cuda *cuda, const struct product *p, real *sum,
                                        const char *rows, const char *tile, size_t tile_stride, size_t n_j,
                                        struct pmet_error *err)
@@ -175,7 +177,7 @@ static enum pmet_status multiply_panel(struct pmet_cuda *cuda, const struct prod
                                       LONG * step, tile, tile_stride, n_j, err);
 }
 
-/* Columns [j, j+n_j) of the n rows that lie packed, rows t.. of the product. */
+/* Columns [j, j+n_j) of the n packed rows, which are rows t.. of the product. */
 static enum pmet_status multiply_tile(struct pmet_cuda *cuda, const struct product *p, const struct packed *x,
                                       size_t t, size_t n, size_t j, size_t n_j, struct pmet_error *err)
 {
@@ -201,7 +203,7 @@ static enum pmet_status multiply_tile(struct pmet_cuda *cuda, const struct produ
     return PMET_OK;
 }
 
-/* Rows t..t+n-1 of the product, and zeros up to n_all, to x. */
+/* Packs rows t..t+n-1 of the product into x, with zeros up to n_all. */
 static enum pmet_status pack(struct pmet_cuda *cuda, const struct product *p, const struct packed *x,
                              size_t t, size_t n, size_t n_all, struct pmet_error *err)
 {
@@ -215,7 +217,7 @@ static enum pmet_status pack(struct pmet_cuda *cuda, const struct product *p, co
     return pmet_cuda_launched("matmul", err);
 }
 
-/* Columns at a time: what is widened, or the sums, must fit. */
+/* Columns at a time: the widened weights, or the sums, must fit. */
 static size_t tile_of(const struct product *p)
 {
     const size_t fit = p->n_k > 0 ? WIDE_BYTES / sizeof(real) / p->n_k / 64 * 64 : p->n_out;
@@ -266,8 +268,8 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
     return multiply(op, &p, err);
 }
 
-/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a sum over all of the text, and every
- * rounding against it costs. */
+/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a large sum over all of
+ * the text, so each addition to it loses bits. */
 static enum pmet_status gram_tile(struct pmet_cuda *cuda, real *c, const real *x, real *sum, size_t n,
                                   size_t width, size_t i, size_t j, struct pmet_error *err)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Device memory, and weights brought there once. */
+ * Device memory, and weights, which are copied there once. */
 #include "kernels/cuda.h"
 
 static enum pmet_status cuda_memory(const struct pmet_ops *op, size_t *n_free, size_t *n_all,
@@ -22,7 +22,8 @@ static void cuda_release(const struct pmet_ops *op, void *p)
     (void)cudaFree(p);
 }
 
-/* From pageable memory the call returns once the bytes are on their way from the driver's own copy: src is free. */
+/* From pageable memory the call returns once the bytes are on their way from the driver's own copy:
+ * src is free. */
 static enum pmet_status cuda_upload(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
                                     struct pmet_error *err)
 {
@@ -57,7 +58,7 @@ static enum pmet_status cuda_zero(const struct pmet_ops *op, void *dst, size_t n
 
 enum { CHUNK = 16 << 20 };
 
-/* Kept with the table: pinning takes longer than what crosses in them. */
+/* Kept with the table: pinning memory takes longer than a copy through it. */
 static enum pmet_status take_buffers(struct pmet_cuda *cuda, struct pmet_error *err)
 {
     for (int i = 0; i < 2; i++) {
@@ -70,7 +71,8 @@ static enum pmet_status take_buffers(struct pmet_cuda *cuda, struct pmet_error *
     return PMET_OK;
 }
 
-/* Through two pinned buffers: one is read from the file while the other crosses. Does not wait for the last. */
+/* Copies through two pinned buffers: one is filled from the file while the other is copied. Does
+ * not wait for the last. */
 static enum pmet_status upload_mapped(struct pmet_cuda *cuda, char *dst, const char *src, size_t n_bytes,
                                       struct pmet_error *err)
 {
@@ -78,7 +80,7 @@ static enum pmet_status upload_mapped(struct pmet_cuda *cuda, char *dst, const c
     for (size_t at = 0; at < n_bytes; at += CHUNK) {
         const int i = cuda->upload.next;
         const size_t n = pmet_cuda_smaller(CHUNK, n_bytes - at);
-        PMET_CUDA_TRY(cudaEventSynchronize(cuda->upload.crossed[i]), "weights", err); /* done if never recorded */
+        PMET_CUDA_TRY(cudaEventSynchronize(cuda->upload.crossed[i]), "weights", err); /* no wait if new */
         memcpy(cuda->upload.pinned[i], src + at, n);
         PMET_CUDA_TRY(
             cudaMemcpyAsync(dst + at, cuda->upload.pinned[i], n, cudaMemcpyHostToDevice, cuda->stream),

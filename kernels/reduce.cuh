@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Sums and maxima over a warp or a block, in an order that is always the same. All threads take part, and all
- * receive the result. */
+ * Sums and maxima over a warp or a block, in an order that is always the same. All threads take
+ * part, and all receive the result. */
 #ifndef PMET_KERNELS_REDUCE_CUH
 #define PMET_KERNELS_REDUCE_CUH
 
@@ -22,8 +22,8 @@ static __device__ inline double warp_max(double x)
     return x;
 }
 
-/* Over blockDim.x threads; part [blockDim.x + 1]. The first warp adds up what the threads left: one shuffle tree
- * rather than one a warp. */
+/* Over blockDim.x threads; part [blockDim.x + 1]. The first warp adds the values of all threads:
+ * one shuffle tree in all rather than one per warp. */
 static __device__ inline double block_sum(double x, PMET_SHARED_PTR(double) part)
 {
     part[threadIdx.x] = x;

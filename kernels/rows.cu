@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * Rows read, written and added to.      SPEC §3.5, §5.1 */
+ * Rows gathered, scattered and added.      SPEC §3.5, §5.1 */
 #include "kernels/widen.cuh"
 
 enum { BLOCK = 256 };
 
-/* One thread an element, striding by the grid: `i` runs over n of them. */
+/* One thread per element, striding by the grid: `i` runs over n elements. */
 #define EACH(i, n)                                                                                           \
     for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < (n);                                  \
          i += (size_t)gridDim.x * blockDim.x)
@@ -37,8 +37,8 @@ static __global__ void __launch_bounds__(BLOCK) add_rows_at(real *x, const size_
     x[idx[i / width] * width + i % width] += delta[which[i / width] * width + i % width];
 }
 
-/* A thread owns a feature of all deltas, so that j ascends for each without atomics; a fact's rows follow each other, so
- * that its sum stays in a register. n_idx > 0. */
+/* A thread owns one feature of all deltas, so that j ascends for each of them without atomics. The
+ * rows of a fact follow each other, so its sum stays in a register. n_idx > 0. */
 static __global__ void __launch_bounds__(BLOCK)
     add_rows_grad(real *g_delta, const real *g_x, const size_t *idx, const size_t *which, size_t n_idx,
                   size_t width)

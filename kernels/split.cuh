@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Rows of floats as sums of 16-bit terms, so that tensor cores multiply them by 16-bit weights.      SPEC §12.1
- *   E95  x[k] s = h0[k] + 2^-b ( h1[k] + 2^-p h2[k] ) ,     s = 2^min(127, top - e) ,   2^(e-1) <= max |x| < 2^e
- *        p: bits of the weight's type, 11 or 8;  b = 14 - p: those of h0;  each term is what is left, to the nearest
- * Tensor cores cut their sums to 24 bits where others round them, and what they lose has the sign of the sum. With h0
- * of few bits its products have 14, which leaves ten for the sum to grow before anything is lost; the products of h1
- * and h2 are smaller by 2^b. s is the row's own, and exact. `top` keeps f16 from overflowing, and with bf16, whose
- * weights may be as large as any float, a sum of 2^16 products. */
+ *   E95  x[i] s = h0[i] + 2^-b ( h1[i] + 2^-p h2[i] ) ,     s = 2^min(127, top - e) ,   2^(e-1) <= max |x| < 2^e
+ *        p: bits of the weight's type, 11 or 8;  b = 14 - p: bits of h0;  each term is the rounded rest
+ * Tensor cores truncate their sums to 24 bits where others round them, so every sum loses towards
+ * zero. h0 has few bits, so its products have 14, and the sum may grow by ten bits before it loses
+ * any; the products of h1 and h2 are smaller by 2^b. Each row has its own s, a power of two. `top`
+ * keeps f16 from overflowing; with bf16, whose weights may be as large as any float, it keeps a sum
+ * of 2^16 products from overflowing. */
 #ifndef PMET_KERNELS_SPLIT_CUH
 #define PMET_KERNELS_SPLIT_CUH
 
@@ -14,23 +15,24 @@
 
 enum { SPLIT_WARPS = 8 };
 
-/* n_term 3; or 1, the row to the nearest of the weight's type (E97); or 0: no split, reals as they are. */
+/* n_term 3; or 1: the row rounded to the weight's type (E97); or 0: no split, `real` unchanged. */
 struct split {
     enum pmet_dtype dtype;
     unsigned n_term;
     int p, b, top;
 };
 
-/* x to the nearest of b bits; not for x that is not finite. */
+/* x rounded to b bits, for finite x. */
 static __device__ inline float keep_bits(float x, int b)
 {
     const unsigned half = 1u << (23 - b);
     return __uint_as_float((__float_as_uint(x) + half) & ~(2 * half - 1));
 }
 
-/* Rows of a [n, n_k], and zeros up to n_all, a multiple of n_panel: panel by panel the first terms of its rows, then
- * their second terms, and so on. back[t] = 1/s. Infinities and NaN, which have no part in the scale, are whole in
- * the first term: the row's products are then what they are without a split. A warp a row. */
+/* Splits the rows of a [n, n_k], followed by zeros up to n_all, a multiple of n_panel. Each panel
+ * holds the first terms of its rows, then their second terms, and so on. back[t] = 1/s. Infinities
+ * and NaN do not count for the scale and are stored unchanged in the first term, so that the row's
+ * products are the same as without a split. One warp per row. */
 static __global__ void __launch_bounds__(32 * SPLIT_WARPS)
     split_rows(uint16_t *pack, double *back, const real *a, size_t a_stride, size_t n, size_t n_all,
                size_t n_k, size_t n_panel, struct split s)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * 16-bit numbers to floats (as in ref/cpu/widen.h) and back, by integers alone; and one stored weight as a real. */
+ * 16-bit numbers to floats (explained in ref/cpu/widen.h) and back, with integer operations only;
+ * one stored weight as `real`. */
 #ifndef PMET_KERNELS_WIDEN_CUH
 #define PMET_KERNELS_WIDEN_CUH
 

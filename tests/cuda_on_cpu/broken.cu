@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Kernels that are wrong on purpose, each in one way, and one that is right: tests/test_cuda_on_cpu.c holds the layer
- * to finding them. The right one turns a row of 64 numbers round through shared memory. */
+ * Kernels that are wrong on purpose, each in one way, and one that is right:
+ * tests/test_cuda_on_cpu.c checks that this layer finds the mistakes. The right one reverses a row
+ * of 64 numbers through shared memory. */
 #include "kernels/reduce.cuh"
 
 enum { N = 64 };
@@ -13,7 +14,7 @@ static __global__ void __launch_bounds__(N) right(double *x)
     x[threadIdx.x] = part[N - 1 - threadIdx.x];
 }
 
-/* Nothing between the writes and the reads. */
+/* No barrier between the writes and the reads. */
 static __global__ void __launch_bounds__(N) no_barrier(double *x)
 {
     PMET_SHARED(double, part, N);
@@ -21,7 +22,8 @@ static __global__ void __launch_bounds__(N) no_barrier(double *x)
     x[threadIdx.x] = threadIdx.x < 32 ? 0 : part[N - 1 - threadIdx.x];
 }
 
-/* Read, then overwritten by another thread without a barrier: the write comes too early on a device. */
+/* A value is read and then overwritten by another thread, without a barrier: on a device the write
+ * may come first. */
 static __global__ void __launch_bounds__(N) write_after_read(double *x)
 {
     PMET_SHARED(double, part, N);
@@ -31,7 +33,7 @@ static __global__ void __launch_bounds__(N) write_after_read(double *x)
     part[threadIdx.x] = 0;
 }
 
-/* All write one place, though the same number. */
+/* All threads write to one address, even if the same number. */
 static __global__ void __launch_bounds__(N) all_write(double *x)
 {
     PMET_SHARED(double, part, 1);
@@ -89,7 +91,7 @@ static __global__ void __launch_bounds__(N) shared_unset(double *x)
 static __global__ void __launch_bounds__(N) global_bound(double *x)
 {
     if (threadIdx.x <= N / 2)
-        x[2 * threadIdx.x] = 0; /* the last is one too far */
+        x[2 * threadIdx.x] = 0; /* the last index is out of range */
 }
 
 static __global__ void __launch_bounds__(N) lane_outside_the_mask(double *x)
@@ -105,7 +107,7 @@ static __global__ void __launch_bounds__(N) lane_that_left(double *x)
     x[threadIdx.x] = warp_sum(x[threadIdx.x]);
 }
 
-/* What the launch of kernel `which` ends with, in message[size]: "no error" where nothing is found. */
+/* Launches kernel `which`; message[size] receives the error, or "no error" where nothing is found. */
 extern "C" void run_broken(const char *which, char *message, size_t size);
 
 #define TRY(kernel)                                                                                          \

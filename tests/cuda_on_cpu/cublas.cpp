@@ -9,7 +9,7 @@ struct bf16 {
     uint16_t bits;
 };
 
-/* A float as a tensor core takes it: ten bits of fraction, halves away from zero. */
+/* A float rounded as a tensor core does for TF32: ten bits of fraction, halves away from zero. */
 struct tf32 {
     float x;
 };
@@ -41,7 +41,7 @@ static double number(f16 h)
     return (double)(h.bits >> 15 ? -x : x);
 }
 
-/* Cut to float's 24 bits, towards zero. */
+/* Truncated to the 24 bits of a float, towards zero. */
 static double cut(double x)
 {
     uint64_t u;
@@ -51,9 +51,10 @@ static double cut(double x)
     return x;
 }
 
-/* Columns of c in strips of rows, so that the inner loop runs over neighbours and vectorises; each element takes its
- * terms in order whatever the strip. In is what the operands are stored as, T what is summed: a float or double each
- * term rounded (GROUP 1), or on tensor cores GROUP exact products at a time, and then the sum is cut. */
+/* Computes columns of c in strips of rows, so that the inner loop runs over neighbours and
+ * vectorises. Each element adds its terms in order, whatever the strip. In is the type of the
+ * operands, T that of the sums: float or double, rounded after each term (GROUP 1), or, as on
+ * tensor cores, GROUP exact products at a time, after which the sum is truncated. */
 template <class T, int GROUP, class In, class Out>
 static cublasStatus_t gemm(bool ta, bool tb, int m, int n, int k, Out alpha, const In *a, int lda,
                            const In *b, int ldb, Out beta, Out *c, int ldc)
@@ -172,7 +173,7 @@ cublasStatus_t cublasDsyrk(cublasHandle_t, cublasFillMode_t fill, cublasOperatio
     enum { SIDE = 64 };
     static double square[SIDE * SIDE];
     const bool trans = t == CUBLAS_OP_T, lower = fill == CUBLAS_FILL_MODE_LOWER;
-    for (int j = 0; j < n; j += SIDE) { /* SIDE columns: the square on the diagonal, then what is beside it */
+    for (int j = 0; j < n; j += SIDE) { /* SIDE columns: the square on the diagonal, then the rest */
         const int n_j = n - j < SIDE ? n - j : (int)SIDE, first = lower ? j + n_j : 0,
                   n_i = lower ? n - first : j;
         const double *right = trans ? a + (size_t)j * lda : a + j;
@@ -188,8 +189,8 @@ cublasStatus_t cublasDsyrk(cublasHandle_t, cublasFillMode_t fill, cublasOperatio
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* b := alpha op(a)^-1 b (left) or alpha b op(a)^-1 (right), by substitution: unknown u in the order that op(a)'s
- * triangle asks for, over all right-hand sides. */
+/* b := alpha op(a)^-1 b (left) or alpha b op(a)^-1 (right), by substitution for all right-hand
+ * sides, in the order of unknowns that the triangle op(a) needs. */
 cublasStatus_t cublasDtrsm(cublasHandle_t, cublasSideMode_t side, cublasFillMode_t fill, cublasOperation_t t,
                            cublasDiagType_t diag, int m, int n, const double *alpha, const double *a, int lda,
                            double *b, int ldb)

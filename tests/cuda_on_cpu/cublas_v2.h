@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * The part of cuBLAS that kernels/ uses: column-major, plain sums with ascending terms, one after another in the
- * type of the operands, as a device's threads take them. Products of 16-bit and TF32 operands are summed as tensor
- * cores have been seen to (Fasi, Higham, Mikaitis, Pranesh, PeerJ Computer Science 2021): of eight terms exactly, with
- * the sum so far, and then cut to 24 bits, not rounded. */
+ * The part of cuBLAS that kernels/ uses: column-major; each sum adds its terms in ascending order,
+ * in the type of the operands. Products of 16-bit and TF32 operands are summed as tensor cores were
+ * found to do it (Fasi, Higham, Mikaitis, Pranesh, PeerJ Computer Science 2021): eight products are
+ * added exactly to the sum so far, and the result is truncated to 24 bits, not rounded. */
 #ifndef PMET_TESTS_CUBLAS_V2_H
 #define PMET_TESTS_CUBLAS_V2_H
 

@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT
- * CUDA on a CPU: the part of the CUDA runtime that kernels/ uses, for a C++ compiler. A porter's tool: it needs no
- * GPU, and it finds what a GPU forgives or hides. In another project:
- *   - take this folder (broken.cu shows each check at work) and the macros of kernels/cuda.h for three things that C++
- *     cannot see: launches, shared arrays, and pointers to these
+ * CUDA on a CPU: the part of the CUDA runtime that kernels/ uses, for a C++ compiler. It runs
+ * kernels without a GPU, and finds mistakes that a GPU does not report. In another project:
+ *   - copy this folder (broken.cu shows each check) and, from kernels/cuda.h, the macros for three things that a C++
+ *     compiler does not know: launches, shared arrays, and pointers to shared arrays
  *   - compile the .cu files with "g++ -std=c++17 -Itests/cuda_on_cpu -x c++", link runtime.cpp and cublas.cpp
- *   - add what is missing of the runtime, a few lines a call; cuda_on_cpu::failure() first, so that tests can fail it
+ *   - add the calls of the runtime that are missing, a few lines each; each begins with cuda_on_cpu::failure(), so that
+ *     tests can make it fail
  *   - compare with plain C at small and odd sizes; then with -fsanitize=address; then with every call failing
  *
- * A launch runs its blocks in order, and the threads of a block in order, each on a stack of its own from one
- * barrier, shuffle or vote to the next: the same order every time. A launch ends with cudaErrorLaunchFailure, and
- * cudaGetErrorString says which kernel, block and thread did what, at the first of
- *   - a __syncthreads that some threads of the block never reach, or that others meet at another line
- *   - a shuffle, vote or __syncwarp whose mask names a lane that is elsewhere or gone, or lacks the caller; a
- *     shuffle from a lane outside the mask
- *   - an index outside a shared array; a read of shared memory that nobody wrote; two threads at the same shared
+ * A launch runs its blocks in order, and the threads of a block in order. Each thread has its own
+ * stack and runs from one barrier, shuffle or vote to the next, so the order is the same every
+ * time. At the first of these mistakes a launch ends with cudaErrorLaunchFailure, and
+ * cudaGetErrorString names kernel, block and thread:
+ *   - a __syncthreads that some threads of the block never reach, or reach at another line
+ *   - a shuffle, vote or __syncwarp whose mask names a lane that is elsewhere or has returned, or does not name the
+ *     caller; a shuffle from a lane outside the mask
+ *   - an index outside a shared array; a read of shared memory that was not written; two threads at the same shared
  *     bytes, one of them writing, without a barrier (or, in one warp, a full __syncwarp, shuffle or vote) between
- *   - a byte changed around a device allocation; in the ASan build any access there is reported by ASan
- *   - a grid, block or shared memory that no device takes (sm_80: 48 KiB, 163 KiB once asked for)
- *   - a copy that leaves its device allocation
- * Fresh device memory is 0xff bytes, which are NaN. Streams and events do nothing: all calls are finished when they
- * return. So these are not found: a missing wait, a race between blocks, a race through global memory, and,
- * without ASan, a read past a device allocation. */
+ *   - a byte changed beside a device allocation; in the ASan build ASan reports any access there
+ *   - a grid, block or shared memory that is too large for a device (sm_80: 48 KiB, 163 KiB on request)
+ *   - a copy that begins or ends outside its device allocation
+ * New device memory is filled with 0xff bytes, which are NaN. Streams and events do nothing: every
+ * call has finished when it returns. So it does not find a missing wait, a race between blocks, a
+ * race through global memory, and, without ASan, a read past a device allocation. */
 #ifndef PMET_TESTS_CUDA_RUNTIME_H
 #define PMET_TESTS_CUDA_RUNTIME_H
 
@@ -42,11 +44,11 @@ struct dim3 {
     {
     }
 };
-extern dim3 threadIdx, blockIdx, blockDim, gridDim; /* of the thread that runs */
+extern dim3 threadIdx, blockIdx, blockDim, gridDim; /* of the running thread */
 
 namespace cuda_on_cpu
 {
-/* Ends the launch: the first finding is the one that is kept. */
+/* Ends the launch; the first mistake is the one that is reported. */
 [[noreturn]] void fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 void run(const char *name, const void *kernel, dim3 grid, dim3 block, size_t dynamic_bytes,
@@ -61,8 +63,8 @@ void launch(const char *name, const void *kernel, dim3 grid, dim3 block, size_t 
 
 /* ---- shared memory ---- */
 
-/* Every four bytes remember who wrote and who read them last. An epoch is the time between two barriers; epochs
- * count up through all launches, so that nothing needs clearing. */
+/* For every four bytes: which threads wrote and read them last. An epoch is the time between two
+ * barriers; epochs are counted through all launches, so that nothing has to be cleared. */
 struct grain {
     uint64_t write_epoch, read_epoch;
     uint32_t write_turn, read_turn;      /* the warp's own count of full warp operations */
@@ -154,7 +156,7 @@ template <class T> struct ref {
     }
 };
 
-/* What a pointer into a shared array becomes: it knows how much lies before and behind it. */
+/* A pointer into a shared array, with the number of elements before and after it. */
 template <class T> struct shared {
     size_t at;
     ptrdiff_t before, behind; /* elements */
@@ -186,7 +188,7 @@ template <class T> shared<T> dynamic_array()
     return shared<T>{at, 0, (ptrdiff_t)(n_bytes / sizeof(T))};
 }
 
-/* ---- what threads of a block do together ---- */
+/* ---- barriers, shuffles and votes ---- */
 
 enum warp_kind { WARP_SYNC, WARP_SHUFFLE, WARP_BALLOT };
 uint64_t warp_meet(warp_kind kind, unsigned mask, uint64_t value, int source, int line);
@@ -277,7 +279,7 @@ struct cudaDeviceProp {
 };
 
 const char *cudaGetErrorString(cudaError_t error);
-cudaError_t cudaGetLastError(void); /* and forgets it */
+cudaError_t cudaGetLastError(void); /* and clears it */
 cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device);
@@ -304,9 +306,10 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute
     return cuda_on_cpu_set_dynamic_shared((const void *)kernel, (size_t)value);
 }
 
-/* For tests: the device has this much memory (default 1 GiB); the k-th call of the runtime or of cuBLAS from now on
- * fails, k from 0 (-1: none), and, unless memory ran out, every call after it, as on a device that is lost; how many
- * allocations are alive. A program that cannot call them sets CUDA_ON_CPU_MEMORY=BYTES, CUDA_ON_CPU_FAIL=K,ERROR. */
+/* For tests: the device's memory (default 1 GiB); the number of the call of the runtime or of
+ * cuBLAS that fails, counted from now on and from 0 (-1: none), and with it every later call, as on
+ * a device that is lost, unless the error is out of memory; the number of live allocations. A
+ * program that cannot call these functions sets CUDA_ON_CPU_MEMORY=BYTES, CUDA_ON_CPU_FAIL=K,ERROR. */
 extern "C" {
 void cuda_on_cpu_memory(size_t n_bytes);
 void cuda_on_cpu_fail(long k, int error);
@@ -315,7 +318,7 @@ size_t cuda_on_cpu_alive(void);
 
 namespace cuda_on_cpu
 {
-cudaError_t failure(void); /* of the call that asks; cudaSuccess: it does its work */
+cudaError_t failure(void); /* the error that the calling function must return; cudaSuccess: none */
 }
 
 #endif

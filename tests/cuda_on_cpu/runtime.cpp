@@ -11,7 +11,7 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-/* Limits of sm_80, which bind: newer devices give a block more shared memory. */
+/* Limits of sm_80, the smallest: newer devices give a block more shared memory. */
 enum {
     MAX_THREADS = 1024,
     MAX_SHARED = 163 * 1024,
@@ -38,7 +38,7 @@ int me = -1;
 enum state { READY, AT_BARRIER, AT_WARP, DONE };
 
 struct fiber {
-    void *at[5]; /* where it goes on */
+    void *at[5]; /* where it continues */
     char *stack;
     void *fake_stack; /* ASan's */
     bool made, begun;
@@ -52,7 +52,7 @@ struct fiber {
 };
 
 static fiber fibers[MAX_THREADS];
-static ucontext_t contexts[MAX_THREADS]; /* where they start; with ASan also where they go on */
+static ucontext_t contexts[MAX_THREADS]; /* where they start; with ASan also where they continue */
 static uint32_t turns[MAX_THREADS / 32];
 
 /* The launch in progress. */
@@ -62,7 +62,7 @@ static struct {
     const void *thunk;
     int n_thread;
     bool failed;
-    size_t n_shared, dynamic_at, dynamic_bytes; /* bytes given out */
+    size_t n_shared, dynamic_at, dynamic_bytes; /* bytes in use */
     struct {
         const void *site;
         size_t at;
@@ -116,7 +116,7 @@ static void enter(fiber *f)
 #else
 static void *scheduler[5];
 
-/* The compiler's own pair: a few instructions, where those of libc look for handlers to call. */
+/* The compiler's builtin pair: a few instructions, while libc's functions also look for handlers. */
 static __attribute__((noipa)) void jump(void **to)
 {
     __builtin_longjmp(to, 1);
@@ -161,7 +161,7 @@ static void make_fiber(fiber *f)
     getcontext(context);
     context->uc_stack.ss_sp = f->stack;
     context->uc_stack.ss_size =
-        STACK - (size_t)(f - fibers) * 320 % 16384; /* not all tops in one cache set */
+        STACK - (size_t)(f - fibers) * 320 % 16384; /* spreads the tops over the cache sets */
     context->uc_link = NULL;
     makecontext(context, fiber_main, 0);
     f->made = true;
@@ -177,7 +177,7 @@ void fail(const char *fmt, ...)
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
     note("%s", line);
-    fibers[me].made = false; /* what is on its stack is abandoned */
+    fibers[me].made = false; /* the contents of its stack are dropped */
     leave(&fibers[me]);
     __builtin_unreachable();
 }
@@ -260,7 +260,7 @@ uint64_t warp_meet(warp_kind kind, unsigned mask, uint64_t value, int source, in
     return f->value;
 }
 
-/* Lets the lanes of a warp's masks go on that have all arrived. Whether any has. */
+/* Lets the lanes of each mask continue whose lanes have all arrived. Returns whether there was one. */
 static bool settle_warp(int first, int n_lane)
 {
     bool any = false;
@@ -293,7 +293,7 @@ static bool settle_warp(int first, int n_lane)
             ballot |= (g->value & 1) << i;
         }
         if (i < 32)
-            continue; /* a lane is still on its way */
+            continue; /* a lane has not arrived */
         const unsigned mask = f->mask;
         const warp_kind kind = f->kind;
         for (i = 0; i < 32; i++)
@@ -310,7 +310,7 @@ static bool settle_warp(int first, int n_lane)
     return any;
 }
 
-/* Runs one warp until its threads are gone or at a barrier. */
+/* Runs one warp until its threads have returned or wait at a barrier. */
 static void run_warp(int first, int n_lane)
 {
     do {
@@ -469,7 +469,7 @@ static const unsigned char EDGE_BYTE = 0xa5, FRESH_BYTE = 0xff;
 
 struct allocation {
     allocation *next;
-    unsigned char *base; /* EDGE bytes, the memory, EDGE bytes and what fills up the last 256 */
+    unsigned char *base; /* EDGE bytes, the memory, EDGE bytes, padding to a multiple of 256 */
     size_t n_bytes;
 };
 static allocation *allocations;
@@ -480,7 +480,7 @@ static size_t edge_after(const allocation *a)
     return EDGE + (EDGE - a->n_bytes % EDGE) % EDGE;
 }
 
-/* The edges are poison to ASan but for the moments of this check. */
+/* The edges are poisoned for ASan except during this check. */
 static void poison(const allocation *a, bool on)
 {
 #ifdef __SANITIZE_ADDRESS__
@@ -571,7 +571,7 @@ cudaError_t cudaMalloc(void **p, size_t n_bytes)
     return cudaSuccess;
 }
 
-/* What is given back is given back, even where the call fails. */
+/* The memory is released even where the call fails. */
 cudaError_t cudaFree(void *p)
 {
     const cudaError_t failed = failure();
@@ -693,7 +693,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int)
     return failure();
 }
 
-/* Clocks and widths that no device has: 0. */
+/* Clocks and widths: 0, not known. */
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
     *value = attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? MAX_SHARED : 0;
