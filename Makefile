@@ -186,6 +186,10 @@ fuzz: deps ## thousands of damaged files of every kind, and every failing call: 
 spec-check: ## equations of SPEC.md that no source or no test cites
 	@tests/spec_check.sh
 
+.PHONY: book
+book: spec-check ## build/book.html: SPEC.md on one page, each equation beside its code and tests (PYTHON=)
+	@$(PYTHON) tests/book/book.py --out build/book.html
+
 .PHONY: bench
 bench: deps ## rates on this machine, beside its ceiling and the peers (PYTHON=python3)
 	@$(MAKE) --no-print-directory $(BENCHES) $(CUDA_LIB)
