@@ -7,10 +7,6 @@
 #include <jansson.h>
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_contexts {
     size_t n_group, n_template;
     size_t *group_start; /* [n_group + 1] into text */
@@ -31,7 +27,4 @@ enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
                                     const struct pmet_contexts *contexts, struct pmet_error *err);
 void pmet_contexts_free(struct pmet_contexts *contexts);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

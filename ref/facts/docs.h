@@ -5,10 +5,6 @@
 
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Documents of all files, in order. JSON lines (a document in each "text") if a file's first byte that is not
  * white space is '{', else plain text with documents parted by blank lines. The files stay mapped: texts are
  * found again by offset, not held, and a line is parsed only when it is asked for. Refused: no documents at
@@ -26,7 +22,4 @@ enum pmet_status pmet_docs_get(const struct pmet_docs *docs, size_t i, char **te
 /* order[0..n) = 0..n-1 shuffled as CPython's random.Random(seed).shuffle does (MT19937). */
 void pmet_shuffle(size_t *order, size_t n, uint32_t seed);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_fact {
     char *prompt; /* exactly one "{}" (more only where the published code takes them: refused by rows) */
     char *subject;
@@ -40,7 +36,4 @@ enum pmet_status pmet_facts_load(const struct pmet_io *io, const char *path,
                                  struct pmet_error *err);
 void pmet_facts_free(struct pmet_facts *facts);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 #include <jansson.h>
 #include "ref/facts/facts.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* One record, an object, in any of its forms. f->record and f->line serve messages; f->case_id is set if the
  * record has one. The strings of f are the caller's to free, also on failure. */
 enum pmet_status pmet_fact_read(const json_t *record, const char *path, bool zsre_alt, struct pmet_fact *f,
@@ -23,7 +19,4 @@ enum pmet_status pmet_fact_fill(const struct pmet_fact *f, char **out, struct pm
 enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts,
                                    struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -8,10 +8,6 @@
 #include "ref/facts/facts.h"
 #include "tokenizer/tokenizer.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_row {
     int32_t *id; /* [n_tok] */
     size_t n_tok;
@@ -50,7 +46,4 @@ enum pmet_status pmet_rows_build_keys(const struct pmet_tokenizer *tk, const str
                                       struct pmet_error *err);
 void pmet_rows_free(struct pmet_fact_rows *rows);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -10,10 +10,6 @@
 #include "ref/job/session.h"
 #include "ref/method/method.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define PMET_CONTEXTS_FILE "pmet_contexts.json"
 #define PMET_FACTS_FILE "pmet_facts.jsonl" /* a line for each fact */
 
@@ -99,7 +95,4 @@ json_t *pmet_edit_job_record_json(const struct pmet_edit_job *j);
 json_t *pmet_edit_job_inputs_json(const struct pmet_edit_job *j);
 json_t *pmet_edit_job_solve_inputs_json(const struct pmet_edit_job *j);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

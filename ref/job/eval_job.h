@@ -10,10 +10,6 @@
 #include "ref/job/session.h"
 #include "ref/store/store.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_eval_job {
     struct pmet_session *s, *before; /* before: NULL, or the model to set beside */
     struct pmet_evaluate_request request;
@@ -57,7 +53,4 @@ enum pmet_status pmet_eval_take_line(struct pmet_eval_job *j, const json_t *line
 enum pmet_status pmet_eval_sum_up(struct pmet_summary *summary, const json_t *line, const char *side,
                                   const char *path, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 #include "ref/method/editor.h"
 #include "ref/method/stats.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_moments_entry {
     const char *name; /* of the edited matrix: the update's */
     double *cov;      /* [d_in, d_in]; NULL where it is not kept, or taken */
@@ -35,7 +31,4 @@ void pmet_moments_close(struct pmet_moments *m); /* accepts zeros */
 /* For an editor. m must stay where it is. */
 struct pmet_moment_source pmet_moments_source(struct pmet_moments *m);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 #include <jansson.h>
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define PMET_RECORD_FILE "pmet_edit.json"
 
 struct pmet_record {
@@ -27,7 +23,4 @@ enum pmet_status pmet_record_read_of(const struct pmet_io *io, const char *dir, 
                                      struct pmet_error *err);
 void pmet_record_free(struct pmet_record *r);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -8,10 +8,6 @@
 #include "ref/model/model.h"
 #include "tokenizer/tokenizer.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_session {
     const struct pmet_io *io;
     struct pmet_ops *op;
@@ -45,7 +41,4 @@ enum pmet_status pmet_begin_output(const struct pmet_io *io, const char *out, bo
                                    const struct pmet_listener *listener, struct pmet_outdir **dir,
                                    struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -9,10 +9,6 @@
 #include "ref/store/store.h"
 #include "ref/method/stats.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* The newest sums in the work folder. */
 struct pmet_stats_state {
     uint64_t generation; /* "sum-GENERATION-I"; 0: none */
@@ -51,7 +47,4 @@ void pmet_stats_job_kept(const struct pmet_stats_job *j, char *line, size_t size
 /* Frees all but the session; an output that is not committed is removed. */
 void pmet_stats_job_free(struct pmet_stats_job *j);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -17,10 +17,6 @@
 #include "ref/method/solve.h"
 #include "ref/store/store.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* How a fact's optimisation ended. */
 struct pmet_fact_report {
     bool done;    /* it has ended, now or in an earlier run */
@@ -175,7 +171,4 @@ struct pmet_layer_event {
     size_t n_array;
 };
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -7,10 +7,6 @@
 #include "ref/facts/rows.h"
 #include "ref/model/model.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* Rows of all facts, from pmet_rows_build_keys, with the weights of their contexts; states below the first
  * edited layer are kept as far as max_bytes allows, since edits never change them. */
 struct pmet_key_rows;
@@ -29,7 +25,4 @@ enum pmet_status pmet_keys(struct pmet_key_rows *kr, enum pmet_module module, si
 enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_module module, size_t layer,
                                       real *M, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

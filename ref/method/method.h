@@ -9,10 +9,6 @@
 
 #include "ref/method/editor.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* What an edit takes, counted before it starts; 0 for what a method does not have. */
 struct pmet_needs {
     size_t n_pass;       /* forward passes of a fact's optimisation at most */
@@ -48,7 +44,4 @@ struct pmet_objective pmet_objective_pmet(const struct pmet_hparams *h);
 /* The method of that name, or NULL. */
 const struct pmet_method *pmet_method_find(const char *name);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

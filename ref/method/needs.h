@@ -7,10 +7,6 @@
 #include "ref/method/method.h"
 #include "ref/method/stats.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 /* ---- parts of struct pmet_needs, as methods share them ---- */
 
 /* The optimisation: n_pass, together, batch, one_fact, flop_delta. */
@@ -48,7 +44,4 @@ double pmet_solve_flop(size_t f, size_t d, size_t n);
  * keys and solutions; current outputs, residuals and the update. */
 double pmet_solve_bytes(enum pmet_solver solver, size_t f, size_t d, size_t n);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -6,10 +6,6 @@
 #include <stdbool.h>
 #include "ref/ops/ops.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 const char *pmet_solver_name(enum pmet_solver solver);
 /* Bytes of the table's memory that pmet_solve_update takes at most, on a device with memory of its own. */
 double pmet_solve_device_bytes(size_t f, size_t d, size_t n);
@@ -46,7 +42,4 @@ enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, dou
                                const double *keys, size_t f, size_t n, double *x,
                                struct pmet_solve_report *report, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

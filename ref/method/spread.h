@@ -7,10 +7,6 @@
 #include "ref/real.h"
 #include "tensors/status.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_spread {
     size_t n, d, f;     /* facts, width of the output, width of the keys */
     real *K;            /* [n, f] */
@@ -25,7 +21,4 @@ void pmet_spread_free(struct pmet_spread *s); /* accepts zeros */
 /* E67, E68: residual = Z - M, R = residual / divisor, keys = K, the last two transposed. Z [n, d]. */
 void pmet_spread_residual(struct pmet_spread *s, const real *Z, double divisor);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -8,10 +8,6 @@
 #include "ref/model/model.h"
 #include "tokenizer/tokenizer.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_stats_options {
     const size_t *layers; /* [n_layer] ascending */
     size_t n_layer;
@@ -94,7 +90,4 @@ enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, cons
                                  size_t n_ancestor, double **out, size_t *count,
                                  enum pmet_stats_origin *origin, struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

@@ -16,10 +16,6 @@
 #include <jansson.h>
 #include "tensors/safetensors.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 struct pmet_store;
 
 /* Makes the folder if there is none and locks it: a second process is refused. `dir` must outlive
@@ -76,7 +72,4 @@ void pmet_store_remove(struct pmet_store *s, const char *prefix);
 enum pmet_status pmet_digest_json(const json_t *json, const void *more, size_t n_more, char hex[65],
                                   struct pmet_error *err);
 
-#ifdef __cplusplus
-}
-#endif
 #endif
