@@ -152,8 +152,8 @@ static void plan_text(const struct edit_job *j, const struct pmet_edit_plan *p)
     const struct pmet_config *c = &j->job.s->model->config;
     char a[32], b[32], d[32], e[32];
     printf("Nothing is written: this is the plan.\n\n");
-    printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->model, pmet_family_name(c->family),
-           c->n_layer, c->d_model, j->job.s->op->name);
+    printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->model, c->family->name, c->n_layer,
+           c->d_model, j->job.s->op->name);
     printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->job.facts.n_fact, p->n_row,
            p->n_token, p->longest, c->n_ctx);
     printf("contexts  %zu, %s%s\n", j->job.contexts.n_template,

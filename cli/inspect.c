@@ -213,7 +213,7 @@ static enum pmet_status inspect_model(const struct job *j, struct pmet_error *er
     PMET_GO(session_open(j->c, j->path, &s, err));
     PMET_GO(pmet_record_read(j->c->io, j->path, &r, err));
     const struct pmet_config *c = &s->model->config;
-    printf("%s: %s\n", j->path, pmet_family_name(c->family));
+    printf("%s: %s\n", j->path, c->family->name);
     printf("model        %zu layers of width %zu, %zu heads, FFN %zu, vocabulary %zu (tokenizer %zu), %zu "
            "positions, %s residual\n",
            c->n_layer, c->d_model, c->n_head, c->d_ff, c->n_vocab, pmet_tokenizer_size(s->tk), c->n_ctx,

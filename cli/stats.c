@@ -65,8 +65,7 @@ static enum pmet_status trace_moment(struct stats *x, const struct pmet_moment *
     char module[160], name[200];
     real *diag = NULL;
     double *sums = NULL;
-    pmet_module_name(module, sizeof module, pmet_module_template(x->s->model->config.family, m->module),
-                     m->layer);
+    pmet_module_name(module, sizeof module, x->s->model->config.family->module[m->module], m->layer);
     snprintf(name, sizeof name, "cov.%s", module);
     PMET_TRY(list_copy(&x->list, name, PMET_REAL, 2, full, m->mom2, err));
     snprintf(name, sizeof name, "cov_rows.%s", module);
@@ -149,7 +148,7 @@ static void report(const struct stats *x)
     json_t *moments = json_array();
     for (size_t i = 0; i < stats->n_moment; i++) {
         char name[160];
-        pmet_module_name(name, sizeof name, pmet_module_template(config->family, stats->moment[i].module),
+        pmet_module_name(name, sizeof name, config->family->module[stats->moment[i].module],
                          stats->moment[i].layer);
         json_array_append_new(moments, json_string(name));
     }

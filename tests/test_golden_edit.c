@@ -361,8 +361,7 @@ static enum pmet_status cov_of(void *user, const char *module, size_t d_in, doub
     for (size_t i = 0; i < c->stats.n_moment; i++) {
         char name[128];
         const struct pmet_moment *m = &c->stats.moment[i];
-        pmet_module_name(name, sizeof name, pmet_module_template(c->g->model->config.family, m->module),
-                         m->layer);
+        pmet_module_name(name, sizeof name, c->g->model->config.family->module[m->module], m->layer);
         if (strcmp(name, module) != 0)
             continue;
         PMET_TRY(pmet_calloc(out, d_in * d_in, sizeof **out, "cov", err));

@@ -22,8 +22,7 @@ static bool overlay(struct test *t, struct golden *g, struct overlay *o)
     for (size_t l = 0; l < g->model->config.n_layer && o->n < 8; l++) {
         char module[120], name[160];
         size_t n = 0;
-        pmet_module_name(module, sizeof module,
-                         pmet_module_template(g->model->config.family, PMET_MODULE_MLP), l);
+        pmet_module_name(module, sizeof module, g->model->config.family->module[PMET_MODULE_MLP], l);
         snprintf(name, sizeof name, "upd_matrix.%s", module);
         double *upd = golden_tensor(pair.p[1], name, &n);
         if (!upd)

@@ -114,8 +114,7 @@ TEST(keys_of_the_first_edited_layer)
             const size_t n = g.facts.n_fact, f = g.model->config.d_ff, nc = g.contexts.n_template;
             real *K = calloc(n * f, sizeof *K), *per = calloc(n * nc * f, sizeof *per);
             char module[128], name[160];
-            pmet_module_name(module, sizeof module,
-                             pmet_module_template(g.model->config.family, PMET_MODULE_MLP), 0);
+            pmet_module_name(module, sizeof module, g.model->config.family->module[PMET_MODULE_MLP], 0);
             CHECK_OK(pmet_key_rows_open(g.model, rows, n, &g.contexts, 0, 0, &kr, &err), &err);
             CHECK_OK(pmet_keys(kr, PMET_MODULE_MLP, 0, K, per, &err), &err);
             snprintf(name, sizeof name, "mean.%s", module);
@@ -161,8 +160,8 @@ TEST(second_moments_of_both_modules)
             for (size_t i = 0; i < stats.n_moment; i++) {
                 const struct pmet_moment *mo = &stats.moment[i];
                 char module[128], name[160];
-                pmet_module_name(module, sizeof module,
-                                 pmet_module_template(g.model->config.family, mo->module), mo->layer);
+                pmet_module_name(module, sizeof module, g.model->config.family->module[mo->module],
+                                 mo->layer);
                 snprintf(name, sizeof name, "cov_rows.%s", module);
                 size_t n64 = 0, n32 = 0;
                 double *rows64 = golden_tensor(pair.p[1], name, &n64);

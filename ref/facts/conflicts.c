@@ -12,8 +12,7 @@ struct question {
 
 static const char *trimmed(const char *target)
 {
-    return *target == ' ' ? target + 1
-                          : target; /* with or without the leading space, rows makes the same of it */
+    return target + (*target == ' '); /* with or without the leading space, rows makes the same of it */
 }
 
 static int by_text(const void *a, const void *b)
@@ -28,9 +27,9 @@ static int by_string(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* n facts that ask the same, in the file's order. Those that lose give up their prompt, which marks them. */
-static enum pmet_status settle_group(const struct question *q, size_t n, enum pmet_conflicts conflicts,
-                                     const char *path, struct pmet_error *err)
+/* n facts that ask the same, in the file's order. Those to be dropped lose their prompt, which marks them. */
+static enum pmet_status resolve_group(const struct question *q, size_t n, enum pmet_conflicts conflicts,
+                                      const char *path, struct pmet_error *err)
 {
     const struct pmet_fact *keep = q[conflicts == PMET_CONFLICTS_LAST ? n - 1 : 0].fact;
     for (size_t i = 0; i < n; i++) {
@@ -46,17 +45,6 @@ static enum pmet_status settle_group(const struct question *q, size_t n, enum pm
                 trimmed(f->target));
         free(f->prompt);
         f->prompt = NULL;
-    }
-    return PMET_OK;
-}
-
-static enum pmet_status settle_sorted(const struct question *q, size_t n, enum pmet_conflicts conflicts,
-                                      const char *path, struct pmet_error *err)
-{
-    for (size_t i = 0, end; i < n; i = end) {
-        for (end = i + 1; end < n && strcmp(q[end].text, q[i].text) == 0;)
-            end++;
-        PMET_TRY(settle_group(q + i, end - i, conflicts, path, err));
     }
     return PMET_OK;
 }
@@ -95,8 +83,8 @@ static enum pmet_status count_shared(struct pmet_facts *facts, struct pmet_error
     return PMET_OK;
 }
 
-enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts conflicts,
-                                   struct pmet_error *err)
+enum pmet_status pmet_facts_resolve(struct pmet_facts *facts, enum pmet_conflicts conflicts,
+                                    struct pmet_error *err)
 {
     struct question *q;
     size_t n = 0;
@@ -107,7 +95,11 @@ enum pmet_status pmet_facts_settle(struct pmet_facts *facts, enum pmet_conflicts
         PMET_GO(pmet_fact_fill(q[n].fact, &q[n].text, err));
     }
     qsort(q, n, sizeof *q, by_text);
-    PMET_GO(settle_sorted(q, n, conflicts, facts->path, err));
+    for (size_t i = 0, end; i < n; i = end) {
+        for (end = i + 1; end < n && strcmp(q[end].text, q[i].text) == 0;)
+            end++;
+        PMET_GO(resolve_group(q + i, end - i, conflicts, facts->path, err));
+    }
     drop_marked(facts);
     status = count_shared(facts, err);
 done:

@@ -30,8 +30,7 @@ static enum pmet_status map_file(struct pmet_docs *d, struct file *f, const char
                                  struct pmet_error *err)
 {
     void *map;
-    PMET_TRY(pmet_calloc(&f->path, strlen(path) + 1, 1, path, err));
-    memcpy(f->path, path, strlen(path));
+    PMET_TRY(pmet_copy_text(path, &f->path, path, err));
     PMET_TRY(pmet_map_file(d->io, path, &map, &f->n, err));
     f->map = map;
     return PMET_OK;
@@ -42,14 +41,7 @@ static enum pmet_status add(struct pmet_docs *d, size_t file, size_t at, size_t 
 {
     if (d->n_doc == (size_t)1 << 31)
         return pmet_fail(err, PMET_UNSUPPORTED, "%s: more than 2^31 documents", d->file[file].path);
-    if (d->n_doc == d->cap) {
-        const size_t cap = 2 * d->cap + 1024;
-        struct doc *grown = realloc(d->doc, cap * sizeof *grown);
-        if (!grown)
-            return pmet_fail_memory(err, "documents", cap * sizeof *grown);
-        d->doc = grown;
-        d->cap = cap;
-    }
+    PMET_TRY(pmet_grow(&d->doc, &d->cap, d->n_doc + 1, sizeof *d->doc, "documents", err));
     d->doc[d->n_doc++] = (struct doc){file, at, n, line};
     return PMET_OK;
 }
@@ -127,13 +119,11 @@ enum pmet_status pmet_docs_open(const struct pmet_io *io, const char *const *pat
         PMET_GO(find_documents(d, d->n_file, err));
     }
     pmet_sha256_hex(&sha, d->sha256);
-    if (d->n_doc == 0) {
-        status = pmet_fail(err, PMET_INPUT, "%s: %s", n_path ? paths[0] : "text",
-                           n_path > 1    ? "neither this file nor the others hold documents"
-                           : n_path == 1 ? "holds no documents"
-                                         : "no files are given");
-        goto done;
-    }
+    if (d->n_doc == 0)
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: %s", n_path ? paths[0] : "text",
+                          n_path > 1    ? "neither this file nor the others hold documents"
+                          : n_path == 1 ? "holds no documents"
+                                        : "no files are given"));
     *out = d;
     d = NULL;
 done:

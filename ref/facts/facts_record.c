@@ -14,11 +14,11 @@ struct place {
     const struct pmet_fact *fact;
 };
 
-static enum pmet_status refuse(const struct place *at, const char *field, const json_t *found,
+static enum pmet_status refuse(const struct place *at, const char *field, const char *found,
                                const char *expected, struct pmet_error *err)
 {
     return pmet_fail(err, PMET_INPUT, "%s: record %zu (line %zu): %s%s: found %s; expected %s", at->path,
-                     at->fact->record, at->fact->line, at->inside, field, pmet_json_kind(found), expected);
+                     at->fact->record, at->fact->line, at->inside, field, found, expected);
 }
 
 static enum pmet_status copy(const struct place *at, const char *field, const json_t *v, char **out,
@@ -26,11 +26,9 @@ static enum pmet_status copy(const struct place *at, const char *field, const js
 {
     const size_t n = json_string_length(v);
     if (!json_is_string(v))
-        return refuse(at, field, v, "a string", err);
+        return refuse(at, field, pmet_json_kind(v), "a string", err);
     if (n == 0)
-        return pmet_fail(err, PMET_INPUT,
-                         "%s: record %zu (line %zu): %s%s: found an empty string; expected text", at->path,
-                         at->fact->record, at->fact->line, at->inside, field);
+        return refuse(at, field, "an empty string", "text", err);
     PMET_TRY(pmet_calloc(out, n + 1, 1, field, err));
     memcpy(*out, json_string_value(v), n);
     return PMET_OK;
@@ -91,7 +89,7 @@ static enum pmet_status read_zsre(const struct place *at, const json_t *r, bool 
     } else {
         const json_t *answers = json_object_get(r, "answers");
         if (!json_is_array(answers))
-            return refuse(at, "answers", answers, "an array of strings", err);
+            return refuse(at, "answers", pmet_json_kind(answers), "an array of strings", err);
         PMET_TRY(copy(at, "answers[0]", json_array_get(answers, 0), &f->target, err));
     }
     if (count(f->prompt, f->subject) == 0)
@@ -107,7 +105,7 @@ static enum pmet_status read_target(const struct place *at, const json_t *v, con
 {
     char name[32];
     if (!json_is_object(v) && !json_is_string(v))
-        return refuse(at, field, v, "a string, or an object with \"str\"", err);
+        return refuse(at, field, pmet_json_kind(v), "a string, or an object with \"str\"", err);
     if (json_is_string(v))
         return copy(at, field, v, out, err);
     snprintf(name, sizeof name, "%s.str", field);
@@ -144,11 +142,11 @@ enum pmet_status pmet_fact_read(const json_t *r, const char *path, bool zsre_alt
     const struct place outside = {path, "", f}, inside = {path, "requested_rewrite.", f};
     if (id && !json_is_null(id)) {
         if (!json_is_integer(id))
-            return refuse(&outside, "case_id", id, "an integer", err);
+            return refuse(&outside, "case_id", pmet_json_kind(id), "an integer", err);
         f->case_id = json_integer_value(id);
     }
     if (request && !json_is_object(request))
-        return refuse(&outside, "requested_rewrite", request, "an object", err);
+        return refuse(&outside, "requested_rewrite", pmet_json_kind(request), "an object", err);
     if (request)
         return read_request(&inside, request, f, err);
     if (json_object_get(r, "src"))

@@ -11,13 +11,32 @@
 
 enum { MAX_COUNT = 1000000000 };
 
+static enum pmet_status wrong_kind(const char *path, const char *key, const json_t *v, const char *expected,
+                                   struct pmet_error *err)
+{
+    return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected %s", path, key, pmet_json_kind(v),
+                     expected);
+}
+
+/* Published values that this program does not compute with. */
+static enum pmet_status unsupported(const char *path, const char *key, const json_t *v, const char *expected,
+                                    struct pmet_error *err)
+{
+    return pmet_fail(err, PMET_UNSUPPORTED, "%s: %s: found %s; expected %s", path, key,
+                     json_is_string(v) ? json_string_value(v) : pmet_json_kind(v), expected);
+}
+
+static bool is_text(const json_t *v, const char *text)
+{
+    return json_is_string(v) && strcmp(json_string_value(v), text) == 0;
+}
+
 static enum pmet_status copy_name(const char *path, const char *key, const json_t *v, bool hole, char *out,
                                   size_t size, struct pmet_error *err)
 {
     const char *text = json_string_value(v), *at = text ? strstr(text, "{}") : NULL;
     if (!text)
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a string", path, key,
-                         pmet_json_kind(v));
+        return wrong_kind(path, key, v, "a string", err);
     if (strlen(text) >= size)
         return pmet_fail(err, PMET_INPUT, "%s: %s: found a name of %zu bytes; expected at most %zu", path,
                          key, strlen(text), size - 1);
@@ -34,8 +53,7 @@ static enum pmet_status wrong_length(const char *path, const char *key, const js
     if (json_is_array(v))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found an array of %zu; expected %s", path, key,
                          json_array_size(v), expected);
-    return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected %s", path, key, pmet_json_kind(v),
-                     expected);
+    return wrong_kind(path, key, v, expected, err);
 }
 
 _Static_assert(PMET_MAX_EDIT_LAYERS == 64, "the message below says 64");
@@ -81,8 +99,7 @@ static enum pmet_status read_number(const char *path, const struct pmet_hparam *
     const double x = json_number_value(v);
     const bool strict = k->kind == PMET_HPARAM_POSITIVE;
     if (!json_is_number(v))
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected a number", path, k->name,
-                         pmet_json_kind(v));
+        return wrong_kind(path, k->name, v, "a number", err);
     if (!isfinite(x) || x < 0 || (strict && x == 0))
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %g; expected a number %s", path, k->name, x,
                          strict ? "above 0" : "not below 0");
@@ -95,8 +112,7 @@ static enum pmet_status read_count(const char *path, const struct pmet_hparam *k
 {
     const json_int_t least = k->kind == PMET_HPARAM_COUNT ? 1 : 0;
     if (!json_is_integer(v))
-        return pmet_fail(err, PMET_INPUT, "%s: %s: found %s; expected an integer", path, k->name,
-                         pmet_json_kind(v));
+        return wrong_kind(path, k->name, v, "an integer", err);
     if (json_integer_value(v) < least || json_integer_value(v) > MAX_COUNT)
         return pmet_fail(err, PMET_INPUT, "%s: %s: found %lld; expected %d to %d", path, k->name,
                          (long long)json_integer_value(v), (int)least, MAX_COUNT);
@@ -124,17 +140,11 @@ static enum pmet_status read_key(const char *path, const struct pmet_hparam *k, 
     case PMET_HPARAM_INDEX:
         return read_count(path, k, v, h, err);
     case PMET_HPARAM_FACT_TOKEN:
-        if (json_is_string(v) && strcmp(json_string_value(v), "subject_last") == 0)
-            return PMET_OK;
-        return pmet_fail(err, PMET_UNSUPPORTED, "%s: fact_token: found %s; expected \"subject_last\"", path,
-                         json_is_string(v) ? json_string_value(v) : pmet_json_kind(v));
+        return is_text(v, "subject_last") ? PMET_OK : unsupported(path, k->name, v, "\"subject_last\"", err);
     case PMET_HPARAM_DTYPE:
-        if (json_is_string(v) &&
-            (strcmp(json_string_value(v), "float32") == 0 || strcmp(json_string_value(v), "float64") == 0))
-            return copy_name(path, k->name, v, false, field, k->size, err);
-        return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: mom2_dtype: found %s; expected \"float32\" or \"float64\"", path,
-                         json_is_string(v) ? json_string_value(v) : pmet_json_kind(v));
+        return is_text(v, "float32") || is_text(v, "float64")
+                   ? copy_name(path, k->name, v, false, field, k->size, err)
+                   : unsupported(path, k->name, v, "\"float32\" or \"float64\"", err);
     case PMET_HPARAM_UNUSED: /* X23 */
         break;
     }
@@ -182,18 +192,14 @@ static enum pmet_status read_text(const char *text, size_t n, const char *path,
     pmet_sha256_add(&sha, text, n);
     pmet_sha256_hex(&sha, out->sha256);
     PMET_GO(pmet_json_parse(text, n, path, 0, &root, err));
-    if (!json_is_object(root)) {
-        status = pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", path, pmet_json_kind(root));
-        goto done;
-    }
+    if (!json_is_object(root))
+        PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", path, pmet_json_kind(root)));
     PMET_GO(refuse_unknown_keys(root, path, set, err));
     for (size_t i = 0; i < set->n_key; i++) {
         const json_t *v = json_object_get(root, set->key[i].name);
-        if (!v) {
-            status = pmet_fail(err, PMET_INPUT, "%s: %s: found nothing; all keys of %s's files are needed",
-                               path, set->key[i].name, set->title);
-            goto done;
-        }
+        if (!v)
+            PMET_GO(pmet_fail(err, PMET_INPUT, "%s: %s: found nothing; all keys of %s's files are needed",
+                              path, set->key[i].name, set->title));
         PMET_GO(read_key(path, &set->key[i], v, out, err));
     }
 done:

@@ -15,6 +15,7 @@ struct maker {
     struct pmet_text tail;     /* decoded target tokens but the last */
     struct pmet_text before;   /* text before the subject, in the row in progress */
     struct pmet_text text;     /* the row in progress, filled */
+    struct pmet_text word;     /* the subject with one space before it */
     struct pmet_ids ids, some; /* of the row; of a part of it */
 };
 
@@ -67,14 +68,10 @@ static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *
                           "the text before it does not end in a space; rewrite the prompt so that it does");
         PMET_TRY(count_tokens(m, m->before.data, m->before.n - 1, &n_prefix, err));
         strip(&subject, &n);
-        struct pmet_text word = {0};
-        enum pmet_status status = pmet_text_append(&word, " ", 1, err);
-        if (status == PMET_OK)
-            status = pmet_text_append(&word, subject, n, err);
-        if (status == PMET_OK)
-            status = count_tokens(m, word.data, word.n, &n_word, err);
-        free(word.data);
-        PMET_TRY(status);
+        m->word.n = 0;
+        PMET_TRY(pmet_text_append(&m->word, " ", 1, err));
+        PMET_TRY(pmet_text_append(&m->word, subject, n, err));
+        PMET_TRY(count_tokens(m, m->word.data, m->word.n, &n_word, err));
     }
     if (n_prefix + n_word == 0)
         return refuse(m, err, "has no tokens");
@@ -241,6 +238,7 @@ static enum pmet_status build(const struct pmet_tokenizer *tk, const struct pmet
     free(m.tail.data);
     free(m.before.data);
     free(m.text.data);
+    free(m.word.data);
     free(m.ids.id);
     free(m.some.id);
     if (status != PMET_OK)

@@ -80,7 +80,7 @@ void pmet_session_close(struct pmet_session *s)
 struct pmet_shape pmet_session_shape(const struct pmet_session *s)
 {
     const struct pmet_config *c = &s->model->config;
-    return (struct pmet_shape){.family = pmet_family_name(c->family),
+    return (struct pmet_shape){.family = c->family->name,
                                .n_layer = c->n_layer,
                                .n_head = c->n_head,
                                .d_model = c->d_model,
@@ -95,7 +95,8 @@ const char *pmet_session_fingerprint(const struct pmet_session *s)
 }
 
 enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
-                                      const char *path, struct pmet_hparams *out, char **tmpl, struct pmet_error *err)
+                                      const char *path, struct pmet_hparams *out, char **tmpl,
+                                      struct pmet_error *err)
 {
     const struct pmet_config *config = &s->model->config;
     if (path)

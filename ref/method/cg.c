@@ -172,14 +172,12 @@ enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, dou
     PMET_GO(start(&s, x, err));
     report->used = PMET_SOLVER_CG;
     for (report->iterations = 0; !all_done(&s); report->iterations++) {
-        if (report->iterations == most) {
-            status =
+        if (report->iterations == most)
+            PMET_GO(
                 pmet_fail(err, PMET_NUMERIC,
                           "conjugate gradients: the residual is %g of the right-hand side after %zu steps, "
                           "expected %g; use --solver cholesky, or --ridge",
-                          worst(&s), most, ENOUGH);
-            goto done;
-        }
+                          worst(&s), most, ENOUGH));
         PMET_GO(step(&s, x, report->iterations, err));
     }
 done:

@@ -19,8 +19,7 @@ enum pmet_status pmet_editor_list(struct pmet_editor *e, struct pmet_error *err)
         u->before = *pmet_model_module(e->model, u->module, u->layer);
         u->d_out = u->before.n_out;
         u->d_in = u->before.n_in;
-        pmet_module_name(u->name, sizeof u->name, pmet_module_template(e->model->config.family, u->module),
-                         u->layer);
+        pmet_module_name(u->name, sizeof u->name, e->model->config.family->module[u->module], u->layer);
     }
     return PMET_OK;
 }

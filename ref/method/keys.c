@@ -29,24 +29,25 @@ struct pmet_key_rows {
     real *x, *at; /* (dev) [n_tok_max, d], [n_tok_max, widest key] */
 };
 
-static size_t row_tokens(const struct pmet_fact_rows *rows, size_t j)
+/* Row r of a set, counted fact by fact, per_fact rows each. */
+static const struct pmet_row *row_at(const struct pmet_fact_rows *rows, size_t per_fact, size_t r)
 {
-    return rows->row[j].lookup_idx + 1;
+    return &rows[r / per_fact].row[r % per_fact];
 }
 
-/* One chunk of rows [first, end) of the set, counted fact by fact, per_fact rows each. */
+/* One chunk of rows [first, end) of the set. */
 static enum pmet_status fill_chunk(struct chunk *c, const struct pmet_fact_rows *rows, size_t per_fact,
                                    size_t first, size_t end, struct pmet_error *err)
 {
     size_t n_tok = 0;
     for (size_t r = first; r < end; r++)
-        n_tok += row_tokens(&rows[r / per_fact], r % per_fact);
+        n_tok += row_at(rows, per_fact, r)->lookup_idx + 1;
     PMET_TRY(pmet_batch_alloc(end - first, n_tok, &c->rows, err));
     PMET_TRY(pmet_calloc(&c->last, end - first, sizeof *c->last, "rows of keys", err));
     c->first = first;
     for (size_t r = first; r < end; r++) {
-        const size_t n = row_tokens(&rows[r / per_fact], r % per_fact);
-        pmet_batch_add(&c->rows, rows[r / per_fact].row[r % per_fact].id, n, 0, 0);
+        const struct pmet_row *row = row_at(rows, per_fact, r);
+        pmet_batch_add(&c->rows, row->id, row->lookup_idx + 1, 0, 0);
         c->last[r - first] = c->rows.batch.n_tok - 1;
     }
     return PMET_OK;
@@ -60,9 +61,8 @@ static enum pmet_status fill_set(struct set *set, const struct pmet_fact_rows *r
     for (size_t first = 0; first < set->n_row;) {
         size_t end = first, n_tok = 0;
         do
-            n_tok += row_tokens(&rows[end / per_fact], end % per_fact);
-        while (++end < set->n_row &&
-               n_tok + row_tokens(&rows[end / per_fact], end % per_fact) <= CHUNK_TOKENS);
+            n_tok += row_at(rows, per_fact, end)->lookup_idx + 1;
+        while (++end < set->n_row && n_tok + row_at(rows, per_fact, end)->lookup_idx < CHUNK_TOKENS);
         PMET_TRY(fill_chunk(&set->chunk[set->n_chunk++], rows, per_fact, first, end, err));
         if (n_tok > *n_tok_max)
             *n_tok_max = n_tok;
@@ -80,6 +80,13 @@ static enum pmet_status load_states(struct pmet_key_rows *kr, struct chunk *c, s
         return op->upload(op, kr->x, c->below, n_bytes, err);
     PMET_TRY(pmet_embed(kr->model, kr->x, c->rows.id, n, err));
     return pmet_blocks(kr->model, 0, kr->first_layer, kr->x, &c->rows.batch, NULL, &kr->scratch, NULL, err);
+}
+
+/* kr->x = the chunk's states entering `layer`, with the model as edited so far. */
+static enum pmet_status run_to(struct pmet_key_rows *kr, struct chunk *c, size_t layer, struct pmet_error *err)
+{
+    PMET_TRY(load_states(kr, c, err));
+    return pmet_blocks(kr->model, kr->first_layer, layer, kr->x, &c->rows.batch, NULL, &kr->scratch, NULL, err);
 }
 
 /* Edits never change the states below the first edited layer: they are kept while they fit. */
@@ -206,9 +213,7 @@ enum pmet_status pmet_keys(struct pmet_key_rows *kr, enum pmet_module module, si
         struct reader r = {kr, chunk, module == PMET_MODULE_MLP ? PMET_SITE_MLP_KEY : PMET_SITE_ATTN_IN,
                            layer, out};
         const struct pmet_tap tap = {.user = &r, .see = read_site};
-        PMET_GO(load_states(kr, chunk, err));
-        PMET_GO(pmet_blocks(kr->model, kr->first_layer, layer, kr->x, &chunk->rows.batch, NULL, &kr->scratch,
-                            NULL, err));
+        PMET_GO(run_to(kr, chunk, layer, err));
         PMET_GO(pmet_block_keys(kr->model, layer, kr->x, &chunk->rows.batch, &kr->scratch, &tap, err));
         for (size_t b = 0; b < chunk->rows.batch.n_row; b++) {
             const size_t row = chunk->first + b, fact = row / kr->n_context, j = row % kr->n_context;
@@ -237,9 +242,7 @@ enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_module
         struct reader r = {kr, chunk, module == PMET_MODULE_MLP ? PMET_SITE_MLP_OUT : PMET_SITE_ATTN_OUT,
                            layer, M + chunk->first * d};
         const struct pmet_tap tap = {.user = &r, .see = read_site};
-        PMET_TRY(load_states(kr, chunk, err));
-        PMET_TRY(pmet_blocks(kr->model, kr->first_layer, layer, kr->x, &chunk->rows.batch, NULL, &kr->scratch,
-                             NULL, err));
+        PMET_TRY(run_to(kr, chunk, layer, err));
         PMET_TRY(pmet_block(kr->model, layer, kr->x, kr->x, &chunk->rows.batch, NULL, &kr->scratch, NULL,
                             &tap, err));
     }

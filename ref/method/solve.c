@@ -151,32 +151,37 @@ static enum pmet_status form_sum(const struct system *s, double *a, struct pmet_
     return add_ridge(s, a, err);
 }
 
+/* (dev) a [n, n] becomes its factor; the message names the matrix and the first pivot that is not positive. */
+static enum pmet_status factorise(const struct pmet_ops *op, double *a, size_t n, const char *matrix,
+                                  const char *advice, struct pmet_error *err)
+{
+    struct pmet_error failure = {PMET_OK, ""};
+    double value;
+    size_t pivot;
+    const enum pmet_status status = op->cholesky(op, a, n, &pivot, &value, &failure);
+    if (status == PMET_NUMERIC)
+        return pmet_fail(err, status, "%s is not positive definite: pivot %zu of %zu is %g%s", matrix, pivot, n,
+                         value, advice);
+    return status == PMET_OK ? PMET_OK : pmet_fail(err, status, "%s", failure.message);
+}
+
 /* E69, E71: (dev) x = A^-1 K by A's factor */
 static enum pmet_status solve_cholesky(const struct system *s, double *x, struct pmet_error *err)
 {
     const struct pmet_ops *op = s->op;
     const size_t f = s->f;
-    double *a = NULL, value;
-    size_t pivot, n_all;
-    struct pmet_error failure = {PMET_OK, ""};
+    double *a = NULL;
+    size_t n_all;
+    enum pmet_status status;
     if (!pmet_mul_size(f, f, &n_all) || !pmet_mul_size(n_all, sizeof *a, &n_all))
         return pmet_fail_memory(err, "lambda C + K K^T", SIZE_MAX);
     PMET_TRY(op->alloc(op, n_all, &a, err));
-    enum pmet_status status = form_sum(s, a, err);
-    if (status == PMET_OK) {
-        status = op->cholesky(op, a, f, &pivot, &value, &failure);
-        if (status == PMET_NUMERIC)
-            pmet_fail(err, status,
-                      "lambda*cov + K K^T is not positive definite: pivot %zu of %zu is %g (more text for "
-                      "the statistics, or --ridge, makes it so)",
-                      pivot, f, value);
-        else if (status != PMET_OK)
-            *err = failure;
-    }
-    if (status == PMET_OK)
-        status = op->copy(op, x, s->dev_keys, f * s->n * sizeof *a, err);
-    if (status == PMET_OK)
-        status = op->cholesky_solve(op, a, x, f, s->n, err);
+    PMET_GO(form_sum(s, a, err));
+    PMET_GO(factorise(op, a, f, "lambda*cov + K K^T",
+                      " (more text for the statistics, or --ridge, makes it so)", err));
+    PMET_GO(op->copy(op, x, s->dev_keys, f * s->n * sizeof *a, err));
+    status = op->cholesky_solve(op, a, x, f, s->n, err);
+done:
     op->release(op, a);
     return status;
 }
@@ -194,20 +199,12 @@ static enum pmet_status factor_small(const struct pmet_ops *op, const double *fa
                                      size_t f, size_t n, double *y, double *small, struct pmet_error *err)
 {
     const double *l = NULL, *k = NULL;
-    struct pmet_error failure = {PMET_OK, ""};
     enum pmet_status status;
-    double value;
-    size_t pivot;
     PMET_GO(map_array(op, factor, f, f, &l, err));
     PMET_GO(op->cholesky_solve(op, l, y, f, n, err));
     PMET_GO(map_array(op, keys, f, n, &k, err));
     PMET_GO(op->gemm64(op, true, false, n, n, f, 1, k, n, y, n, 1, small, n, err));
-    status = op->cholesky(op, small, n, &pivot, &value, &failure);
-    if (status == PMET_NUMERIC)
-        pmet_fail(err, status, "I + K^T (lambda*cov)^-1 K is not positive definite: pivot %zu of %zu is %g",
-                  pivot, n, value);
-    else if (status != PMET_OK)
-        *err = failure;
+    status = factorise(op, small, n, "I + K^T (lambda*cov)^-1 K", "", err);
 done:
     unmap_array(op, l);
     unmap_array(op, k);

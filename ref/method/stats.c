@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Second moments of keys over text: all edited layers in one pass that stops at the last of them.      SPEC
- * §7.2, E66 */
+ * Second moments of keys over text: all edited layers in one pass that stops at the last of them.
+ * SPEC §7.2, E66 */
 #include "ref/method/stats.h"
 
 #include <stdio.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include "ref/event.h"
 
-#define BATCH_TOKENS                                                                                         \
-    2048 /* documents are packed up to this; fixed, since sums depend on it in their last bits */
+/* Documents are packed up to this; fixed, since sums depend on it in their last bits. */
+enum { BATCH_TOKENS = 2048 };
 
 struct collector {
     const struct pmet_model *model;
@@ -58,9 +58,8 @@ static enum pmet_status plan(struct collector *c, struct pmet_error *err)
     for (size_t i = 0; i < o->n_layer; i++)
         for (int attn = 0; attn <= (o->attn ? 1 : 0); attn++) {
             const size_t d_in = attn ? c->model->config.d_model : c->model->config.d_ff, k = c->out->n_moment;
-            c->out->moment[k] = (struct pmet_moment){
+            c->out->moment[c->out->n_moment++] = (struct pmet_moment){
                 .module = attn ? PMET_MODULE_ATTN : PMET_MODULE_MLP, .layer = o->layers[i], .d_in = d_in};
-            c->out->n_moment++;
             PMET_TRY(op->alloc(op, d_in * d_in * sizeof(real), &c->sum[k], err));
             PMET_TRY(op->zero(op, c->sum[k], d_in * d_in * sizeof(real), err));
         }

@@ -55,7 +55,7 @@ static enum pmet_status write_one(const struct pmet_io *io, const char *dir, con
     enum pmet_status status;
     const int64_t n_token = (int64_t)count;
     struct pmet_pair pairs[8];
-    pmet_module_name(name, sizeof name, pmet_module_template(model->config.family, m->module), m->layer);
+    pmet_module_name(name, sizeof name, model->config.family->module[m->module], m->layer);
     snprintf(file, sizeof file, "%s.safetensors", name);
     memcpy(pairs, meta, n_meta * sizeof *meta);
     pairs[n_meta] = (struct pmet_pair){"module", name};
@@ -162,36 +162,28 @@ static enum pmet_status load_safetensors(const struct pmet_io *io, const char *p
                              *n = pmet_safetensors_find(st, "count");
     const char *of = pmet_safetensors_metadata(st, "fingerprint"),
                *name = pmet_safetensors_metadata(st, "module");
-    if (!mom2 || !n || n->dtype != PMET_I64 || n->n_elem != 1) {
-        status =
-            pmet_fail(err, PMET_INPUT,
-                      "%s: found no tensors mom2 and count (one I64); expected what pmet stats writes", path);
-        goto done;
-    }
+    if (!mom2 || !n || n->dtype != PMET_I64 || n->n_elem != 1)
+        PMET_GO(pmet_fail(err, PMET_INPUT,
+                          "%s: found no tensors mom2 and count (one I64); expected what pmet stats writes",
+                          path));
     double tokens;
     pmet_to_f64(&tokens, n->data, n->dtype, 1);
-    if (!(tokens > 0)) {
-        status = pmet_fail(err, PMET_INPUT, "%s: count: found %g; expected more than 0", path, tokens);
-        goto done;
-    }
+    if (!(tokens > 0))
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: count: found %g; expected more than 0", path, tokens));
     *count = (size_t)tokens;
-    if (name && strcmp(name, module) != 0) {
-        status = pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", path, name,
-                           module);
-        goto done;
-    }
+    if (name && strcmp(name, module) != 0)
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", path, name,
+                          module));
     bool known = of && strcmp(of, fingerprint) == 0;
     *origin = PMET_STATS_VERIFIED;
     for (size_t i = 0; of && !known && i < n_ancestor; i++) {
         known = strcmp(of, ancestors[i]) == 0;
         *origin = PMET_STATS_OF_BASE;
     }
-    if (!known) {
-        status = pmet_fail(err, PMET_INPUT,
-                           "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", path,
-                           of ? of : "missing", fingerprint);
-        goto done;
-    }
+    if (!known)
+        PMET_GO(pmet_fail(err, PMET_INPUT,
+                          "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", path,
+                          of ? of : "missing", fingerprint));
     status = take(path, mom2, d_in, 1, out, err);
 done:
     pmet_safetensors_close(st);
@@ -235,11 +227,9 @@ enum pmet_status pmet_stats_factor(const struct pmet_io *io, const char *dir, co
                              *l = pmet_safetensors_find(st, "factor");
     if (!l || !mom2 || mom2->dtype != PMET_REAL) /* the other build's C is not this one's to the bit */
         goto done;
-    if (l->dtype != PMET_F64 || l->n_dim != 2 || l->shape[0] != d_in || l->shape[1] != d_in) {
-        status = pmet_fail(err, PMET_INPUT, "%s: factor: found %s of %zu dimensions; expected F64 [%zu,%zu]",
-                           path, pmet_dtype_name(l->dtype), l->n_dim, d_in, d_in);
-        goto done;
-    }
+    if (l->dtype != PMET_F64 || l->n_dim != 2 || l->shape[0] != d_in || l->shape[1] != d_in)
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: factor: found %s of %zu dimensions; expected F64 [%zu,%zu]",
+                          path, pmet_dtype_name(l->dtype), l->n_dim, d_in, d_in));
     *has = true;
     if (out)
         status = take_factor(path, l, d_in, out, err);
@@ -258,16 +248,12 @@ static enum pmet_status load_npz(const struct pmet_io *io, const char *path, siz
     enum pmet_status status;
     PMET_GO(pmet_npz_open(io, path, &npz, err));
     PMET_GO(pmet_npz_find(npz, "mom2.count", &n, err));
-    if (n.n_elem != 1) {
-        status =
-            pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %zu elements; expected one", path, n.n_elem);
-        goto done;
-    }
+    if (n.n_elem != 1)
+        PMET_GO(
+            pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %zu elements; expected one", path, n.n_elem));
     pmet_to_f64(&tokens, n.data, n.dtype, 1);
-    if (!(tokens > 0)) {
-        status = pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %g; expected more than 0", path, tokens);
-        goto done;
-    }
+    if (!(tokens > 0))
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %g; expected more than 0", path, tokens));
     *count = (size_t)tokens;
     PMET_GO(pmet_npz_find(npz, "mom2.mom2", &mom2, err));
     status = take(path, &mom2, d_in, tokens, out, err); /* the file holds the sum */

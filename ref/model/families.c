@@ -24,16 +24,6 @@ void pmet_family_list(const struct pmet_family *const *list, char *text, size_t 
                               list[i]->name);
 }
 
-const char *pmet_family_name(const struct pmet_family *family)
-{
-    return family->name;
-}
-
-const char *pmet_module_template(const struct pmet_family *family, enum pmet_module module)
-{
-    return family->module[module];
-}
-
 void pmet_module_name(char *name, size_t size, const char *tmpl, size_t layer)
 {
     const char *hole = strstr(tmpl, "{}");

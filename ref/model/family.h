@@ -78,8 +78,6 @@ extern const struct pmet_family *const pmet_families[];
 const struct pmet_family *pmet_family_find(const struct pmet_family *const *list, const char *name);
 /* "gptj or gpt_neox": the names of a list, for messages, into text[size]; cut if it is longer. */
 void pmet_family_list(const struct pmet_family *const *list, char *text, size_t size);
-const char *pmet_family_name(const struct pmet_family *family);
-const char *pmet_module_template(const struct pmet_family *family, enum pmet_module module);
 /* "transformer.h.3.mlp.fc_out" of a template "transformer.h.{}.mlp.fc_out" and a layer, into
  * name[size]. */
 void pmet_module_name(char *name, size_t size, const char *tmpl, size_t layer);

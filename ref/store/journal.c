@@ -54,13 +54,7 @@ enum pmet_status pmet_journal_append(struct pmet_journal *j, const void *data, s
 {
     const uint64_t n = n_bytes;
     char hex[DIGEST + 1];
-    if (n_bytes + AROUND > j->capacity) {
-        unsigned char *grown = realloc(j->record, n_bytes + AROUND);
-        if (!grown)
-            return pmet_fail_memory(err, j->path, n_bytes + AROUND);
-        j->record = grown;
-        j->capacity = n_bytes + AROUND;
-    }
+    PMET_TRY(pmet_grow(&j->record, &j->capacity, n_bytes + AROUND, 1, j->path, err));
     memcpy(j->record, &n, 8);
     memcpy(j->record + 8, data, n_bytes);
     digest_record(j->record, n_bytes, hex);
@@ -96,6 +90,14 @@ static const char *as_text(const json_t *v, char *text, size_t size)
     free(dump);
     return text;
 }
+
+/* What opening a journal is given besides its file. */
+struct opening {
+    json_t *head;
+    char *head_text; /* the same, canonical */
+    pmet_take_record *take;
+    void *user;
+};
 
 static enum pmet_status compare_heads(const struct pmet_journal *j, const char *text, size_t n, json_t *want,
                                       struct pmet_error *err)
@@ -143,28 +145,21 @@ static enum pmet_status check_end(const struct pmet_journal *j, const unsigned c
         j->path, at, n_bytes - at, at, at > 0 ? "keeps those before it" : "begins again");
 }
 
-struct taker {
-    pmet_take_record *take;
-    void *user;
-};
-
 /* Hands on the whole records; *n_good is where the first one that is torn begins. */
 static enum pmet_status take_all(const struct pmet_journal *j, const unsigned char *data, size_t n_bytes,
-                                 json_t *head, const char *head_text, const struct taker *t, size_t *n_good,
-                                 struct pmet_error *err)
+                                 const struct opening *o, size_t *n_good, struct pmet_error *err)
 {
     size_t at = whole_record(data, n_bytes);
     if (at > 0)
-        PMET_TRY(compare_heads(j, (const char *)data + 8, at - AROUND, head, err));
+        PMET_TRY(compare_heads(j, (const char *)data + 8, at - AROUND, o->head, err));
     for (size_t n; at > 0 && (n = whole_record(data + at, n_bytes - at)) > 0; at += n)
-        if (t->take)
-            PMET_TRY(t->take(t->user, data + at + 8, n - AROUND, err));
+        if (o->take)
+            PMET_TRY(o->take(o->user, data + at + 8, n - AROUND, err));
     *n_good = at;
-    return at < n_bytes ? check_end(j, data, at, n_bytes, head_text, err) : PMET_OK;
+    return at < n_bytes ? check_end(j, data, at, n_bytes, o->head_text, err) : PMET_OK;
 }
 
-static enum pmet_status read_back(struct pmet_journal *j, json_t *head, const char *head_text,
-                                  const struct taker *t, struct pmet_error *err)
+static enum pmet_status read_back(struct pmet_journal *j, const struct opening *o, struct pmet_error *err)
 {
     uint64_t n_bytes;
     size_t n_good = 0;
@@ -174,7 +169,7 @@ static enum pmet_status read_back(struct pmet_journal *j, json_t *head, const ch
         void *data = j->io->map(j->io->user, j->fd, (size_t)n_bytes);
         if (data == (void *)-1)
             return pmet_fail_errno(err, j->path, "map");
-        const enum pmet_status status = take_all(j, data, (size_t)n_bytes, head, head_text, t, &n_good, err);
+        const enum pmet_status status = take_all(j, data, (size_t)n_bytes, o, &n_good, err);
         j->io->unmap(j->io->user, data, (size_t)n_bytes);
         PMET_TRY(status);
     }
@@ -182,33 +177,33 @@ static enum pmet_status read_back(struct pmet_journal *j, json_t *head, const ch
         return pmet_fail_errno(err, j->path, "cut off the torn end of");
     if (n_good > 0)
         return PMET_OK;
-    PMET_TRY(pmet_journal_append(j, head_text, strlen(head_text), err));
+    PMET_TRY(pmet_journal_append(j, o->head_text, strlen(o->head_text), err));
     return pmet_journal_sync(j, err);
 }
 
 /* ---- opening ---- */
 
 static enum pmet_status open_at(const struct pmet_io *io, char *path, const char *where, const char *way_out,
-                                json_t *head, const char *what, const struct taker *t,
-                                struct pmet_journal **out, struct pmet_error *err)
+                                const char *what, struct opening o, struct pmet_journal **out,
+                                struct pmet_error *err)
 {
     struct pmet_journal *j = NULL;
-    char *head_text = head ? json_dumps(head, PMET_CANONICAL) : NULL;
-    enum pmet_status status = head_text ? PMET_OK : pmet_fail_memory(err, path, 0);
-    if (status == PMET_OK)
-        status = pmet_calloc(&j, 1, sizeof *j, path, err);
-    if (status == PMET_OK) {
-        *j = (struct pmet_journal){
-            .io = io, .path = path, .what = what, .way_out = way_out, .fd = -1, .synced = pmet_seconds()};
-        path = NULL;
-        PMET_GO(pmet_open_locked(io, j->path, O_RDWR | O_CREAT | O_APPEND, where, &j->fd, err));
-        PMET_GO(read_back(j, head, head_text, t, err));
-        *out = j;
-        j = NULL;
-    }
+    enum pmet_status status;
+    if (o.head)
+        o.head_text = json_dumps(o.head, PMET_CANONICAL);
+    if (!o.head_text)
+        PMET_GO(pmet_fail_memory(err, path, 0));
+    PMET_GO(pmet_calloc(&j, 1, sizeof *j, path, err));
+    *j = (struct pmet_journal){
+        .io = io, .path = path, .what = what, .way_out = way_out, .fd = -1, .synced = pmet_seconds()};
+    path = NULL;
+    PMET_GO(pmet_open_locked(io, j->path, O_RDWR | O_CREAT | O_APPEND, where, &j->fd, err));
+    PMET_GO(read_back(j, &o, err));
+    *out = j;
+    j = NULL;
 done:
     pmet_journal_close(j);
-    free(head_text);
+    free(o.head_text);
     free(path);
     return status;
 }
@@ -217,22 +212,21 @@ enum pmet_status pmet_journal_open(struct pmet_store *s, const char *name, json_
                                    pmet_take_record *take, void *user, struct pmet_journal **out,
                                    struct pmet_error *err)
 {
-    const struct taker t = {take, user};
+    const struct opening o = {.head = head, .take = take, .user = user};
     char file[96], *path;
     snprintf(file, sizeof file, "%s.journal", name);
     PMET_TRY(pmet_path_join(s->dir, file, &path, err));
-    return open_at(s->io, path, "in this folder", "give another --work", head, what, &t, out, err);
+    return open_at(s->io, path, "in this folder", "give another --work", what, o, out, err);
 }
 
 enum pmet_status pmet_journal_open_file(const struct pmet_io *io, const char *path, json_t *head,
                                         const char *what, pmet_take_record *take, void *user,
                                         struct pmet_journal **out, struct pmet_error *err)
 {
-    const struct taker t = {take, user};
-    char *copy = strdup(path);
-    if (!copy)
-        return pmet_fail_memory(err, path, strlen(path) + 1);
-    return open_at(io, copy, "on it", "remove the file to begin again", head, what, &t, out, err);
+    const struct opening o = {.head = head, .take = take, .user = user};
+    char *copy;
+    PMET_TRY(pmet_copy_text(path, &copy, path, err));
+    return open_at(io, copy, "on it", "remove the file to begin again", what, o, out, err);
 }
 
 const char *pmet_journal_path(const struct pmet_journal *j)

@@ -84,20 +84,16 @@ enum pmet_status pmet_digest_json(const json_t *json, const void *more, size_t n
     return PMET_OK;
 }
 
-/* Over the tensors, sorted by name, and the pairs, in the order given: a bit that changed on the
- * disk must not reach a result. */
-static enum pmet_status digest_contents(const struct pmet_tensor *const *tensor, size_t n_tensor,
-                                        const struct pmet_pair *pair, size_t n_pair, char hex[65],
-                                        struct pmet_error *err)
+/* Over the tensors, which it sorts by name, and the pairs, in the order given: a bit that changed on
+ * the disk must not reach a result. */
+static void digest_contents(const struct pmet_tensor **tensor, size_t n_tensor, const struct pmet_pair *pair,
+                            size_t n_pair, char hex[65])
 {
     struct pmet_sha256 sha;
-    const struct pmet_tensor **sorted;
-    PMET_TRY(pmet_calloc(&sorted, n_tensor, sizeof *sorted, "an array", err));
-    memcpy(sorted, tensor, n_tensor * sizeof *sorted);
-    qsort(sorted, n_tensor, sizeof *sorted, pmet_tensor_by_name);
+    qsort(tensor, n_tensor, sizeof *tensor, pmet_tensor_by_name);
     pmet_sha256_begin(&sha);
     for (size_t i = 0; i < n_tensor; i++) {
-        const struct pmet_tensor *t = sorted[i];
+        const struct pmet_tensor *t = tensor[i];
         add_text(&sha, t->name);
         add_text(&sha, pmet_dtype_name(t->dtype));
         pmet_sha256_add(&sha, t->shape, t->n_dim * sizeof *t->shape);
@@ -108,8 +104,6 @@ static enum pmet_status digest_contents(const struct pmet_tensor *const *tensor,
         add_text(&sha, pair[i].value);
     }
     pmet_sha256_hex(&sha, hex);
-    free(sorted);
-    return PMET_OK;
 }
 
 /* ---- arrays ---- */
@@ -137,7 +131,7 @@ enum pmet_status pmet_store_put(struct pmet_store *s, const char *name, const ch
     all[0] = (struct pmet_pair){"key", key};
     for (size_t i = 0; i < n_pair; i++)
         all[1 + i] = pair[i];
-    PMET_GO(digest_contents(list, n_tensor, all, n_pair + 1, hex, err));
+    digest_contents(list, n_tensor, all, n_pair + 1, hex);
     all[n_pair + 1] = (struct pmet_pair){"sha256", hex};
     PMET_GO(array_path(s, name, &path, err));
     status = pmet_safetensors_write(s->io, path, tensor, n_tensor, all, n_pair + 2, err);
@@ -166,7 +160,7 @@ static enum pmet_status check_contents(const struct pmet_safetensors *st, bool *
         pmet_safetensors_metadata_at(st, i, &pair[n_pair].key, &pair[n_pair].value);
         n_pair += strcmp(pair[n_pair].key, "sha256") != 0 && strcmp(pair[n_pair].key, "format") != 0;
     }
-    PMET_GO(digest_contents(list, n_tensor, pair, n_pair, hex, err));
+    digest_contents(list, n_tensor, pair, n_pair, hex);
     *whole = expected && strcmp(hex, expected) == 0;
 done:
     free(list);
