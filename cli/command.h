@@ -26,7 +26,8 @@ struct cli {
     bool half_activations, tf32;
     int color;
     bool quiet, verbose;
-    char kept[512]; /* what an unfinished command can go on from: "w keeps 3 of 10 facts: ..." */
+    const char *tmpl; /* or NULL: hyper-parameters to start from, which a failure prints */
+    char kept[512];   /* what an unfinished command can go on from: "w keeps 3 of 10 facts: ..." */
 };
 
 /* Which common options a command takes: all; all but --seed; none of those that say how to compute. */
@@ -55,10 +56,9 @@ int run_diff(struct cli *c, const struct command *self, int argc, char **argv);
 int say_failed(const struct cli *c, const struct pmet_error *err);
 /* "pmet edit: MESSAGE (pmet edit --help)"; returns EXIT_WRONG_USAGE. */
 int say_usage(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
-/* Lines on standard error: a warning always, a note unless --quiet, detail only with --verbose. */
-void say_warning(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
-void say_note(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
-void say_detail(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
+/* A line on standard error: a warning always, a note unless --quiet, detail only with --verbose. */
+enum level { WARNING, NOTE, DETAIL };
+void say(const struct cli *c, enum level level, const char *fmt, ...) PMET_PRINTF(3, 4);
 bool stderr_is_plain(void); /* no terminal, a dumb one, or NO_COLOR */
 /* Draws a line on a terminal in the place of the one drawn before; any message wipes it off first. */
 void say_progress(const char *line);

@@ -96,12 +96,11 @@ int run_diff(struct cli *c, const struct command *self, int argc, char **argv)
     struct diff_job j = {.c = c, .rtol = -1, .atol = -1, .ratio = -1};
     struct texts paths = {0};
     const struct option_row rows[] = {
-        {"rtol", 0, OPTION_NUMBER, &j.rtol, "X", "|a-b| <= atol + rtol |b| for each element (default 0)",
-         false},
-        {"atol", 0, OPTION_NUMBER, &j.atol, "X", "(default 0)", false},
-        {"yardstick", 0, OPTION_TEXT, &j.yard_path, "C", "measure in the distance of C from B", false},
-        {"ratio", 0, OPTION_NUMBER, &j.ratio, "R", "with --yardstick: how many of it (default 2)", false},
-        {"require", 0, OPTION_TEXT, &j.require, "NAME,...", "tensors that must be compared", false},
+        {"rtol", OPTION_NUMBER, &j.rtol, "X", "|a-b| <= atol + rtol |b| for each element (default 0)"},
+        {"atol", OPTION_NUMBER, &j.atol, "X", "(default 0)"},
+        {"yardstick", OPTION_TEXT, &j.yard_path, "C", "measure in the distance of C from B"},
+        {"ratio", OPTION_NUMBER, &j.ratio, "R", "with --yardstick: how many of it (default 2)"},
+        {"require", OPTION_TEXT, &j.require, "NAME,...", "tensors that must be compared"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &paths);

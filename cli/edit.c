@@ -15,7 +15,8 @@ static enum pmet_status on_progress(struct edit_job *j, const struct pmet_event 
     if (event->phase != j->phase)
         progress_end(&j->progress);
     j->phase = event->phase;
-    return progress_event(&j->progress, j->c, delta ? "optimising" : "editing", delta ? "facts" : "matrices", event);
+    return progress_event(&j->progress, j->c, delta ? "optimising" : "editing", delta ? "facts" : "matrices",
+                          event);
 }
 
 static enum pmet_status on_pass(struct edit_job *j, const struct pmet_event *event, struct pmet_error *err)
@@ -33,8 +34,8 @@ static void on_fact(const struct edit_job *j, const struct pmet_event *event)
     const struct pmet_fact_event *fact = event->detail;
     const struct pmet_delta_result *r = &fact->report->result;
     if (fact->report->applied)
-        say_detail(j->c, "fact %zu: %s after %zu passes, loss %.4g to %.4g", event->index,
-                   pmet_stop_name(r->stop), r->n_forward, r->first.loss, r->last.loss);
+        say(j->c, DETAIL, "fact %zu: %s after %zu passes, loss %.4g to %.4g", event->index,
+            pmet_stop_name(r->stop), r->n_forward, r->first.loss, r->last.loss);
 }
 
 static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
@@ -117,42 +118,37 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
     struct edit_job j = {.c = c, .trace_facts = SIZE_MAX, .job = {.method = c->method}};
     struct pmet_edit_request *r = &j.job.request;
     const struct option_row rows[] = {
-        {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint to edit; it is never written to", true},
-        {"facts", 0, OPTION_TEXT, &r->facts, "FILE",
-         "CounterFact, zsRE or plain records, a JSON array or JSON lines", true},
-        {"stats", 0, OPTION_TEXT, &r->stats, "DIR", "second moments (pmet stats); not needed for a plan",
-         false},
-        {"out", 'o', OPTION_TEXT, &r->out, "DIR", "the edited copy; not needed for a plan", false},
-        {"hparams", 0, OPTION_TEXT, &r->hparams, "FILE",
-         "hyper-parameters (default: built in for GPT-J-6B and NeoX-20B)", false},
-        {"contexts", 0, OPTION_TEXT, &r->contexts, "FILE",
-         "context templates (default: written by the model, from --seed, and kept)", false},
-        {"limit", 0, OPTION_COUNT, &r->limit, "N", "the first N facts (default: all)", false},
-        {"conflicts", 0, OPTION_CHOICE, &j.conflicts, "refuse|first|last",
-         "of facts that contradict each other (default refuse)", false},
-        {"zsre-target", 0, OPTION_CHOICE, &j.zsre, "answers|alt", "target of zsRE records (default answers)",
-         false},
-        {"solver", 0, OPTION_CHOICE, &j.solver, "auto|cholesky|cg",
-         "(default auto: the statistics' factor for few facts, else cholesky where it fits)", false},
-        {"ridge", 0, OPTION_NUMBER, &r->ridge, "X", "added to the diagonal of the solve (default 0)", false},
-        {"strict", 0, OPTION_FLAG, &r->strict, NULL, "refuse facts whose tokens do not line up", false},
-        {"skip-failed", 0, OPTION_FLAG, &r->skip_failed, NULL, "leave out facts whose optimisation meets NaN",
-         false},
-        {"out-dtype", 0, OPTION_CHOICE, &j.dtype, "file|f64|f32|f16|bf16",
-         "of the edited matrices (default file: as they were)", false},
-        {"work", 0, OPTION_TEXT, &r->work, "DIR",
-         "keep what is finished: after a stop or a kill the same command goes on", false},
-        {"memory", 0, OPTION_BYTES, &r->max_bytes, "SIZE",
-         "to spend, as 16G (default: three quarters of what is free)", false},
-        {"trace", 0, OPTION_TEXT, &j.trace, "FILE", "a safetensors file of what was computed on the way",
-         false},
-        {"trace-facts", 0, OPTION_COUNT, &j.trace_facts, "N", "facts in it (default 10)", false},
-        {"dry-run", 0, OPTION_FLAG, &j.dry_run, NULL, "print the plan and stop", false},
-        {"show", 0, OPTION_COUNT, &j.show, "N", "with --dry-run: the rows of N facts, [lookup] token marked",
-         false},
-        {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object as the result", false},
-        {"link", 0, OPTION_FLAG, &r->link, NULL, "hard-link unedited shards rather than copy them", false},
-        {"force", 0, OPTION_FLAG, &r->force, NULL, "replace --out if it exists", false},
+        {"model", OPTION_TEXT | REQUIRED, &j.model, "DIR", "the checkpoint to edit; it is never written to"},
+        {"facts", OPTION_TEXT | REQUIRED, &r->facts, "FILE",
+         "CounterFact, zsRE or plain records, a JSON array or JSON lines"},
+        {"stats", OPTION_TEXT, &r->stats, "DIR", "second moments (pmet stats); not needed for a plan"},
+        {"out", OPTION_TEXT | SHORT, &r->out, "DIR", "the edited copy; not needed for a plan"},
+        {"hparams", OPTION_TEXT, &r->hparams, "FILE",
+         "hyper-parameters (default: built in for GPT-J-6B and NeoX-20B)"},
+        {"contexts", OPTION_TEXT, &r->contexts, "FILE",
+         "context templates (default: written by the model, from --seed, and kept)"},
+        {"limit", OPTION_COUNT, &r->limit, "N", "the first N facts (default: all)"},
+        {"conflicts", OPTION_CHOICE, &j.conflicts, "refuse|first|last",
+         "of facts that contradict each other (default refuse)"},
+        {"zsre-target", OPTION_CHOICE, &j.zsre, "answers|alt", "target of zsRE records (default answers)"},
+        {"solver", OPTION_CHOICE, &j.solver, "auto|cholesky|cg",
+         "(default auto: the statistics' factor for few facts, else cholesky where it fits)"},
+        {"ridge", OPTION_NUMBER, &r->ridge, "X", "added to the diagonal of the solve (default 0)"},
+        {"strict", OPTION_FLAG, &r->strict, NULL, "refuse facts whose tokens do not line up"},
+        {"skip-failed", OPTION_FLAG, &r->skip_failed, NULL, "leave out facts whose optimisation meets NaN"},
+        {"out-dtype", OPTION_CHOICE, &j.dtype, "file|f64|f32|f16|bf16",
+         "of the edited matrices (default file: as they were)"},
+        {"work", OPTION_TEXT, &r->work, "DIR",
+         "keep what is finished: after a stop or a kill the same command goes on"},
+        {"memory", OPTION_BYTES, &r->max_bytes, "SIZE",
+         "to spend, as 16G (default: three quarters of what is free)"},
+        {"trace", OPTION_TEXT, &j.trace, "FILE", "a safetensors file of what was computed on the way"},
+        {"trace-facts", OPTION_COUNT, &j.trace_facts, "N", "facts in it (default 10)"},
+        {"dry-run", OPTION_FLAG, &j.dry_run, NULL, "print the plan and stop"},
+        {"show", OPTION_COUNT, &j.show, "N", "with --dry-run: the rows of N facts, [lookup] token marked"},
+        {"json", OPTION_FLAG, &j.json, NULL, "one JSON object as the result"},
+        {"link", OPTION_FLAG, &r->link, NULL, "hard-link unedited shards rather than copy them"},
+        {"force", OPTION_FLAG, &r->force, NULL, "replace --out if it exists"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);
@@ -173,10 +169,8 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
             snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", r->out, j.trace);
         else if (!done && j.job.store)
             pmet_edit_job_kept(&j.job, c->kept, sizeof c->kept);
+        c->tmpl = j.job.tmpl;
         status = done ? EXIT_DONE : say_failed(c, &err);
-        if (!done && j.job.tmpl)
-            fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s",
-                    j.job.tmpl);
     }
     job_free(&j);
     return status;

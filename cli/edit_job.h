@@ -10,12 +10,14 @@
 #include "cli/tensor_list.h"
 #include "ref/job/edit.h"
 
+enum { N_SCALAR = 5 }; /* losses of a pass and the probability of its target */
+
 /* Steps of a fact, kept until its trace is written. */
 struct edit_steps {
     size_t n_pass, n_update, n_grad;
-    real *delta[PMET_MAX_VECTOR];         /* [S, d] after each update */
-    real *grad[PMET_MAX_VECTOR];          /* [3, d] of the first updates */
-    real *loss, *nll, *kl, *decay, *prob; /* [S] */
+    real *delta[PMET_MAX_VECTOR]; /* [S, d] after each update */
+    real *grad[PMET_MAX_VECTOR];  /* [3, d] of the first updates */
+    real *scalar[N_SCALAR];       /* [S] of each pass */
 };
 
 struct edit_job {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
+#include "tensors/json.h"
 
 /* Bytes of the UTF-8 character at s, of n bytes that are there; 0 if it is none: a token may end inside it. */
 static size_t character(const char *s, size_t n)
@@ -73,16 +74,11 @@ static json_t *rows_json(const struct edit_job *j)
     json_t *list = json_array();
     for (size_t i = 0; i < j->job.facts.n_fact && i < j->show; i++) {
         const struct pmet_fact_rows *r = &j->job.rows[i];
-        json_t *rows = json_array(), *target = json_array();
-        for (size_t b = 0; b < r->n_row; b++) {
-            json_t *ids = json_array();
-            for (size_t t = 0; t < r->row[b].n_tok; t++)
-                json_array_append_new(ids, json_integer(r->row[b].id[t]));
-            json_array_append_new(
-                rows, json_pack("{s:o, s:I}", "ids", ids, "lookup_idx", (json_int_t)r->row[b].lookup_idx));
-        }
-        for (size_t s = 0; s < r->n_target; s++)
-            json_array_append_new(target, json_integer(r->target[s]));
+        json_t *rows = json_array(), *target = pmet_json_ids(r->target, r->n_target);
+        for (size_t b = 0; b < r->n_row; b++)
+            json_array_append_new(rows,
+                                  json_pack("{s:o, s:I}", "ids", pmet_json_ids(r->row[b].id, r->row[b].n_tok),
+                                            "lookup_idx", (json_int_t)r->row[b].lookup_idx));
         json_array_append_new(list,
                               json_pack("{s:I, s:o, s:o, s:b, s:b}", "case_id",
                                         (json_int_t)j->job.facts.fact[i].case_id, "rows", rows, "target",

@@ -67,9 +67,9 @@ void edit_report(const struct edit_job *j)
         n_before += j->job.before[i].greedy;
         n_after += j->job.after[i].greedy;
         if (!j->job.editor.targets.fact[i].applied)
-            say_warning(j->c, "%s: line %zu: \"%s\": left out: %s", j->job.facts.path,
-                        j->job.facts.fact[i].line, j->job.facts.fact[i].subject,
-                        j->job.editor.targets.fact[i].failure);
+            say(j->c, WARNING, "%s: line %zu: \"%s\": left out: %s", j->job.facts.path,
+                j->job.facts.fact[i].line, j->job.facts.fact[i].subject,
+                j->job.editor.targets.fact[i].failure);
     }
     if (j->json) {
         report_json(j, n_after);

@@ -23,13 +23,12 @@ enum pmet_status edit_trace_open(struct edit_job *j, struct pmet_error *err)
 static enum pmet_status steps_alloc(struct edit_steps *s, const struct pmet_objective *o, size_t d,
                                     struct pmet_error *err)
 {
-    real **const scalar[] = {&s->loss, &s->nll, &s->kl, &s->decay, &s->prob};
     for (size_t v = 0; v < o->n_vector; v++) {
         PMET_TRY(pmet_calloc(&s->delta[v], o->n_pass * d, sizeof(real), "a trace", err));
         PMET_TRY(pmet_calloc(&s->grad[v], GRADS * d, sizeof(real), "a trace", err));
     }
-    for (size_t i = 0; i < COUNT_OF(scalar); i++)
-        PMET_TRY(pmet_calloc(scalar[i], o->n_pass, sizeof(real), "a trace", err));
+    for (size_t i = 0; i < N_SCALAR; i++)
+        PMET_TRY(pmet_calloc(&s->scalar[i], o->n_pass, sizeof(real), "a trace", err));
     return PMET_OK;
 }
 
@@ -41,11 +40,8 @@ void edit_trace_close(struct edit_job *j)
             free(s->delta[v]);
             free(s->grad[v]);
         }
-        free(s->loss);
-        free(s->nll);
-        free(s->kl);
-        free(s->decay);
-        free(s->prob);
+        for (size_t i = 0; i < N_SCALAR; i++)
+            free(s->scalar[i]);
     }
     free(j->steps);
 }
@@ -54,27 +50,24 @@ static enum pmet_status add_pass(struct edit_job *j, size_t fact, const struct p
                                  struct pmet_error *err)
 {
     const size_t d = j->job.s->model->config.d_model, n_vector = event->objective->n_vector;
-    const struct pmet_delta_step *step = event->step;
+    const struct pmet_losses *l = &event->step->losses;
+    const double scalar[N_SCALAR] = {l->loss, l->nll, l->kl, l->weight_decay, l->prob};
     struct edit_steps *s = &j->steps[fact];
-    if (!s->loss)
+    if (!s->scalar[0])
         PMET_TRY(steps_alloc(s, event->objective, d, err));
-    s->loss[s->n_pass] = (real)step->losses.loss;
-    s->nll[s->n_pass] = (real)step->losses.nll;
-    s->kl[s->n_pass] = (real)step->losses.kl;
-    s->decay[s->n_pass] = (real)step->losses.weight_decay;
-    s->prob[s->n_pass++] = (real)step->losses.prob;
-    if (!step->updated)
+    for (size_t i = 0; i < N_SCALAR; i++)
+        s->scalar[i][s->n_pass] = (real)scalar[i];
+    s->n_pass++;
+    if (!event->step->updated)
         return PMET_OK;
-    for (size_t v = 0; v < n_vector; v++)
-        PMET_TRY(
-            pmet_delta_get(event->delta, event->k, PMET_DELTA_VALUE, v, s->delta[v] + s->n_update * d, err));
+    for (size_t v = 0; v < n_vector; v++) {
+        real *delta = s->delta[v] + s->n_update * d, *grad = s->grad[v] + s->n_grad * d;
+        PMET_TRY(pmet_delta_get(event->delta, event->k, PMET_DELTA_VALUE, v, delta, err));
+        if (s->n_grad < GRADS)
+            PMET_TRY(pmet_delta_get(event->delta, event->k, PMET_DELTA_GRADIENT, v, grad, err));
+    }
     s->n_update++;
-    if (s->n_grad == GRADS)
-        return PMET_OK;
-    for (size_t v = 0; v < n_vector; v++)
-        PMET_TRY(
-            pmet_delta_get(event->delta, event->k, PMET_DELTA_GRADIENT, v, s->grad[v] + s->n_grad * d, err));
-    s->n_grad++;
+    s->n_grad += s->n_grad < GRADS;
     return PMET_OK;
 }
 
@@ -108,13 +101,11 @@ static enum pmet_status put_vectors(struct edit_job *j, size_t fact, const struc
 static enum pmet_status put_steps(struct edit_job *j, size_t fact, const struct pmet_objective *o,
                                   struct pmet_error *err)
 {
+    static const char *const name[N_SCALAR] = {"loss", "nll_loss", "kl_loss", "weight_decay", "prob"};
     const struct edit_steps *s = &j->steps[fact];
     const size_t d = j->job.s->model->config.d_model;
-    PMET_TRY(put(j, fact, "steps.", "loss", 0, s->n_pass, s->loss, err));
-    PMET_TRY(put(j, fact, "steps.", "nll_loss", 0, s->n_pass, s->nll, err));
-    PMET_TRY(put(j, fact, "steps.", "kl_loss", 0, s->n_pass, s->kl, err));
-    PMET_TRY(put(j, fact, "steps.", "weight_decay", 0, s->n_pass, s->decay, err));
-    PMET_TRY(put(j, fact, "steps.", "prob", 0, s->n_pass, s->prob, err));
+    for (size_t i = 0; i < N_SCALAR; i++)
+        PMET_TRY(put(j, fact, "steps.", name[i], 0, s->n_pass, s->scalar[i], err));
     for (size_t v = 0; v < o->n_vector && s->n_update > 0; v++) {
         PMET_TRY(put(j, fact, "steps.delta_", side(o, v), s->n_update, d, s->delta[v], err));
         PMET_TRY(put(j, fact, "steps.grad_delta_", side(o, v), s->n_grad, d, s->grad[v], err));

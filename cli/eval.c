@@ -7,6 +7,7 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "ref/job/eval_job.h"
+#include "tensors/json.h"
 
 struct eval {
     const struct cli *c;
@@ -26,11 +27,6 @@ static enum pmet_status on_event(void *user, const struct pmet_event *event, str
 
 /* ---- what is printed ---- */
 
-static json_t *number(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static const char *without_side(const char *name)
 {
     const char *bar = strchr(name, '_');
@@ -45,46 +41,38 @@ static const struct pmet_metric *find(const struct pmet_evaluation *e, const cha
     return NULL;
 }
 
-static json_t *metrics_json(const struct pmet_summary *s, const char *side)
+static void add_metrics(json_t *metrics, const struct pmet_evaluation *e)
 {
-    struct pmet_evaluation e = {0};
-    json_t *metrics = json_object();
-    pmet_summary_report(s, side, &e);
-    for (size_t i = 0; i < e.n_metric; i++)
-        json_object_set_new(metrics, e.metric[i].name,
-                            json_pack("[o, o]", number(e.metric[i].mean), number(e.metric[i].std)));
-    return metrics;
+    for (size_t i = 0; i < e->n_metric; i++)
+        json_object_set_new(
+            metrics, e->metric[i].name,
+            json_pack("[o, o]", pmet_json_real(e->metric[i].mean), pmet_json_real(e->metric[i].std)));
 }
 
 /* After minus before, of the means that both have. */
-static json_t *change_json(const struct pmet_eval_job *j)
+static json_t *change_json(const struct pmet_evaluation *after, const struct pmet_evaluation *before)
 {
-    struct pmet_evaluation after = {0}, before = {0};
     json_t *change = json_object();
-    pmet_summary_report(&j->summary[0], "post", &after);
-    pmet_summary_report(&j->summary[1], "pre", &before);
-    for (size_t i = 0; i < after.n_metric; i++) {
-        const char *name = without_side(after.metric[i].name);
-        const struct pmet_metric *was = find(&before, name);
+    for (size_t i = 0; i < after->n_metric; i++) {
+        const char *name = without_side(after->metric[i].name);
+        const struct pmet_metric *was = find(before, name);
         if (was)
-            json_object_set_new(change, name, number(after.metric[i].mean - was->mean));
+            json_object_set_new(change, name, pmet_json_real(after->metric[i].mean - was->mean));
     }
     return change;
 }
 
-static void report_json(const struct eval *e)
+static void report_json(const struct eval *e, const struct pmet_evaluation *after,
+                        const struct pmet_evaluation *before)
 {
     const struct pmet_eval_job *j = &e->job;
-    json_t *metrics = metrics_json(&j->summary[0], "post");
-    if (j->before) {
-        json_t *pre = metrics_json(&j->summary[1], "pre");
-        json_object_update(metrics, pre);
-        json_decref(pre);
-    }
-    print_json(json_pack("{s:O, s:I, s:s?, s:o, s:o*, s:f, s:I}", "header", j->header, "records",
-                         (json_int_t)j->n_record, "out", j->request.out, "metrics", metrics, "change",
-                         j->before ? change_json(j) : NULL, "seconds", pmet_seconds() - e->progress.started,
-                         "peak_memory_bytes", (json_int_t)peak_memory()));
+    json_t *metrics = json_object();
+    add_metrics(metrics, after);
+    add_metrics(metrics, before);
+    print_json(json_pack(
+        "{s:O, s:I, s:s?, s:o, s:o*, s:f, s:I}", "header", j->header, "records", (json_int_t)j->n_record,
+        "out", j->request.out, "metrics", metrics, "change", j->before ? change_json(after, before) : NULL,
+        "seconds", pmet_seconds() - e->progress.started, "peak_memory_bytes", (json_int_t)peak_memory()));
 }
 
 /* A metric's row: its name as people say it, and the published one. */
@@ -111,36 +99,27 @@ static void print_cell(const struct pmet_metric *m)
         printf(" %9.2f %9s", m->mean, "");
 }
 
-/* Means and standard deviations over the records, in hundredths; a column a model, then the
- * difference. */
-static void report_table(const struct eval *e)
+/* Means and standard deviations over the records, in hundredths; a column a model, then the difference. */
+static void report_table(bool both, const struct pmet_evaluation *after, const struct pmet_evaluation *before)
 {
-    const struct pmet_eval_job *j = &e->job;
-    struct pmet_evaluation after = {0}, before = {0};
-    pmet_summary_report(&j->summary[0], "post", &after);
-    if (j->before)
-        pmet_summary_report(&j->summary[1], "pre", &before);
     printf("%-22s %-14s", "metric", "");
-    if (j->before)
+    if (both)
         printf(" %19s %19s %9s", "before", "after", "change");
     else
         printf(" %19s", "mean");
     printf(" %8s\n", "records");
-    for (size_t i = 0; i < after.n_metric; i++) {
-        const struct pmet_metric *m = &after.metric[i];
+    for (size_t i = 0; i < after->n_metric; i++) {
+        const struct pmet_metric *m = &after->metric[i];
         const char *name = without_side(m->name);
-        const struct pmet_metric *was = find(&before, name);
+        const struct pmet_metric *was = find(before, name);
         printf("%-22s %-14s", name, plain_name(name));
-        if (j->before) {
+        if (both)
             print_cell(was);
-            print_cell(m);
-            if (was)
-                printf(" %+9.2f", m->mean - was->mean);
-            else
-                printf(" %9s", "");
-        } else {
-            print_cell(m);
-        }
+        print_cell(m);
+        if (both && was)
+            printf(" %+9.2f", m->mean - was->mean);
+        else if (both)
+            printf(" %9s", "");
         printf(" %8zu\n", m->n);
     }
 }
@@ -148,11 +127,15 @@ static void report_table(const struct eval *e)
 static void report(const struct eval *e)
 {
     const struct pmet_eval_job *j = &e->job;
+    struct pmet_evaluation after = {0}, before = {0};
+    pmet_summary_report(&j->summary[0], "post", &after);
+    if (j->before)
+        pmet_summary_report(&j->summary[1], "pre", &before);
     if (e->json) {
-        report_json(e);
+        report_json(e, &after, &before);
         return;
     }
-    report_table(e);
+    report_table(j->before != NULL, &after, &before);
     if (j->request.out)
         printf("%s: %zu records\n", j->request.out, j->n_record);
 }
@@ -197,28 +180,26 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
     struct eval e = {.c = c, .job = {.request = {.top_k = 5}}};
     struct pmet_evaluate_request *r = &e.job.request;
     const struct option_row rows[] = {
-        {"model", 0, OPTION_TEXT, &e.model, "DIR", "the model to judge", false},
-        {"after", 0, OPTION_TEXT, &e.after, "DIR", "the same as --model", false},
-        {"before", 0, OPTION_TEXT, &e.before_dir, "DIR", "a model to set beside it: before the edit", false},
-        {"facts", 0, OPTION_TEXT, &r->facts, "FILE",
-         "CounterFact or zsRE records, a JSON array or JSON lines", true},
-        {"out", 'o', OPTION_TEXT, &r->out, "FILE", "JSON lines to write: a header, then a record each",
-         false},
-        {"limit", 0, OPTION_COUNT, &r->limit, "N", "the first N records (default: all)", false},
-        {"work", 0, OPTION_TEXT, &r->work, "DIR",
-         "keep finished records there: after a stop or a kill the same command goes on", false},
-        {"generate", 0, OPTION_COUNT, &r->n_generate, "N",
-         "write and judge texts for the first N records (default 0)", false},
-        {"snippets", 0, OPTION_TEXT, &r->snippets, "FILE",
-         "attribute snippets: how far the texts are about the new object", false},
-        {"idf", 0, OPTION_TEXT, &r->idf, "DIR",
-         "idf.npy and tfidf_vocab.json for it (default: made of the snippets)", false},
-        {"top-k", 0, OPTION_COUNT, &r->top_k, "K", "draw them from the K likeliest tokens (default 5)",
-         false},
-        {"decode", 0, OPTION_CHOICE, &e.decode, "published|greedy",
-         "greedy: also, does the model go on with the target (default published)", false},
-        {"json", 0, OPTION_FLAG, &e.json, NULL, "one JSON object as the result", false},
-        {"force", 0, OPTION_FLAG, &r->force, NULL, "replace --out if it exists", false},
+        {"model", OPTION_TEXT, &e.model, "DIR", "the model to judge"},
+        {"after", OPTION_TEXT, &e.after, "DIR", "the same as --model"},
+        {"before", OPTION_TEXT, &e.before_dir, "DIR", "a model to set beside it: before the edit"},
+        {"facts", OPTION_TEXT | REQUIRED, &r->facts, "FILE",
+         "CounterFact or zsRE records, a JSON array or JSON lines"},
+        {"out", OPTION_TEXT | SHORT, &r->out, "FILE", "JSON lines to write: a header, then a record each"},
+        {"limit", OPTION_COUNT, &r->limit, "N", "the first N records (default: all)"},
+        {"work", OPTION_TEXT, &r->work, "DIR",
+         "keep finished records there: after a stop or a kill the same command goes on"},
+        {"generate", OPTION_COUNT, &r->n_generate, "N",
+         "write and judge texts for the first N records (default 0)"},
+        {"snippets", OPTION_TEXT, &r->snippets, "FILE",
+         "attribute snippets: how far the texts are about the new object"},
+        {"idf", OPTION_TEXT, &r->idf, "DIR",
+         "idf.npy and tfidf_vocab.json for it (default: made of the snippets)"},
+        {"top-k", OPTION_COUNT, &r->top_k, "K", "draw them from the K likeliest tokens (default 5)"},
+        {"decode", OPTION_CHOICE, &e.decode, "published|greedy",
+         "greedy: also, does the model go on with the target (default published)"},
+        {"json", OPTION_FLAG, &e.json, NULL, "one JSON object as the result"},
+        {"force", OPTION_FLAG, &r->force, NULL, "replace --out if it exists"},
     };
     const struct pmet_listener listener = {.user = &e, .on_event = on_event};
     struct pmet_error err = {PMET_OK, ""};

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "cli/session.h"
 #include "ref/eval/generate.h"
+#include "tensors/json.h"
 #include "tokenizer/unicode.h"
 
 struct job {
@@ -23,11 +24,8 @@ static int should_stop(void *user)
 static json_t *as_json(const char *prompt, const struct pmet_ids *ids, size_t n_prompt,
                        const struct pmet_text *text, const struct pmet_text *clean)
 {
-    json_t *list = json_array();
-    for (size_t i = 0; i < ids->n; i++)
-        json_array_append_new(list, json_integer(ids->id[i]));
-    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "prompt", prompt, "ids", list, "n_prompt",
-                     (json_int_t)n_prompt, "text", text->data, "clean_text", clean->data);
+    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "prompt", prompt, "ids", pmet_json_ids(ids->id, ids->n),
+                     "n_prompt", (json_int_t)n_prompt, "text", text->data, "clean_text", clean->data);
 }
 
 /* One prompt: every one starts from the seed, so that its text does not depend on the others. */
@@ -80,12 +78,11 @@ int run_generate(struct cli *c, const struct command *self, int argc, char **arg
 {
     struct job j = {.n_new = 20, .top_k = 1};
     const struct option_row rows[] = {
-        {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint", true},
-        {"prompt", 0, OPTION_TEXTS, &j.prompts, "TEXT", "what to continue; may be given again", true},
-        {"max-tokens", 0, OPTION_COUNT, &j.n_new, "N", "tokens to add (default 20)", false},
-        {"top-k", 0, OPTION_COUNT, &j.top_k, "K", "draw from the K likeliest tokens (default 1: greedy)",
-         false},
-        {"json", 0, OPTION_FLAG, &j.json, NULL, "one JSON object, with the ids", false},
+        {"model", OPTION_TEXT | REQUIRED, &j.model, "DIR", "the checkpoint"},
+        {"prompt", OPTION_TEXTS | REQUIRED, &j.prompts, "TEXT", "what to continue; may be given again"},
+        {"max-tokens", OPTION_COUNT, &j.n_new, "N", "tokens to add (default 20)"},
+        {"top-k", OPTION_COUNT, &j.top_k, "K", "draw from the K likeliest tokens (default 1: greedy)"},
+        {"json", OPTION_FLAG, &j.json, NULL, "one JSON object, with the ids"},
     };
     struct pmet_session *s = NULL;
     struct pmet_error err = {PMET_OK, ""};

@@ -8,7 +8,7 @@ enum { MARGIN = 30 };
 static void print_row(const struct option_row *row)
 {
     char left[96];
-    int n = snprintf(left, sizeof left, row->letter ? "  -%c, " : "      ", row->letter);
+    int n = snprintf(left, sizeof left, option_letter(row) ? "  -%c, " : "      ", option_letter(row));
     n += snprintf(left + n, sizeof left - (size_t)n, row->arg ? "--%s %s" : "--%s", row->name, row->arg);
     if (n + 2 > MARGIN)
         printf("%s\n%*s%s\n", left, MARGIN, "", row->help);

@@ -248,7 +248,7 @@ int run_inspect(struct cli *c, const struct command *self, int argc, char **argv
     struct job j = {.c = c};
     struct texts paths = {0};
     const struct option_row rows[] = {
-        {"check", 0, OPTION_FLAG, &j.check, NULL, "read all of it and verify", false},
+        {"check", OPTION_FLAG, &j.check, NULL, "read all of it and verify"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &paths);

@@ -11,6 +11,11 @@
 
 enum { MAX_OPTION = 48, FIRST_VALUE = 1000, HELP_VALUE = 999 };
 
+char option_letter(const struct option_row *row)
+{
+    return row->kind & SHORT ? row->name[0] : '\0';
+}
+
 bool texts_add(struct texts *t, const char *item)
 {
     const char **grown = realloc(t->item, (t->n + 1) * sizeof *grown);
@@ -86,7 +91,7 @@ static int take_value(const struct cli *c, const struct option_row *row, const c
 {
     char *end;
     double x;
-    switch (row->kind) {
+    switch (row->kind & OPTION_KIND) {
     case OPTION_FLAG:
         *(bool *)row->out = true;
         return -1;
@@ -146,7 +151,7 @@ static int refuse(const struct cli *c, char *const *argv, int got, const struct 
     const char *word = argv[optind - 1];
     if (got == ':') {
         for (size_t i = 0; i < n; i++)
-            if (optopt == all[i]->letter || optopt == (int)(FIRST_VALUE + i))
+            if ((optopt && optopt == option_letter(all[i])) || optopt == (int)(FIRST_VALUE + i))
                 return say_usage(c, "--%s: an argument is missing; expected %s", all[i]->name, all[i]->arg);
     }
     if (optopt >= FIRST_VALUE || optopt == HELP_VALUE)
@@ -162,11 +167,11 @@ static void fill_tables(const struct option_row *const *all, size_t n, struct op
 {
     *shorts++ = ':';
     for (size_t i = 0; i < n; i++) {
-        const bool takes = all[i]->kind != OPTION_FLAG;
+        const bool takes = all[i]->arg != NULL;
         longs[i] = (struct option){all[i]->name, takes ? required_argument : no_argument, NULL,
                                    (int)(FIRST_VALUE + i)};
-        if (all[i]->letter) {
-            *shorts++ = all[i]->letter;
+        if (all[i]->kind & SHORT) {
+            *shorts++ = option_letter(all[i]);
             if (takes)
                 *shorts++ = ':';
         }
@@ -196,19 +201,18 @@ int options_parse(struct cli *c, const struct command *self, const struct option
 {
     static const size_t first_used[] = {[USES_SEED] = 0, [USES_DEVICE] = 1, [USES_NEITHER] = 5};
     const struct option_row every[] = {
-        {"seed", 0, OPTION_COUNT, &c->seed, "N", "of all sampling (default 1)", false},
-        {"device", 0, OPTION_CHOICE, &c->device, "auto|plain|cpu|cuda",
-         "where to compute (default auto: a GPU if there is one; plain is slow, for checks)", false},
-        {"half-activations", 0, OPTION_FLAG, &c->half_activations, NULL,
-         "with cuda: what F16 and BF16 matrices multiply is rounded to their type (faster)", false},
-        {"tf32", 0, OPTION_FLAG, &c->tf32, NULL,
-         "with cuda: products with F32 matrices keep ten bits of fraction (faster)", false},
-        {"threads", 0, OPTION_COUNT, &c->threads, "N", "threads (default: as many as the machine has)",
-         false},
-        {"quiet", 'q', OPTION_FLAG, &c->quiet, NULL, "no progress, no notes", false},
-        {"verbose", 'v', OPTION_FLAG, &c->verbose, NULL, "more notes", false},
-        {"color", 0, OPTION_CHOICE, &c->color, "auto|always|never",
-         "colour in messages (default auto: on a terminal, unless NO_COLOR is set)", false},
+        {"seed", OPTION_COUNT, &c->seed, "N", "of all sampling (default 1)"},
+        {"device", OPTION_CHOICE, &c->device, "auto|plain|cpu|cuda",
+         "where to compute (default auto: a GPU if there is one; plain is slow, for checks)"},
+        {"half-activations", OPTION_FLAG, &c->half_activations, NULL,
+         "with cuda: what F16 and BF16 matrices multiply is rounded to their type (faster)"},
+        {"tf32", OPTION_FLAG, &c->tf32, NULL,
+         "with cuda: products with F32 matrices keep ten bits of fraction (faster)"},
+        {"threads", OPTION_COUNT, &c->threads, "N", "threads (default: as many as the machine has)"},
+        {"quiet", OPTION_FLAG | SHORT, &c->quiet, NULL, "no progress, no notes"},
+        {"verbose", OPTION_FLAG | SHORT, &c->verbose, NULL, "more notes"},
+        {"color", OPTION_CHOICE, &c->color, "auto|always|never",
+         "colour in messages (default auto: on a terminal, unless NO_COLOR is set)"},
     };
     const struct option_row *all[MAX_OPTION];
     bool seen[MAX_OPTION] = {false};
@@ -228,7 +232,7 @@ int options_parse(struct cli *c, const struct command *self, const struct option
             help_command(self, rows, n_row, common, n_common);
             return EXIT_DONE;
         }
-        while (i < n && got != (int)(FIRST_VALUE + i) && got != all[i]->letter)
+        while (i < n && got != (int)(FIRST_VALUE + i) && got != option_letter(all[i]))
             i++;
         if (i == n || got == '?' || got == ':')
             return refuse(c, argv, got, all, n);
@@ -238,7 +242,7 @@ int options_parse(struct cli *c, const struct command *self, const struct option
             return status;
     }
     for (size_t i = 0; i < n; i++)
-        if (all[i]->required && !seen[i])
+        if ((all[i]->kind & REQUIRED) && !seen[i])
             return say_usage(c, "--%s %s is missing", all[i]->name, all[i]->arg);
     for (int i = optind; i < argc; i++)
         if (!operands || !texts_add(operands, argv[i]))

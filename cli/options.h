@@ -12,7 +12,10 @@ enum option_kind {
     OPTION_COUNT,  /* size_t */
     OPTION_NUMBER, /* double, finite and not below 0 */
     OPTION_BYTES,  /* size_t, "8G" */
-    OPTION_CHOICE  /* int: index into arg, "auto|cholesky|cg" */
+    OPTION_CHOICE, /* int: index into arg, "auto|cholesky|cg" */
+    OPTION_KIND = 15,
+    SHORT = 16,   /* beside the kind: -o for --out */
+    REQUIRED = 32 /* beside the kind */
 };
 
 struct texts {
@@ -22,13 +25,13 @@ struct texts {
 
 struct option_row {
     const char *name;
-    char letter; /* or 0 */
-    enum option_kind kind;
+    int kind;        /* enum option_kind */
     void *out;       /* holds the default beforehand */
     const char *arg; /* "FILE"; NULL for a flag */
     const char *help;
-    bool required;
 };
+/* The row's letter, or 0. */
+char option_letter(const struct option_row *row);
 
 /* Parses argv (argv[0] is the command) into rows and the common options of c; operands end up in *operands,
  * whose item points into argv. Returns -1 to go on, else the exit status: 0 after --help, 2 after a usage

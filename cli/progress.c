@@ -62,7 +62,7 @@ int progress_update(struct progress *p, size_t done, size_t total)
         char rate[96];
         p->shown = now;
         rate_and_left(p, rate, sizeof rate);
-        say_note(p->c, "%s: %zu of %zu %s%s%s", p->what, done, total, p->unit, rate, p->note);
+        say(p->c, NOTE, "%s: %zu of %zu %s%s%s", p->what, done, total, p->unit, rate, p->note);
     }
     return stop_signal();
 }
@@ -71,7 +71,7 @@ enum pmet_status progress_event(struct progress *p, const struct cli *c, const c
                                 const struct pmet_event *event)
 {
     if (event->kind == PMET_EVENT_NOTE)
-        (event->warning ? say_warning : say_note)(c, "%s", event->text);
+        say(c, event->warning ? WARNING : NOTE, "%s", event->text);
     if (event->kind != PMET_EVENT_PROGRESS)
         return PMET_OK;
     if (!p->running)
@@ -87,6 +87,6 @@ void progress_end(struct progress *p)
     p->running = false;
     say_no_progress();
     if (p->total > 0)
-        say_note(p->c, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
-                 format_seconds(took, sizeof took, pmet_seconds() - p->started));
+        say(p->c, NOTE, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
+            format_seconds(took, sizeof took, pmet_seconds() - p->started));
 }

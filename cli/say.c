@@ -52,6 +52,8 @@ int say_failed(const struct cli *c, const struct pmet_error *err)
         fprintf(stderr, "stopped by signal %d; %s\n", sig, c->kept[0] ? c->kept : "nothing was left behind");
     else
         fprintf(stderr, "%s\n", err->message);
+    if (c->tmpl)
+        fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s", c->tmpl);
     return sig ? 128 + sig : EXIT_FAILED;
 }
 
@@ -68,38 +70,16 @@ int say_usage(const struct cli *c, const char *fmt, ...)
     return EXIT_WRONG_USAGE;
 }
 
-static void PMET_PRINTF(4, 0)
-    say_line(const struct cli *c, const char *color, const char *kind, const char *fmt, va_list args)
+void say(const struct cli *c, enum level level, const char *fmt, ...)
 {
-    head(c, color, kind);
+    va_list args;
+    if ((level == NOTE && c->quiet) || (level == DETAIL && !c->verbose))
+        return;
+    head(c, level == WARNING ? "\033[33m" : NULL, level == WARNING ? "warning: " : "");
+    va_start(args, fmt);
     vfprintf(stderr, fmt, args);
+    va_end(args);
     fputc('\n', stderr);
-}
-
-void say_warning(const struct cli *c, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    say_line(c, "\033[33m", "warning: ", fmt, args);
-    va_end(args);
-}
-
-void say_note(const struct cli *c, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    if (!c->quiet)
-        say_line(c, NULL, "", fmt, args);
-    va_end(args);
-}
-
-void say_detail(const struct cli *c, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    if (c->verbose)
-        say_line(c, NULL, "", fmt, args);
-    va_end(args);
 }
 
 size_t peak_memory(void)

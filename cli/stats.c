@@ -167,31 +167,27 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
     struct pmet_stats_request *q = &j->request;
     const struct pmet_listener listener = {.user = &x, .on_event = on_event};
     const struct option_row rows[] = {
-        {"model", 0, OPTION_TEXT, &x.model, "DIR", "the checkpoint, before any edit", true},
-        {"text", 0, OPTION_TEXTS, &x.texts, "FILE...", "the documents", true},
-        {"out", 'o', OPTION_TEXT, &q->out, "DIR", "the folder to write", true},
-        {"hparams", 0, OPTION_TEXT, &q->hparams, "FILE",
-         "layers, modules and samples (default: built in for GPT-J-6B and NeoX-20B)", false},
-        {"layers", 0, OPTION_TEXT, &x.layers, "L,L,...", "layers, instead of the hyper-parameters'", false},
-        {"attn", 0, OPTION_FLAG, &j->attn, NULL, "the attention's output matrices, too", false},
-        {"samples", 0, OPTION_COUNT, &q->n_samples, "N",
-         "documents, drawn by --seed (default: the hyper-parameters', else all)", false},
-        {"max-length", 0, OPTION_COUNT, &q->max_length, "N",
-         "tokens of a document at most (default: what the model takes)", false},
-        {"work", 0, OPTION_TEXT, &q->work, "DIR",
-         "keep sums on the way: after a stop or a kill the same command goes on", false},
-        {"factor", 0, OPTION_FLAG, &q->factor, NULL,
-         "the Cholesky factor of each, too: edits of few facts are solved with it", false},
-        {"trace", 0, OPTION_TEXT, &x.trace, "FILE", "the moments as one safetensors file, too", false},
-        {"json", 0, OPTION_FLAG, &x.json, NULL, "one JSON object as the result", false},
-        {"force", 0, OPTION_FLAG, &q->force, NULL, "replace --out if it exists", false},
+        {"model", OPTION_TEXT | REQUIRED, &x.model, "DIR", "the checkpoint, before any edit"},
+        {"text", OPTION_TEXTS | REQUIRED, &x.texts, "FILE...", "the documents"},
+        {"out", OPTION_TEXT | SHORT | REQUIRED, &q->out, "DIR", "the folder to write"},
+        {"hparams", OPTION_TEXT, &q->hparams, "FILE",
+         "layers, modules and samples (default: built in for GPT-J-6B and NeoX-20B)"},
+        {"layers", OPTION_TEXT, &x.layers, "L,L,...", "layers, instead of the hyper-parameters'"},
+        {"attn", OPTION_FLAG, &j->attn, NULL, "the attention's output matrices, too"},
+        {"samples", OPTION_COUNT, &q->n_samples, "N",
+         "documents, drawn by --seed (default: the hyper-parameters', else all)"},
+        {"max-length", OPTION_COUNT, &q->max_length, "N",
+         "tokens of a document at most (default: what the model takes)"},
+        {"work", OPTION_TEXT, &q->work, "DIR",
+         "keep sums on the way: after a stop or a kill the same command goes on"},
+        {"factor", OPTION_FLAG, &q->factor, NULL,
+         "the Cholesky factor of each, too: edits of few facts are solved with it"},
+        {"trace", OPTION_TEXT, &x.trace, "FILE", "the moments as one safetensors file, too"},
+        {"json", OPTION_FLAG, &x.json, NULL, "one JSON object as the result"},
+        {"force", OPTION_FLAG, &q->force, NULL, "replace --out if it exists"},
     };
     struct pmet_error err = {PMET_OK, ""};
-    struct texts more = {0};
-    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &more);
-    for (size_t i = 0; status < 0 && i < more.n; i++)
-        if (!texts_add(&x.texts, more.item[i]))
-            status = say_usage(c, "--text: out of memory");
+    int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &x.texts);
     if (status < 0 && c->seed > UINT32_MAX)
         status = say_usage(c, "--seed: found %zu; expected at most %u", c->seed, UINT32_MAX);
     if (status < 0) {
@@ -208,15 +204,12 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
             snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", q->out, x.trace);
         else if (!done)
             pmet_stats_job_kept(j, c->kept, sizeof c->kept);
+        c->tmpl = j->tmpl;
         status = done ? EXIT_DONE : say_failed(c, &err);
-        if (!done && j->tmpl)
-            fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s",
-                    j->tmpl);
     }
     pmet_stats_job_free(j);
     list_free(&x.list);
     pmet_session_close(x.s);
     texts_free(&x.texts);
-    texts_free(&more);
     return status;
 }

@@ -95,10 +95,7 @@ static enum pmet_status encode_json(const struct job *j, size_t i, const json_t 
                          pmet_json_kind(v));
     const enum pmet_status status =
         pmet_tokenizer_encode(j->tk, json_string_value(v), json_string_length(v), &ids, err);
-    json_t *list = json_array();
-    for (size_t k = 0; k < ids.n; k++)
-        json_array_append_new(list, json_integer(ids.id[k]));
-    json_array_append_new(out, list);
+    json_array_append_new(out, pmet_json_ids(ids.id, ids.n));
     free(ids.id);
     return status;
 }
@@ -172,9 +169,9 @@ int run_tokenize(struct cli *c, const struct command *self, int argc, char **arg
     struct job j = {.file = "-"};
     struct texts files = {0};
     const struct option_row rows[] = {
-        {"model", 0, OPTION_TEXT, &j.model, "DIR", "where the tokenizer's files are", true},
-        {"decode", 0, OPTION_FLAG, &j.decode, NULL, "ids to text", false},
-        {"json", 0, OPTION_FLAG, &j.json, NULL, "JSON in and out rather than lines", false},
+        {"model", OPTION_TEXT | REQUIRED, &j.model, "DIR", "where the tokenizer's files are"},
+        {"decode", OPTION_FLAG, &j.decode, NULL, "ids to text"},
+        {"json", OPTION_FLAG, &j.json, NULL, "JSON in and out rather than lines"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &files);

@@ -159,10 +159,10 @@ int run_trace(struct cli *c, const struct command *self, int argc, char **argv)
 {
     struct job j = {.c = c};
     const struct option_row rows[] = {
-        {"model", 0, OPTION_TEXT, &j.model, "DIR", "the checkpoint", true},
-        {"prompts", 0, OPTION_TEXT, &j.prompts, "FILE", "a JSON array of strings, or one prompt a line",
-         true},
-        {"out", 'o', OPTION_TEXT, &j.out, "FILE", "the safetensors file to write", true},
+        {"model", OPTION_TEXT | REQUIRED, &j.model, "DIR", "the checkpoint"},
+        {"prompts", OPTION_TEXT | REQUIRED, &j.prompts, "FILE",
+         "a JSON array of strings, or one prompt a line"},
+        {"out", OPTION_TEXT | SHORT | REQUIRED, &j.out, "FILE", "the safetensors file to write"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "tensors/json.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,4 +125,17 @@ done:
     pmet_out_discard(out);
     free(text);
     return status;
+}
+
+json_t *pmet_json_real(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+json_t *pmet_json_ids(const int32_t *id, size_t n)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, json_integer(id[i]));
+    return list;
 }

@@ -29,6 +29,9 @@ enum pmet_status pmet_json_bool(const json_t *obj, const char *path, const char 
                                 struct pmet_error *err);
 enum pmet_status pmet_json_string(const json_t *obj, const char *path, const char *key, const char **out,
                                   struct pmet_error *err);
+/* Values to write: null where x is not finite; an array of n ids. */
+json_t *pmet_json_real(double x);
+json_t *pmet_json_ids(const int32_t *id, size_t n);
 /* What a JSON value is, for messages: "a string", "an array", "nothing" for NULL. */
 const char *pmet_json_kind(const json_t *value);
 

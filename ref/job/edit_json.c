@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * What an edit says of itself: the record pmet_edit.json, a line for each fact, and the inputs that a work folder is
  * identified by.      SPEC §9.5, §9.11 */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ref/job/edit.h"
 #include "tensors/dtype.h"
+#include "tensors/json.h"
 #include "tensors/sha256.h"
-
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
 
 json_t *pmet_edit_job_facts_json(const struct pmet_edit_job *j)
 {
@@ -24,8 +19,8 @@ json_t *pmet_edit_job_facts_json(const struct pmet_edit_job *j)
             (json_int_t)f->case_id, "prompt", f->prompt, "subject", f->subject, "target", f->target,
             "applied", r->applied, "stop", pmet_stop_name(r->result.stop), "passes",
             (json_int_t)r->result.n_forward, "updates", (json_int_t)r->result.n_updates, "loss_first",
-            number_or_null(r->result.first.loss), "loss_last", number_or_null(r->result.last.loss),
-            "prob_before", number_or_null(j->before[i].prob), "prob_after", number_or_null(j->after[i].prob),
+            pmet_json_real(r->result.first.loss), "loss_last", pmet_json_real(r->result.last.loss),
+            "prob_before", pmet_json_real(j->before[i].prob), "prob_after", pmet_json_real(j->after[i].prob),
             "greedy_before", j->before[i].greedy, "greedy_after", j->after[i].greedy, "odd_lookup",
             j->rows[i].odd_lookup, "odd_target", j->rows[i].odd_target);
         if (line && r->failure[0])
@@ -84,8 +79,8 @@ json_t *pmet_edit_job_record_json(const struct pmet_edit_job *j)
                      "fingerprint", j->fingerprint, "base", j->s->fingerprint, "ancestors", ancestors_json(j),
                      "seed", (json_int_t)j->request.seed, "facts", "sha256", j->facts.sha256, "count",
                      (json_int_t)j->facts.n_fact, "applied", (json_int_t)j->editor.n_applied, "hparams",
-                     pmet_hparams_json(&j->h), "contexts", contexts_json(j), "ridge",
-                     j->request.ridge, "stats", stats_json(j), "matrices", pmet_edit_job_matrices_json(j));
+                     pmet_hparams_json(&j->h), "contexts", contexts_json(j), "ridge", j->request.ridge,
+                     "stats", stats_json(j), "matrices", pmet_edit_job_matrices_json(j));
 }
 
 /* The facts as they are edited, whatever file and options they come from. */
@@ -119,7 +114,7 @@ json_t *pmet_edit_job_solve_inputs_json(const struct pmet_edit_job *j)
     json_t *bits = json_array();
     for (size_t k = 0; k < j->moments.n_entry; k++)
         json_array_append_new(bits, json_integer((json_int_t)j->moments.entry[k].bits));
-    return json_pack("{s:o, s:s, s:f, s:I, s:o}", "hparams", pmet_hparams_json(&j->h),
-                     "solver", pmet_solver_name(j->request.solver), "ridge", j->request.ridge, "solve_bytes",
+    return json_pack("{s:o, s:s, s:f, s:I, s:o}", "hparams", pmet_hparams_json(&j->h), "solver",
+                     pmet_solver_name(j->request.solver), "ridge", j->request.ridge, "solve_bytes",
                      (json_int_t)(asks_memory ? j->editor.solve_bytes : 0), "moments", bits);
 }

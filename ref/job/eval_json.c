@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Results of an evaluation as JSON, under the published keys.      SPEC §11.6 */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ref/job/eval_job.h"
@@ -30,33 +29,23 @@ static json_t *flags(const bool *flag, size_t n)
     return list;
 }
 
-static json_t *number_or_null(double x)
-{
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
-static json_t *essence_json(const struct pmet_texts *texts)
-{
-    json_t *list = json_array();
-    const char *text = texts->essence;
-    for (size_t i = 0; i < texts->n_essence; i++, text += strlen(text) + 1)
-        json_array_append_new(list, json_string(text));
-    return list;
-}
-
 static void add_texts(json_t *side, const struct pmet_texts *texts)
 {
-    json_t *text = json_array();
+    json_t *text = json_array(), *essence = json_array();
     for (size_t i = 0; i < texts->n; i++)
         json_array_append_new(text, json_string(texts->text[i]));
+    const char *at = texts->essence;
+    for (size_t i = 0; at && i < texts->n_essence; i++, at += strlen(at) + 1)
+        json_array_append_new(essence, json_string(at));
     json_object_set_new(side, "ngram_entropy", json_real(texts->ngram_entropy));
     if (texts->has_reference)
-        json_object_set_new(side, "reference_score", number_or_null(texts->reference_score));
+        json_object_set_new(side, "reference_score", pmet_json_real(texts->reference_score));
     json_object_set_new(side, "text", text);
-    if (!texts->essence)
-        return;
-    json_object_set_new(side, "essence_score", json_real(texts->essence_score));
-    json_object_set_new(side, "essence_text", essence_json(texts));
+    if (texts->essence) {
+        json_object_set_new(side, "essence_score", json_real(texts->essence_score));
+        json_object_set(side, "essence_text", essence);
+    }
+    json_decref(essence);
 }
 
 static json_t *side_json(const struct pmet_case *c)
@@ -102,21 +91,15 @@ json_t *pmet_eval_case_json(const struct pmet_eval_record *record, const struct 
     return line;
 }
 
-static void copy_key(json_t *to, const json_t *from, const char *key)
-{
-    json_t *value = from ? json_object_get(from, key) : NULL;
-    json_object_set_new(to, key, value ? json_incref(value) : json_null());
-}
-
 /* What a model's folder says of how it was made; nulls for one that was never edited. */
 static json_t *model_json(const struct pmet_session *s, const struct pmet_record *record)
 {
+    static const char *const key[] = {"method", "base", "hparams", "seed", "facts"};
     json_t *model = json_pack("{s:s}", "fingerprint", s->fingerprint);
-    copy_key(model, record->json, "method");
-    copy_key(model, record->json, "base");
-    copy_key(model, record->json, "hparams");
-    copy_key(model, record->json, "seed");
-    copy_key(model, record->json, "facts");
+    for (size_t i = 0; i < sizeof key / sizeof *key; i++) {
+        json_t *value = json_object_get(record->json, key[i]);
+        json_object_set_new(model, key[i], value ? json_incref(value) : json_null());
+    }
     return model;
 }
 
@@ -124,14 +107,13 @@ json_t *pmet_eval_header_json(const struct pmet_eval_job *j, const struct pmet_r
                               const struct pmet_record *before)
 {
     const struct pmet_evaluate_request *r = &j->request;
-    json_t *header = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:I}, s:I, s:I, s:I, s:s, s:s?, s:s?}", "pmet",
-                               PMET_VERSION, "device", j->s->op->kind, "model", model_json(j->s, record),
-                               "before", j->before ? model_json(j->before, before) : json_null(), "facts",
-                               "sha256", j->facts_sha256, "count", (json_int_t)j->n_record, "seed",
-                               (json_int_t)r->seed, "generate", (json_int_t)r->n_generate, "top_k",
-                               (json_int_t)r->top_k, "decode", r->greedy ? "greedy" : "published", "snippets",
-                               r->snippets ? j->snippets.sha256 : NULL, "idf", r->idf ? j->idf_sha256 : NULL);
-    return header;
+    return json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:I}, s:I, s:I, s:I, s:s, s:s?, s:s?}", "pmet",
+                     PMET_VERSION, "device", j->s->op->kind, "model", model_json(j->s, record), "before",
+                     j->before ? model_json(j->before, before) : json_null(), "facts", "sha256",
+                     j->facts_sha256, "count", (json_int_t)j->n_record, "seed", (json_int_t)r->seed,
+                     "generate", (json_int_t)r->n_generate, "top_k", (json_int_t)r->top_k, "decode",
+                     r->greedy ? "greedy" : "published", "snippets", r->snippets ? j->snippets.sha256 : NULL,
+                     "idf", r->idf ? j->idf_sha256 : NULL);
 }
 
 /* ---- and back, for the summary ---- */

@@ -11,6 +11,8 @@
 static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet_error *err)
 {
     const struct pmet_evaluate_request *r = &j->request;
+    const char *model = pmet_checkpoint_dir(j->s->ck),
+               *before = j->before ? pmet_checkpoint_dir(j->before->ck) : NULL;
     if (!r->facts)
         return pmet_fail(err, PMET_INPUT, "the request lacks facts");
     if (strcmp(r->facts, "-") == 0)
@@ -19,19 +21,15 @@ static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet
     if (r->idf && !r->snippets)
         return pmet_fail(err, PMET_INPUT, "%s: found weights of terms without snippets; expected both",
                          r->idf);
-    PMET_TRY(pmet_check_apart(r->work, pmet_checkpoint_dir(j->s->ck), "the model", err));
-    if (j->before)
-        PMET_TRY(pmet_check_apart(r->work, pmet_checkpoint_dir(j->before->ck), "the model before", err));
-    if (!r->out)
-        return PMET_OK;
+    PMET_TRY(pmet_check_apart(r->work, model, "the model", err));
+    PMET_TRY(pmet_check_apart(r->work, before, "the model before", err));
     PMET_TRY(pmet_check_apart(r->out, r->work, "the work folder", err));
     PMET_TRY(pmet_check_apart(r->out, r->facts, "the facts", err));
     PMET_TRY(pmet_check_apart(r->out, r->snippets, "the snippets", err));
     PMET_TRY(pmet_check_apart(r->out, r->idf, "the weights of terms", err));
-    PMET_TRY(pmet_check_apart(r->out, pmet_checkpoint_dir(j->s->ck), "the model", err));
-    if (j->before)
-        PMET_TRY(pmet_check_apart(r->out, pmet_checkpoint_dir(j->before->ck), "the model before", err));
-    return pmet_check_new(r->out, r->force, err);
+    PMET_TRY(pmet_check_apart(r->out, model, "the model", err));
+    PMET_TRY(pmet_check_apart(r->out, before, "the model before", err));
+    return r->out ? pmet_check_new(r->out, r->force, err) : PMET_OK;
 }
 
 /* Asks all that one record does, of a model that is not there to answer: whatever is wrong with it
@@ -49,24 +47,17 @@ static enum pmet_status check_record(const struct pmet_eval_job *j, const struct
 
 /* What the first records ask of the snippets, copied: the records do not stay. */
 struct queries {
-    struct pmet_snippet_query *query;
-    char **owned; /* [3 n] */
-    size_t n, cap;
+    struct pmet_snippet_query *query; /* [n] into text */
+    char **text;
+    size_t n, cap, n_text, cap_text;
 };
 
 static void queries_free(struct queries *q)
 {
-    for (size_t i = 0; i < 3 * q->n; i++)
-        free(q->owned[i]);
-    free(q->owned);
+    for (size_t i = 0; i < q->n_text; i++)
+        free(q->text[i]);
+    free(q->text);
     free(q->query);
-}
-
-static enum pmet_status copy_text(const char *text, char **out, struct pmet_error *err)
-{
-    PMET_TRY(pmet_calloc(out, strlen(text) + 1, 1, "a query", err));
-    memcpy(*out, text, strlen(text));
-    return PMET_OK;
 }
 
 /* A record without texts asks for nothing: no element has empty ids. */
@@ -81,22 +72,12 @@ static enum pmet_status add_query(const struct pmet_eval_job *j, struct queries 
             "%s: record %zu (line %zu): requested_rewrite.%s: found nothing; expected a string, by "
             "which its snippets are found",
             j->request.facts, r->fact.record, r->fact.line, text[0] ? "target_new.id" : "relation_id");
-    if (q->n == q->cap) {
-        const size_t cap = 2 * q->cap + 64;
-        struct pmet_snippet_query *query = realloc(q->query, cap * sizeof *query);
-        char **owned = query ? realloc(q->owned, 3 * cap * sizeof *owned) : NULL;
-        q->query = query ? query : q->query;
-        q->owned = owned ? owned : q->owned;
-        if (!owned)
-            return pmet_fail_memory(err, "queries", cap * sizeof *query);
-        q->cap = cap;
-    }
-    char **copy = q->owned + 3 * q->n;
-    copy[0] = copy[1] = copy[2] = NULL;
-    q->n++;
-    for (size_t i = 0; i < 3; i++)
-        PMET_TRY(copy_text(text[i], &copy[i], err));
-    q->query[q->n - 1] = (struct pmet_snippet_query){copy[0], copy[1], copy[2]};
+    PMET_TRY(pmet_grow(&q->query, &q->cap, q->n + 1, sizeof *q->query, "queries", err));
+    PMET_TRY(pmet_grow(&q->text, &q->cap_text, q->n_text + 3, sizeof *q->text, "queries", err));
+    char **copy = q->text + q->n_text;
+    for (size_t i = 0; i < 3; i++, q->n_text++)
+        PMET_TRY(pmet_copy_text(text[i], &copy[i], "a query", err));
+    q->query[q->n++] = (struct pmet_snippet_query){copy[0], copy[1], copy[2]};
     return PMET_OK;
 }
 
@@ -143,8 +124,7 @@ static enum pmet_status hash_file(const struct pmet_io *io, const char *dir, con
     return status;
 }
 
-/* The snippets that the records ask for, and the weights of terms: read, or made of all
- * snippets. */
+/* The snippets that the records ask for, and the weights of terms: read, or made of all snippets. */
 static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct queries *q,
                                       struct pmet_error *err)
 {
@@ -202,14 +182,7 @@ enum pmet_status pmet_eval_take_line(struct pmet_eval_job *j, const json_t *line
     j->n_done++;
     if (!j->request.out)
         return PMET_OK;
-    if (n >= j->capacity - j->n_bytes) {
-        const size_t capacity = 2 * (j->n_bytes + n) + 4096;
-        char *grown = realloc(j->lines, capacity);
-        if (!grown)
-            return pmet_fail_memory(err, j->request.out, capacity);
-        j->lines = grown;
-        j->capacity = capacity;
-    }
+    PMET_TRY(pmet_grow(&j->lines, &j->capacity, j->n_bytes + n + 1, 1, j->request.out, err));
     memcpy(j->lines + j->n_bytes, text, n);
     j->lines[j->n_bytes + n] = '\n';
     j->n_bytes += n + 1;

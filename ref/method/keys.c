@@ -83,10 +83,12 @@ static enum pmet_status load_states(struct pmet_key_rows *kr, struct chunk *c, s
 }
 
 /* kr->x = the chunk's states entering `layer`, with the model as edited so far. */
-static enum pmet_status run_to(struct pmet_key_rows *kr, struct chunk *c, size_t layer, struct pmet_error *err)
+static enum pmet_status run_to(struct pmet_key_rows *kr, struct chunk *c, size_t layer,
+                               struct pmet_error *err)
 {
     PMET_TRY(load_states(kr, c, err));
-    return pmet_blocks(kr->model, kr->first_layer, layer, kr->x, &c->rows.batch, NULL, &kr->scratch, NULL, err);
+    return pmet_blocks(kr->model, kr->first_layer, layer, kr->x, &c->rows.batch, NULL, &kr->scratch, NULL,
+                       err);
 }
 
 /* Edits never change the states below the first edited layer: they are kept while they fit. */

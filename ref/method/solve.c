@@ -160,8 +160,8 @@ static enum pmet_status factorise(const struct pmet_ops *op, double *a, size_t n
     size_t pivot;
     const enum pmet_status status = op->cholesky(op, a, n, &pivot, &value, &failure);
     if (status == PMET_NUMERIC)
-        return pmet_fail(err, status, "%s is not positive definite: pivot %zu of %zu is %g%s", matrix, pivot, n,
-                         value, advice);
+        return pmet_fail(err, status, "%s is not positive definite: pivot %zu of %zu is %g%s", matrix, pivot,
+                         n, value, advice);
     return status == PMET_OK ? PMET_OK : pmet_fail(err, status, "%s", failure.message);
 }
 
