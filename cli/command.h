@@ -65,12 +65,13 @@ void say_progress(const char *line);
 void say_no_progress(void);
 
 size_t peak_memory(void); /* bytes of this process so far */
-/* "1.4 GiB" into text[size]; returns text. */
-char *format_bytes(char *text, size_t size, double n_bytes);
-/* "[3,4]". */
-char *format_shape(char *text, size_t size, const size_t *shape, size_t n_dim);
-/* "1:02:03", "2:03" or "4.1 s". */
-char *format_seconds(char *text, size_t size, double s);
+/* A value as text, to be printed at once: format_bytes(n).text. */
+struct formatted {
+    char text[192];
+};
+struct formatted format_bytes(double n_bytes);                    /* "1.4 GiB" */
+struct formatted format_shape(const size_t *shape, size_t n_dim); /* "[3,4]" */
+struct formatted format_seconds(double s);                        /* "1:02:03", "2:03" or "4.1 s" */
 /* Text of a file on standard output, with control bytes as '?': a subject must not break its line. */
 void print_plain(const char *text);
 /* One JSON value and a newline on standard output; takes over the reference. */

@@ -48,8 +48,6 @@ struct diff_job {
     size_t n_group;
 };
 
-/* The kind of a name, and its group. */
-enum diff_kind diff_classify(const char *name, char *key, size_t size);
 /* Reads all tensors that both files have and measures them. */
 enum pmet_status diff_measure(struct diff_job *j, struct pmet_error *err);
 /* Gathers the groups, sets allowed and beyond of every entry that has a yardstick, and counts. */

@@ -39,7 +39,8 @@ static void make_key(const char *name, char *key, size_t size)
     key[n] = '\0';
 }
 
-enum diff_kind diff_classify(const char *name, char *key, size_t size)
+/* The kind of a name, and its group. */
+static enum diff_kind classify(const char *name, char *key, size_t size)
 {
     static const char *const scalar[] = {"loss", "nll_loss", "kl_loss", "weight_decay", "prob"},
                              *const matrix[] = {"upd_matrix.", "edited.", "cur_zs.", "layer_ks.", "targets."};
@@ -181,16 +182,15 @@ static enum pmet_status measure(struct diff_job *j, const struct pmet_tensor *ta
                                 const struct pmet_tensor *tb, struct diff_entry *e, struct pmet_error *err)
 {
     struct values a = {0}, b = {0};
-    char sa[72], sb[72];
     enum pmet_status status;
     e->name = tb->name;
     e->n_elem = tb->n_elem;
-    e->kind = diff_classify(e->name, e->key, sizeof e->key);
+    e->kind = classify(e->name, e->key, sizeof e->key);
     PMET_GO(widen(ta, &a, err));
     PMET_GO(widen(tb, &b, err));
     if (!same_shape(&a, &b)) {
-        snprintf(e->why, sizeof e->why, "shapes %s and %s", format_shape(sa, sizeof sa, a.shape, a.n_dim),
-                 format_shape(sb, sizeof sb, b.shape, b.n_dim));
+        snprintf(e->why, sizeof e->why, "shapes %.71s and %.71s", format_shape(a.shape, a.n_dim).text,
+                 format_shape(b.shape, b.n_dim).text);
     } else if (pmet_dtype_is_float(a.dtype) != pmet_dtype_is_float(b.dtype)) {
         snprintf(e->why, sizeof e->why, "types %s and %s", pmet_dtype_name(a.dtype),
                  pmet_dtype_name(b.dtype));

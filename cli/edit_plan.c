@@ -1,34 +1,24 @@
 /* SPDX-License-Identifier: MIT
  * pmet edit --dry-run: the plan in words or JSON, and the rows of facts. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cli/edit_job.h"
 #include "tensors/json.h"
+#include "tokenizer/unicode.h"
 
-/* Bytes of the UTF-8 character at s, of n bytes that are there; 0 if it is none: a token may end inside it. */
-static size_t character(const char *s, size_t n)
-{
-    const unsigned char lead = (unsigned char)s[0];
-    const size_t len = lead < 0x80 ? 1 : lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 0;
-    if (len > n)
-        return 0;
-    for (size_t i = 1; i < len; i++)
-        if (((unsigned char)s[i] & 0xc0) != 0x80)
-            return 0;
-    return len;
-}
-
-/* Text of n tokens, line breaks, control bytes and parts of a character made visible. */
+/* Text of n tokens, line breaks, control bytes and parts of a character made visible: a token may end inside one. */
 static enum pmet_status print_tokens(const struct edit_job *j, const int32_t *id, size_t n,
                                      struct pmet_error *err)
 {
     struct pmet_text text = {0};
     const enum pmet_status status = pmet_tokenizer_decode(j->job.s->tk, id, n, PMET_DECODE_BYTES, &text, err);
-    for (size_t i = 0, len; status == PMET_OK && i<text.n; i += len> 0 ? len : 1) {
-        len = character(text.data + i, text.n - i);
-        if (text.data[i] == '\n')
+    for (size_t i = 0, len; status == PMET_OK && i < text.n; i += len) {
+        int32_t c;
+        len = pmet_utf8_next(text.data + i, text.n - i, &c);
+        if (c == '\n')
             fputs("\\n", stdout);
-        else if (len == 0 || (unsigned char)text.data[i] < 0x20)
+        else if (c < 0x20)
             printf("\\x%02x", (unsigned char)text.data[i]);
         else
             fwrite(text.data + i, 1, len, stdout);
@@ -110,26 +100,18 @@ static void plan_json(const struct edit_job *j, const struct pmet_edit_plan *p)
 }
 
 /* What must be in memory at once, whatever its stage, against what there is. */
-static double needed(const struct pmet_edit_plan *p)
-{
-    const double editing = p->matrices + p->solve;
-    return p->batch > editing ? p->batch : editing;
-}
-
 static void plan_memory(const struct edit_job *j, const struct pmet_edit_plan *p)
 {
     size_t n_free, n_all;
     pmet_host_memory(&n_free, &n_all);
-    const double total = (double)n_all, free_now = (double)n_free, need = needed(p);
-    char a[32], b[32], d[32], e[32];
-    format_bytes(a, sizeof a, need);
-    format_bytes(b, sizeof b, total);
-    format_bytes(d, sizeof d, free_now);
+    const double total = (double)n_all, editing = p->matrices + p->solve, need = fmax(p->batch, editing);
     if (need > total)
-        printf("          too small: %s are needed at once beside the weights; this machine has %s%s\n", a, b,
+        printf("          too small: %s are needed at once beside the weights; this machine has %s%s\n",
+               format_bytes(need).text, format_bytes(total).text,
                j->job.request.solver == PMET_SOLVER_CG ? "" : " (--solver cg needs less)");
     else
-        printf("          at once at most %s beside the weights; this machine has %s, %s free\n", a, b, d);
+        printf("          at once at most %s beside the weights; this machine has %s, %s free\n",
+               format_bytes(need).text, format_bytes(total).text, format_bytes((double)n_free).text);
     if (p->weights + need > total)
         printf("          weights do not stay in memory beside that: parts are read anew in every pass\n");
     if (p->needs.together == 1 && p->batch > (double)j->job.request.max_bytes)
@@ -137,16 +119,14 @@ static void plan_memory(const struct edit_job *j, const struct pmet_edit_plan *p
                "same\n");
     if (p->device_all > 0)
         printf("device    weights %s, at once at most %s beside them; it has %s, %s free now%s\n",
-               format_bytes(a, sizeof a, j->job.s->model->weight_bytes), format_bytes(b, sizeof b, p->device),
-               format_bytes(d, sizeof d, (double)p->device_all),
-               format_bytes(e, sizeof e, (double)p->device_free),
+               format_bytes(j->job.s->model->weight_bytes).text, format_bytes(p->device).text,
+               format_bytes((double)p->device_all).text, format_bytes((double)p->device_free).text,
                j->job.solve_op ? "; the solve runs on the host" : "");
 }
 
 static void plan_text(const struct edit_job *j, const struct pmet_edit_plan *p)
 {
     const struct pmet_config *c = &j->job.s->model->config;
-    char a[32], b[32], d[32], e[32];
     printf("Nothing is written: this is the plan.\n\n");
     printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->model, c->family->name, c->n_layer,
            c->d_model, j->job.s->op->name);
@@ -155,20 +135,19 @@ static void plan_text(const struct edit_job *j, const struct pmet_edit_plan *p)
     printf("contexts  %zu, %s%s\n", j->job.contexts.n_template,
            j->job.contexts_made ? "written by the model" : "from ",
            j->job.contexts_made ? "" : j->job.request.contexts);
-    for (size_t k = 0; k < j->job.editor.n_update; k++) {
+    for (size_t k = 0; k < j->job.editor.n_update; k++)
         printf("%s%s\n", k ? "          " : "edits     ", j->job.editor.update[k].name);
-    }
     if (p->needs.n_pass > 0)
         printf("passes    %zu to %zu: 1 to %zu for each fact, %zu facts together\n", j->job.facts.n_fact,
                j->job.facts.n_fact * p->needs.n_pass, p->needs.n_pass, p->needs.together);
-    printf("memory    weights %s (mapped), %s%sedited matrices %s, the solve %s\n",
-           format_bytes(a, sizeof a, p->weights), p->batch > 0 ? "the facts together " : "",
-           p->batch > 0 ? strcat(format_bytes(b, sizeof b, p->batch), ", ") : "",
-           format_bytes(d, sizeof d, p->matrices), format_bytes(e, sizeof e, p->solve));
+    printf("memory    weights %s (mapped), ", format_bytes(p->weights).text);
+    if (p->batch > 0)
+        printf("the facts together %s, ", format_bytes(p->batch).text);
+    printf("edited matrices %s, the solve %s\n", format_bytes(p->matrices).text, format_bytes(p->solve).text);
     plan_memory(j, p);
     printf("time      optimising at most %s (every pass made; by the rate of one product),\n"
            "          solving about %s; reading, keys and writing are not estimated\n",
-           format_seconds(a, sizeof a, p->s_delta), format_seconds(b, sizeof b, p->s_solve));
+           format_seconds(p->s_delta).text, format_seconds(p->s_solve).text);
     if (!j->job.request.stats)
         printf("stats     not checked: no --stats given\n");
 }

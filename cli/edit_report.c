@@ -62,7 +62,6 @@ void edit_report(const struct edit_job *j)
 {
     const double *seconds = j->job.editor.seconds;
     size_t n_before = 0, n_after = 0;
-    char bytes[32], took[32];
     for (size_t i = 0; i < j->job.facts.n_fact; i++) {
         n_before += j->job.before[i].greedy;
         n_after += j->job.after[i].greedy;
@@ -85,10 +84,9 @@ void edit_report(const struct edit_job *j)
            j->job.request.out, j->job.editor.n_applied, j->job.facts.n_fact, n_after, n_before);
     if (j->job.request.ridge > 0)
         printf("solved with --ridge %g\n", j->job.request.ridge);
-    format_bytes(bytes, sizeof bytes, (double)peak_memory());
     printf("%s in all, %s of memory at most\n",
-           format_seconds(took, sizeof took,
-                          j->job.s_load + j->job.s_stats + seconds[PMET_STAGE_DELTA] +
-                              seconds[PMET_STAGE_KEYS] + seconds[PMET_STAGE_SOLVE] + j->job.s_write),
-           bytes);
+           format_seconds(j->job.s_load + j->job.s_stats + seconds[PMET_STAGE_DELTA] +
+                          seconds[PMET_STAGE_KEYS] + seconds[PMET_STAGE_SOLVE] + j->job.s_write)
+               .text,
+           format_bytes((double)peak_memory()).text);
 }

@@ -42,12 +42,10 @@ static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err
     struct pmet_weights w = {NULL, NULL, NULL};
     enum pmet_status status;
     double n_bytes = 0;
-    char bytes[32], shape[8 * 24];
     PMET_GO(pmet_weights_open(j->c->io, j->path, pmet_form_of(j->path), &w, err));
     for (size_t i = 0; i < w.all->n; i++) {
         const struct pmet_tensor *t = &w.all->tensor[i];
-        printf("%-5s %s %s\n", pmet_dtype_name(t->dtype), t->name,
-               format_shape(shape, sizeof shape, t->shape, t->n_dim));
+        printf("%-5s %s %s\n", pmet_dtype_name(t->dtype), t->name, format_shape(t->shape, t->n_dim).text);
         n_bytes += (double)t->n_bytes;
         if (j->check)
             PMET_GO(check_finite(j->path, t, err));
@@ -58,7 +56,7 @@ static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err
         pmet_safetensors_metadata_at(w.st, i, &key, &value);
         printf("metadata %s: %s\n", key, value);
     }
-    printf("%s: %zu tensors, %s%s\n", j->path, w.all->n, format_bytes(bytes, sizeof bytes, n_bytes),
+    printf("%s: %zu tensors, %s%s\n", j->path, w.all->n, format_bytes(n_bytes).text,
            j->check ? "; all values are numbers" : "");
     status = PMET_OK;
 done:
@@ -89,10 +87,10 @@ static enum pmet_status inspect_moment(const struct job *j, const char *file, bo
     printf("%s: [%zu,%zu] %s, %.0f tokens of %s documents, of model %.16s\n", module, mom2->shape[0],
            mom2->shape[1], pmet_dtype_name(mom2->dtype), count, docs ? docs : "?", of);
     if (j->check) {
+        const struct pmet_stats_source from = {j->c->io, j->path, of, NULL, 0};
         enum pmet_stats_origin origin;
         size_t tokens;
-        status = pmet_stats_load(j->c->io, j->path, module, mom2->shape[0], of, NULL, 0, &cov, &tokens,
-                                 &origin, err);
+        status = pmet_stats_load(&from, module, mom2->shape[0], &cov, &tokens, &origin, err);
     }
 done:
     free(cov);
@@ -140,14 +138,13 @@ static void print_dtypes(const struct pmet_checkpoint *ck)
     static const enum pmet_dtype all[] = {PMET_F64, PMET_F32, PMET_F16, PMET_BF16,
                                           PMET_I64, PMET_I32, PMET_U8,  PMET_BOOL};
     double n_elem = 0, n_bytes = 0;
-    char bytes[32];
     for (size_t i = 0; i < pmet_checkpoint_count(ck); i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(ck, i);
         n_bytes += (double)t->n_bytes;
         n_elem += pmet_dtype_is_float(t->dtype) ? (double)t->n_elem : 0;
     }
     printf("tensors      %zu, %.0f parameters, %s:", pmet_checkpoint_count(ck), n_elem,
-           format_bytes(bytes, sizeof bytes, n_bytes));
+           format_bytes(n_bytes).text);
     for (size_t d = 0; d < COUNT_OF(all); d++) {
         size_t n = 0;
         for (size_t i = 0; i < pmet_checkpoint_count(ck); i++)

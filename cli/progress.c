@@ -21,17 +21,16 @@ void progress_begin(struct progress *p, const struct cli *c, const char *what, c
 static void rate_and_left(const struct progress *p, char *text, size_t size)
 {
     const double spent = pmet_seconds() - p->started;
-    char left[32];
     if (p->done <= p->first || spent <= 0) {
         text[0] = '\0';
         return;
     }
     const double rate = (double)(p->done - p->first) / spent;
-    format_seconds(left, sizeof left, (double)(p->total - p->done) / rate);
+    const struct formatted left = format_seconds((double)(p->total - p->done) / rate);
     if (rate >= 1)
-        snprintf(text, size, "  %.1f/s  %s left", rate, left);
+        snprintf(text, size, "  %.1f/s  %.31s left", rate, left.text);
     else
-        snprintf(text, size, "  %.1f s each  %s left", 1 / rate, left);
+        snprintf(text, size, "  %.1f s each  %.31s left", 1 / rate, left.text);
 }
 
 static void draw(const struct progress *p)
@@ -81,12 +80,11 @@ enum pmet_status progress_event(struct progress *p, const struct cli *c, const c
 
 void progress_end(struct progress *p)
 {
-    char took[32];
     if (!p->running)
         return;
     p->running = false;
     say_no_progress();
     if (p->total > 0)
         say(p->c, NOTE, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
-            format_seconds(took, sizeof took, pmet_seconds() - p->started));
+            format_seconds(pmet_seconds() - p->started).text);
 }

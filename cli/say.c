@@ -88,36 +88,38 @@ size_t peak_memory(void)
     return getrusage(RUSAGE_SELF, &use) == 0 ? (size_t)use.ru_maxrss * 1024 : 0;
 }
 
-char *format_bytes(char *text, size_t size, double n_bytes)
+struct formatted format_bytes(double n_bytes)
 {
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    struct formatted out;
     size_t i = 0;
     for (; i < 4 && n_bytes >= 1024; i++)
         n_bytes /= 1024;
-    snprintf(text, size, i == 0 ? "%.0f %s" : "%.1f %s", n_bytes, unit[i]);
-    return text;
+    snprintf(out.text, sizeof out.text, i == 0 ? "%.0f %s" : "%.1f %s", n_bytes, unit[i]);
+    return out;
 }
 
-char *format_shape(char *text, size_t size, const size_t *shape, size_t n_dim)
+struct formatted format_shape(const size_t *shape, size_t n_dim)
 {
-    size_t n = (size_t)snprintf(text, size, "[");
-    for (size_t i = 0; i < n_dim && n < size; i++)
-        n += (size_t)snprintf(text + n, size - n, i ? ",%zu" : "%zu", shape[i]);
-    if (n < size)
-        snprintf(text + n, size - n, "]");
-    return text;
+    struct formatted out = {"["};
+    size_t n = 1;
+    for (size_t i = 0; i < n_dim; i++)
+        n += (size_t)snprintf(out.text + n, sizeof out.text - n, i ? ",%zu" : "%zu", shape[i]);
+    snprintf(out.text + n, sizeof out.text - n, "]");
+    return out;
 }
 
-char *format_seconds(char *text, size_t size, double s)
+struct formatted format_seconds(double s)
 {
+    struct formatted out;
     const long whole = s < 1e9 ? lround(s) : 1000000000L;
     if (s < 10)
-        snprintf(text, size, "%.1f s", s);
+        snprintf(out.text, sizeof out.text, "%.1f s", s);
     else if (whole < 3600)
-        snprintf(text, size, "%ld:%02ld", whole / 60, whole % 60);
+        snprintf(out.text, sizeof out.text, "%ld:%02ld", whole / 60, whole % 60);
     else
-        snprintf(text, size, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
-    return text;
+        snprintf(out.text, sizeof out.text, "%ld:%02ld:%02ld", whole / 3600, whole / 60 % 60, whole % 60);
+    return out;
 }
 
 void print_plain(const char *text)

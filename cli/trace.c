@@ -18,8 +18,17 @@ struct job {
     size_t row, n_row;
 };
 
-/* What a block shows, under the goldens' names; a CPU's activations are the host's, but one asks the table.
- */
+static enum pmet_status add(struct job *j, const char *name, size_t n_dim, const size_t *shape,
+                            const real *dev, struct pmet_error *err)
+{
+    char full[64];
+    real *to = NULL;
+    snprintf(full, sizeof full, "row%zu.%s", j->row, name);
+    PMET_TRY(list_add(&j->list, full, PMET_REAL, n_dim, shape, &to, err));
+    return j->s->op->download(j->s->op, to, dev, j->list.tensor[j->list.n - 1].n_bytes, err);
+}
+
+/* What a block shows, under the goldens' names. */
 static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const real *data, size_t n_tok,
                             size_t width, struct pmet_error *err)
 {
@@ -27,14 +36,11 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     struct job *j = user;
     const bool probs = site == PMET_SITE_ATTN_PROBS;
     const size_t shape[4] = {1, probs ? j->s->model->config.n_head : n_tok, probs ? n_tok : width, n_tok};
-    const struct pmet_ops *op = j->s->op;
-    char full[64];
-    real *to = NULL;
+    char full[48];
     if (site == PMET_SITE_BLOCK_OUT) /* the next layer's hidden */
         return PMET_OK;
-    snprintf(full, sizeof full, "row%zu.%s.%zu", j->row, name[site], layer);
-    PMET_TRY(list_add(&j->list, full, PMET_REAL, probs ? 4 : 3, shape, &to, err));
-    return op->download(op, to, data, j->list.tensor[j->list.n - 1].n_bytes, err);
+    snprintf(full, sizeof full, "%s.%zu", name[site], layer);
+    return add(j, full, probs ? 4 : 3, shape, data, err);
 }
 
 static enum pmet_status add_ids(struct job *j, const struct pmet_ids *ids, struct pmet_error *err)
@@ -47,17 +53,6 @@ static enum pmet_status add_ids(struct job *j, const struct pmet_ids *ids, struc
     for (size_t t = 0; t < ids->n; t++)
         to[t] = ids->id[t];
     return PMET_OK;
-}
-
-static enum pmet_status add_result(struct job *j, const char *name, const real *dev, size_t n_tok,
-                                   size_t width, struct pmet_error *err)
-{
-    const size_t shape[3] = {1, n_tok, width};
-    char full[64];
-    real *to = NULL;
-    snprintf(full, sizeof full, "row%zu.%s", j->row, name);
-    PMET_TRY(list_add(&j->list, full, PMET_REAL, 3, shape, &to, err));
-    return j->s->op->download(j->s->op, to, dev, n_tok * width * sizeof(real), err);
 }
 
 static enum pmet_status forward(struct job *j, const struct pmet_ids *ids, struct pmet_error *err)
@@ -81,8 +76,8 @@ static enum pmet_status forward(struct job *j, const struct pmet_ids *ids, struc
     PMET_GO(pmet_blocks(model, 0, config->n_layer, x, &rows.batch, NULL, &scratch, &tap, err));
     PMET_GO(see(j, PMET_SITE_HIDDEN, config->n_layer, x, n, d, err));
     PMET_GO(pmet_head(model, logits, u, x, n, err));
-    PMET_GO(add_result(j, "ln_f", u, n, d, err));
-    status = add_result(j, "logits", logits, n, config->n_vocab, err);
+    PMET_GO(add(j, "ln_f", 3, (const size_t[]){1, n, d}, u, err));
+    status = add(j, "logits", 3, (const size_t[]){1, n, config->n_vocab}, logits, err);
 done:
     pmet_batch_free(&rows);
     pmet_scratch_free(&scratch);

@@ -54,7 +54,8 @@ bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model
     bool ok = CHECK_OK(golden_hparams(path, &out->h, &err), &err);
     for (size_t i = 0; i < n; i++)
         ok = ok &&
-             CHECK_OK(pmet_rows_build(g->tk, &out->facts.fact[i], &g->contexts, &o, &rows[i], &err), &err);
+             CHECK_OK(pmet_rows_build(g->tk, &out->facts.fact[i], &g->contexts, &o, true, &rows[i], &err),
+                      &err);
     out->editor = (struct pmet_editor){.method = &pmet_method_pmet,
                                        .model = model,
                                        .tk = g->tk,

@@ -79,8 +79,9 @@ static enum pmet_status load_stats(const char *path, struct pmet_error *err)
     char dir[600];
     (void)path;
     snprintf(dir, sizeof dir, "%s/s", bench);
-    const enum pmet_status status = pmet_stats_load(pmet_io_system(), dir, "transformer.h.0.mlp.fc_out", 256,
-                                                    fingerprint, NULL, 0, &cov, &count, &origin, err);
+    const enum pmet_status status =
+        pmet_stats_load(&(struct pmet_stats_source){pmet_io_system(), dir, fingerprint, NULL, 0},
+                        "transformer.h.0.mlp.fc_out", 256, &cov, &count, &origin, err);
     free(cov);
     return status;
 }

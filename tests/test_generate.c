@@ -132,7 +132,7 @@ TEST(five_of_the_demos_facts_take_with_the_published_codes_weights)
                                             false};
         struct pmet_fact_rows rows;
         struct pmet_score score;
-        CHECK_OK(pmet_rows_build(g.tk, &g.facts.fact[i], &g.contexts, &o, &rows, &err), &err);
+        CHECK_OK(pmet_rows_build(g.tk, &g.facts.fact[i], &g.contexts, &o, true, &rows, &err), &err);
         CHECK_OK(pmet_score_facts(g.model, &rows, 1, &score, &err), &err);
         n_took += score.greedy;
         pmet_rows_free(&rows);

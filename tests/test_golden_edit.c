@@ -286,7 +286,7 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
         struct pmet_delta *p = NULL;
         struct pmet_error refusal = {PMET_OK, ""};
         const enum pmet_status status =
-            pmet_rows_build(g.tk, &facts.fact[i], &g.contexts, &ro, &rows[k], &refusal);
+            pmet_rows_build(g.tk, &facts.fact[i], &g.contexts, &ro, true, &rows[k], &refusal);
         CHECK((status == PMET_OK) ==
               (facts.fact[i].case_id < 104)); /* 104 and 105 raise in the published code */
         if (status != PMET_OK)

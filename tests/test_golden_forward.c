@@ -97,7 +97,7 @@ static struct pmet_fact_rows *key_rows(struct test *t, struct golden *g)
                                         false};
     struct pmet_fact_rows *rows = calloc(g->facts.n_fact, sizeof *rows);
     for (size_t i = 0; i < g->facts.n_fact; i++)
-        CHECK_OK(pmet_rows_build_keys(g->tk, &g->facts.fact[i], &g->contexts, &o, &rows[i], &err), &err);
+        CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[i], &g->contexts, &o, false, &rows[i], &err), &err);
     return rows;
 }
 

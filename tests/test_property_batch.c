@@ -41,7 +41,8 @@ static bool company_open(struct test *t, struct company *c, size_t model)
     bool ok = true;
     for (c->n = 0; ok && c->n < MOST && c->n < c->g.facts.n_fact; c->n++) {
         ok = CHECK_OK(
-            pmet_rows_build(c->g.tk, &c->g.facts.fact[c->n], &c->g.contexts, &o, &c->rows[c->n], &err), &err);
+            pmet_rows_build(c->g.tk, &c->g.facts.fact[c->n], &c->g.contexts, &o, true, &c->rows[c->n], &err),
+            &err);
         for (int i = 0; i < 2; i++)
             c->end[c->n].delta[i] = calloc(c->d, sizeof(real));
     }

@@ -95,9 +95,9 @@ static bool half_open(struct test *t, struct half *q, size_t model, bool plain)
                                         false};
     bool ok = true;
     for (size_t i = 0; i < q->n; i++)
-        ok = ok &&
-             CHECK_OK(pmet_rows_build_keys(q->g.tk, &q->g.facts.fact[i], &q->contexts, &o, &q->rows[i], &err),
-                      &err);
+        ok = ok && CHECK_OK(pmet_rows_build(q->g.tk, &q->g.facts.fact[i], &q->contexts, &o, false,
+                                            &q->rows[i], &err),
+                            &err);
     return ok && outputs(t, q, q->M);
 }
 

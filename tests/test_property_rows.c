@@ -143,8 +143,8 @@ static bool keys_of(struct test *t, const struct golden *g, size_t first, size_t
     *out = (struct keys){calloc(n * f, sizeof(real)), calloc(n * g->contexts.n_template * f, sizeof(real)),
                          calloc(n * d, sizeof(real))};
     for (size_t i = 0; i < n; i++)
-        ok = ok && CHECK_OK(pmet_rows_build_keys(g->tk, &g->facts.fact[first + i], &g->contexts, &options,
-                                                 &rows[i], &err),
+        ok = ok && CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[first + i], &g->contexts, &options, false,
+                                            &rows[i], &err),
                             &err);
     ok = ok &&
          CHECK_OK(pmet_key_rows_open(g->model, rows, n, &g->contexts, layer, max_bytes, &kr, &err), &err) &&

@@ -223,7 +223,8 @@ TEST(a_factor_is_kept_beside_its_moments)
             break;
         const size_t n = stats.moment[0].d_in;
         CHECK_OK(pmet_stats_write(pmet_io_system(), dir, g.model, &stats, &o, "f", "t", &err), &err);
-        CHECK_OK(pmet_stats_factor(pmet_io_system(), dir, "transformer.h.0.mlp.fc_out", n, &has, &l, &err),
+        CHECK_OK(pmet_stats_factor(&(struct pmet_stats_source){.io = pmet_io_system(), .dir = dir},
+                                   "transformer.h.0.mlp.fc_out", n, &has, &l, &err),
                  &err);
         CHECK(has == (whole == 1) && stats.moment[0].factored == has && (l != NULL) == has);
         CHECK(has ||
@@ -238,8 +239,8 @@ TEST(a_factor_is_kept_beside_its_moments)
                     test_fail(t, "L L^T - C at [%zu,%zu] is %g", i, j, sum);
             }
         if (whole)
-            CHECK(pmet_stats_factor(pmet_io_system(), dir, "transformer.h.0.mlp.fc_out", n + 1, &has, NULL,
-                                    &err) == PMET_INPUT);
+            CHECK(pmet_stats_factor(&(struct pmet_stats_source){.io = pmet_io_system(), .dir = dir},
+                                    "transformer.h.0.mlp.fc_out", n + 1, &has, NULL, &err) == PMET_INPUT);
         free(l);
         pmet_stats_free(&stats);
     }
@@ -326,7 +327,8 @@ TEST(moments_that_are_none_or_anothers_are_refused)
         const char *path = test_path("mod.safetensors");
         CHECK_OK(pmet_safetensors_write(io, path, tensors, 2, meta, 2, &err), &err);
         const enum pmet_status status =
-            pmet_stats_load(io, test_tmpdir(), "mod", 2, "own", ancestors, 2, &c, &count, &origin, &err);
+            pmet_stats_load(&(struct pmet_stats_source){io, test_tmpdir(), "own", ancestors, 2}, "mod", 2, &c,
+                            &count, &origin, &err);
         CHECK(status == f->status);
         if (status == PMET_OK)
             CHECK(origin == f->origin && count == 5 && c[0] == 2 && c[3] == 2);
@@ -353,7 +355,8 @@ TEST(a_published_archive_gives_its_sum_over_its_count)
         double *c = NULL;
         enum pmet_stats_origin origin = PMET_STATS_VERIFIED;
         test_write_file(path, data, n);
-        CHECK_OK(pmet_stats_load(io, test_tmpdir(), "npz", 3, "own", NULL, 0, &c, &count, &origin, &err),
+        CHECK_OK(pmet_stats_load(&(struct pmet_stats_source){io, test_tmpdir(), "own", NULL, 0}, "npz", 3, &c,
+                                 &count, &origin, &err),
                  &err);
         CHECK(count == 7 && origin == PMET_STATS_UNVERIFIED);
         for (size_t i = 0; c && i < 9; i++)
@@ -390,7 +393,9 @@ TEST(a_factor_of_the_other_build_is_not_taken)
         double *l = NULL;
         bool has = !own;
         CHECK_OK(pmet_safetensors_write(io, test_path("build.safetensors"), tensors, 2, NULL, 0, &err), &err);
-        CHECK_OK(pmet_stats_factor(io, test_tmpdir(), "build", 2, &has, &l, &err), &err);
+        CHECK_OK(pmet_stats_factor(&(struct pmet_stats_source){.io = io, .dir = test_tmpdir()}, "build", 2,
+                                   &has, &l, &err),
+                 &err);
         CHECK(has == own && (own ? l && l[0] == 2 && l[3] == 3 : !l));
         free(l);
     }
@@ -431,8 +436,8 @@ TEST(a_pair_that_differs_is_found_in_every_tile)
         *above = 1e-4;
         CHECK_OK(pmet_safetensors_write(io, test_path("tile.safetensors"), tensors, 2, meta, 1, &err), &err);
         *above = 0;
-        CHECK(pmet_stats_load(io, test_tmpdir(), "tile", N, "own", NULL, 0, &c, &count, &origin, &err) ==
-              PMET_INPUT);
+        CHECK(pmet_stats_load(&(struct pmet_stats_source){io, test_tmpdir(), "own", NULL, 0}, "tile", N, &c,
+                              &count, &origin, &err) == PMET_INPUT);
         snprintf(message, sizeof message, "elements [%zu,%zu] and [%zu,%zu] differ", at[k][0], at[k][1],
                  at[k][1], at[k][0]);
         CHECK(strstr(err.message, message));

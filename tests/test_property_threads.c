@@ -72,7 +72,7 @@ static bool gradient_of(struct test *t, const struct golden *g, const struct pme
     for (size_t i = 0; i < 2 * d; i++)
         delta[i] = (real)(0.3 * test_rng_normal(&rng));
     const bool ok =
-        CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[0], &g->contexts, &o, &rows, &err), &err) &&
+        CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[0], &g->contexts, &o, true, &rows, &err), &err) &&
         CHECK_OK(pmet_delta_open_with(model, &objective, &rows, 1, &p, &err), &err) &&
         CHECK_OK(pmet_delta_forward(p, &(const double){1}, &l, &err), &err) &&
         CHECK_OK(pmet_delta_set(p, 0, (const real *[]){delta, delta + d}, &err), &err) &&

@@ -91,7 +91,7 @@ static void check_request(struct test *t, const struct setting *s, const struct 
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_fact_rows rows;
     const size_t n_failed = t->n_fail;
-    if (!CHECK_OK(pmet_rows_build(s->tk, fact, &s->contexts, &s->options, &rows, &err), &err))
+    if (!CHECK_OK(pmet_rows_build(s->tk, fact, &s->contexts, &s->options, true, &rows, &err), &err))
         return;
     const json_t *ids = json_object_get(g, "input_ids"), *mask = json_object_get(g, "attention_mask");
     CHECK(fact->case_id == int_of(g, "case_id"));
@@ -170,8 +170,8 @@ static void refuse(struct test *t, const struct setting *s, const struct pmet_fa
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_fact_rows rows = {.n_row = 99};
     const enum pmet_status status =
-        keys ? pmet_rows_build_keys(s->tk, fact, &s->contexts, &s->options, &rows, &err)
-             : pmet_rows_build(s->tk, fact, &s->contexts, &s->options, &rows, &err);
+        keys ? pmet_rows_build(s->tk, fact, &s->contexts, &s->options, false, &rows, &err)
+             : pmet_rows_build(s->tk, fact, &s->contexts, &s->options, true, &rows, &err);
     CHECK(status == PMET_INPUT && err.status == PMET_INPUT);
     CHECK_STR(err.message, message);
     CHECK(rows.row == NULL && rows.target == NULL && rows.n_row == 0);
@@ -224,7 +224,7 @@ TEST(rows_for_keys_are_those_of_the_published_code)
                 const struct pmet_fact *fact = i < 10 ? &facts[0].fact[i] : &facts[1].fact[i - 10];
                 const json_t *expected = json_object_get(json_array_get(g, i), "rows");
                 CHECK(int_of(json_array_get(g, i), "case_id") == fact->case_id);
-                if (!CHECK_OK(pmet_rows_build_keys(s.tk, fact, &s.contexts, &s.options, &rows, &err), &err))
+                if (!CHECK_OK(pmet_rows_build(s.tk, fact, &s.contexts, &s.options, false, &rows, &err), &err))
                     continue;
                 CHECK(rows.target == NULL && rows.n_target == 0 && !rows.odd_target);
                 if (CHECK(rows.n_row == 6 && json_array_size(expected) == 6))
@@ -311,7 +311,7 @@ TEST(rows_that_the_model_cannot_take_are_refused)
         s.options.n_ctx = 18;
         struct pmet_fact_rows rows;
         struct pmet_error err = {PMET_OK, ""};
-        CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &rows, &err), &err);
+        CHECK_OK(pmet_rows_build(s.tk, &fact, &s.contexts, &s.options, false, &rows, &err), &err);
         pmet_rows_free(&rows);
         s.options.n_vocab = 834; /* its ids: 281 372 269 834 273 336 268 */
         refuse(t, &s, &fact, true, AT "row 0: found token id 834; the model's embedding has 834 rows");
@@ -338,7 +338,7 @@ TEST(an_index_past_the_end_of_its_row_is_refused)
         refuse(t, &s, &fact, true, AT "row 0: lookup index 5 is past the row's 5 tokens (\"It was  %\")");
         refuse(t, &s, &fact, false, AT "row 0: lookup index 5 is past the row's 5 tokens (\"It was  %\")");
         /* with a word after it the index is in the row, if on the wrong token: odd */
-        CHECK_OK(pmet_rows_build_keys(s.tk, &odd, &s.contexts, &s.options, &rows, &err), &err);
+        CHECK_OK(pmet_rows_build(s.tk, &odd, &s.contexts, &s.options, false, &rows, &err), &err);
         CHECK(rows.odd_lookup && rows.row[0].lookup_idx == 5);
         pmet_rows_free(&rows);
     }
@@ -375,7 +375,7 @@ TEST(strict_refuses_what_is_odd)
         refuse(t, &s, &facts.fact[2], false, message[1]);
         refuse(t, &s, &facts.fact[2], true, message[1]);
         /* without a target there is nothing odd about it */
-        CHECK_OK(pmet_rows_build_keys(s.tk, &facts.fact[0], &s.contexts, &s.options, &rows, &err), &err);
+        CHECK_OK(pmet_rows_build(s.tk, &facts.fact[0], &s.contexts, &s.options, false, &rows, &err), &err);
         pmet_rows_free(&rows);
     }
     pmet_facts_free(&facts);
@@ -404,7 +404,8 @@ TEST(a_target_means_the_same_with_and_without_its_leading_space)
         struct pmet_error err = {PMET_OK, ""};
         if (setting_open(t, &s, m)) {
             for (size_t i = 0; i < 3; i++)
-                CHECK_OK(pmet_rows_build(s.tk, &fact[i], &s.contexts, &s.options, &rows[i], &err), &err);
+                CHECK_OK(pmet_rows_build(s.tk, &fact[i], &s.contexts, &s.options, true, &rows[i], &err),
+                         &err);
             CHECK(rows[0].n_target == rows[1].n_target &&
                   memcmp(rows[0].target, rows[1].target, rows[0].n_target * sizeof(int32_t)) == 0);
             CHECK(same_rows(&rows[0], &rows[1], 7));
@@ -431,8 +432,9 @@ TEST(a_target_of_one_token_adds_nothing_to_the_rows)
                 struct pmet_error err = {PMET_OK, ""};
                 snprintf(subject, sizeof subject, "%s", subjects[i]);
                 const struct pmet_fact fact = fact_of(prompt, subject, target);
-                if (CHECK_OK(pmet_rows_build(s.tk, &fact, &s.contexts, &s.options, &with, &err), &err) &&
-                    CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &without, &err),
+                if (CHECK_OK(pmet_rows_build(s.tk, &fact, &s.contexts, &s.options, true, &with, &err),
+                             &err) &&
+                    CHECK_OK(pmet_rows_build(s.tk, &fact, &s.contexts, &s.options, false, &without, &err),
                              &err)) {
                     CHECK(with.n_target == 1 && with.n_row == 7 && without.n_row == 6);
                     CHECK(same_rows(&with, &without, 6));
@@ -471,13 +473,13 @@ TEST(outer_blanks_of_a_subject_do_not_move_the_index)
             struct pmet_error err = {PMET_OK, ""};
             snprintf(subject, sizeof subject, "%s", cases[i].subject);
             struct pmet_fact fact = fact_of(prompt, subject, target);
-            if (!CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &rows, &err), &err))
+            if (!CHECK_OK(pmet_rows_build(s.tk, &fact, &s.contexts, &s.options, false, &rows, &err), &err))
                 continue;
             if (!CHECK((rows.row[0].lookup_idx != 5) == cases[i].moves))
                 test_fail(t, "case %zu: %zu", i, rows.row[0].lookup_idx);
             pmet_rows_free(&rows);
             fact.prompt = leading;
-            CHECK_OK(pmet_rows_build_keys(s.tk, &fact, &s.contexts, &s.options, &rows, &err), &err);
+            CHECK_OK(pmet_rows_build(s.tk, &fact, &s.contexts, &s.options, false, &rows, &err), &err);
             CHECK(!rows.row || (rows.row[0].lookup_idx == 2) == (i == 0));
             CHECK(!rows.row || rows.row[0].lookup_idx + 2 == rows.row[0].n_tok);
             pmet_rows_free(&rows);

@@ -7,9 +7,9 @@
 #include "tensors/json.h"
 #include "tokenizer/unicode.h"
 
-#define MAX_FILE ((size_t)1 << 24)
+static const size_t max_file = (size_t)1 << 24;
 
-/* Room for the groups and templates to come. */
+/* Allocates the groups and templates to come. */
 static enum pmet_status reserve(struct pmet_contexts *c, size_t n_group, size_t n_template,
                                 struct pmet_error *err)
 {
@@ -105,7 +105,7 @@ enum pmet_status pmet_contexts_load(const struct pmet_io *io, const char *path, 
     json_t *root = NULL;
     enum pmet_status status;
     memset(out, 0, sizeof *out);
-    PMET_GO(pmet_json_load(io, path, MAX_FILE, &root, err));
+    PMET_GO(pmet_json_load(io, path, max_file, &root, err));
     if (json_array_size(root) == 0)
         status = pmet_fail(err, PMET_FORMAT, "%s: found %s; expected a list of context templates", path,
                            json_is_array(root) ? "an empty array" : pmet_json_kind(root));
@@ -160,19 +160,11 @@ json_t *pmet_contexts_json(const struct pmet_contexts *c)
     return root;
 }
 
-static bool is_utf8(const char *text)
-{
-    int32_t c = 0;
-    for (size_t n = strlen(text), len; n > 0 && c >= 0; text += len, n -= len)
-        len = pmet_utf8_next(text, n, &c);
-    return c >= 0;
-}
-
 enum pmet_status pmet_contexts_save(const struct pmet_io *io, const char *path,
                                     const struct pmet_contexts *contexts, struct pmet_error *err)
 {
     for (size_t i = 0; i < contexts->n_template; i++)
-        if (!is_utf8(contexts->text[i]))
+        if (contexts->text[i][pmet_utf8_span(contexts->text[i], strlen(contexts->text[i]))] != '\0')
             return pmet_fail(err, PMET_INPUT, "%s: template %zu is not UTF-8", path, i);
     json_t *root = pmet_contexts_json(contexts);
     const enum pmet_status status = pmet_json_save(io, path, root, 1, err);

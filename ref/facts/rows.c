@@ -226,9 +226,10 @@ static enum pmet_status make_rows(struct maker *m, const struct pmet_contexts *c
     return PMET_OK;
 }
 
-static enum pmet_status build(const struct pmet_tokenizer *tk, const struct pmet_fact *fact,
-                              const struct pmet_contexts *contexts, const struct pmet_rows_options *options,
-                              bool with_target, struct pmet_fact_rows *out, struct pmet_error *err)
+enum pmet_status pmet_rows_build(const struct pmet_tokenizer *tk, const struct pmet_fact *fact,
+                                 const struct pmet_contexts *contexts,
+                                 const struct pmet_rows_options *options, bool with_target,
+                                 struct pmet_fact_rows *out, struct pmet_error *err)
 {
     struct maker m = {.tk = tk, .fact = fact, .options = options, .out = out};
     memset(out, 0, sizeof *out);
@@ -244,22 +245,6 @@ static enum pmet_status build(const struct pmet_tokenizer *tk, const struct pmet
     if (status != PMET_OK)
         pmet_rows_free(out);
     return status;
-}
-
-enum pmet_status pmet_rows_build(const struct pmet_tokenizer *tk, const struct pmet_fact *fact,
-                                 const struct pmet_contexts *contexts,
-                                 const struct pmet_rows_options *options, struct pmet_fact_rows *out,
-                                 struct pmet_error *err)
-{
-    return build(tk, fact, contexts, options, true, out, err);
-}
-
-enum pmet_status pmet_rows_build_keys(const struct pmet_tokenizer *tk, const struct pmet_fact *fact,
-                                      const struct pmet_contexts *contexts,
-                                      const struct pmet_rows_options *options, struct pmet_fact_rows *out,
-                                      struct pmet_error *err)
-{
-    return build(tk, fact, contexts, options, false, out, err);
 }
 
 void pmet_rows_free(struct pmet_fact_rows *rows)

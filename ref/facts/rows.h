@@ -31,19 +31,15 @@ struct pmet_rows_options {
     bool strict;      /* refuse odd facts rather than mark them */
 };
 
-/* Rows 0.. : context_j with the prompt in it, + decode(target[:-1]), the subject put in; last row "{} is a".
+/* with_target: rows 0.. : context_j with the prompt in it, + decode(target[:-1]), the subject put in; last row
+ * "{} is a". Else the same without target tokens and without the last row: what keys and current outputs are read from.
  * Refused, naming the fact: a prefix of the subject that does not end in a space, "{}" twice or not at all,
  * an empty subject or target, a lookup index past its row, labels that begin before the row does, rows longer
  * than n_ctx. */
 enum pmet_status pmet_rows_build(const struct pmet_tokenizer *tk, const struct pmet_fact *fact,
                                  const struct pmet_contexts *contexts,
-                                 const struct pmet_rows_options *options, struct pmet_fact_rows *out,
-                                 struct pmet_error *err);
-/* The same without target tokens and without the KL row: what keys and current outputs are read from. */
-enum pmet_status pmet_rows_build_keys(const struct pmet_tokenizer *tk, const struct pmet_fact *fact,
-                                      const struct pmet_contexts *contexts,
-                                      const struct pmet_rows_options *options, struct pmet_fact_rows *out,
-                                      struct pmet_error *err);
+                                 const struct pmet_rows_options *options, bool with_target,
+                                 struct pmet_fact_rows *out, struct pmet_error *err);
 void pmet_rows_free(struct pmet_fact_rows *rows);
 
 #endif

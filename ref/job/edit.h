@@ -27,8 +27,8 @@ struct pmet_edit_job {
     const struct pmet_method *method;
     struct pmet_edit_request request; /* stats may be NULL until the run, out until the write */
     struct pmet_listener listener;
-    size_t
-        n_again; /* the first facts, and all matrices, are computed again although the work folder has them */
+    /* The first facts, and all matrices, are computed again although the work folder has them. */
+    size_t n_again;
     bool all_again;
     /* after open */
     struct pmet_record record; /* of the model's folder */

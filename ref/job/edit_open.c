@@ -80,7 +80,8 @@ static enum pmet_status build_rows(struct pmet_edit_job *j, struct pmet_error *e
                                               j->request.strict};
     PMET_TRY(pmet_calloc(&j->rows, j->facts.n_fact, sizeof *j->rows, "rows", err));
     for (size_t i = 0; i < j->facts.n_fact; i++)
-        PMET_TRY(pmet_rows_build(j->s->tk, &j->facts.fact[i], &j->contexts, &options, &j->rows[i], err));
+        PMET_TRY(
+            pmet_rows_build(j->s->tk, &j->facts.fact[i], &j->contexts, &options, true, &j->rows[i], err));
     return PMET_OK;
 }
 
@@ -112,11 +113,8 @@ static void note_odd_facts(const struct pmet_edit_job *j)
 static enum pmet_status open_moments(struct pmet_edit_job *j, struct pmet_error *err)
 {
     size_t kept;
-    j->moments = (struct pmet_moments){.io = j->s->io,
-                                       .dir = j->request.stats,
-                                       .fingerprint = j->s->fingerprint,
-                                       .ancestor = j->record.ancestor,
-                                       .n_ancestor = j->record.n_ancestor};
+    j->moments.from = (struct pmet_stats_source){j->s->io, j->request.stats, j->s->fingerprint,
+                                                 j->record.ancestor, j->record.n_ancestor};
     PMET_TRY(pmet_moments_open(&j->moments, j->editor.update, j->editor.n_update, j->request.max_bytes / 4,
                                &j->listener, &kept, err));
     j->request.max_bytes -= kept;

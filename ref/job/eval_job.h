@@ -17,10 +17,9 @@ struct pmet_eval_job {
     /* after open */
     size_t n_record;
     char facts_sha256[65], idf_sha256[65];
-    struct pmet_snippets
-        snippets;             /* an answer for each of the first records, as far as texts are asked for */
-    struct pmet_tfidf *tfidf; /* NULL without snippets */
-    json_t *header;           /* of the results: what they depend on */
+    struct pmet_snippets snippets; /* an answer for each of the first records whose texts are asked for */
+    struct pmet_tfidf *tfidf;      /* NULL without snippets */
+    json_t *header;                /* of the results: what they depend on */
     struct pmet_store *store;
     struct pmet_journal *journal; /* a record each; NULL without a work folder and an output */
     char *lines;                  /* [n_bytes] of the output so far */

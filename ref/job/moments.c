@@ -5,13 +5,6 @@
 #include <string.h>
 #include "ref/event.h"
 
-static enum pmet_status load(const struct pmet_moments *m, const char *name, size_t d_in, double **out,
-                             size_t *count, enum pmet_stats_origin *origin, struct pmet_error *err)
-{
-    return pmet_stats_load(m->io, m->dir, name, d_in, m->fingerprint, m->ancestor, m->n_ancestor, out, count,
-                           origin, err);
-}
-
 /* FNV-1a over words. */
 static uint64_t sum_bits(const double *x, size_t n)
 {
@@ -29,8 +22,8 @@ static enum pmet_status open_entry(const struct pmet_moments *m, const struct pm
 {
     bool has_factor;
     entry->name = u->name;
-    PMET_TRY(load(m, u->name, u->d_in, &entry->cov, &entry->count, &entry->origin, err));
-    PMET_TRY(pmet_stats_factor(m->io, m->dir, u->name, u->d_in, &has_factor, NULL, err));
+    PMET_TRY(pmet_stats_load(&m->from, u->name, u->d_in, &entry->cov, &entry->count, &entry->origin, err));
+    PMET_TRY(pmet_stats_factor(&m->from, u->name, u->d_in, &has_factor, NULL, err));
     entry->bits =
         sum_bits(entry->cov, u->d_in * u->d_in) + has_factor; /* another way to solve has other bits */
     return PMET_OK;
@@ -59,11 +52,12 @@ enum pmet_status pmet_moments_open(struct pmet_moments *m, const struct pmet_upd
         }
     }
     if (n_base > 0)
-        pmet_raise_note(listener, false, "%s: statistics of a model that this one was edited from", m->dir);
+        pmet_raise_note(listener, false, "%s: statistics of a model that this one was edited from",
+                        m->from.dir);
     if (n_unverified > 0)
         pmet_raise_note(listener, true,
-                        "%s: %zu of %zu statistics are .npz files, which name no model: unverified", m->dir,
-                        n_unverified, n_update);
+                        "%s: %zu of %zu statistics are .npz files, which name no model: unverified",
+                        m->from.dir, n_unverified, n_update);
     return PMET_OK;
 }
 
@@ -86,7 +80,7 @@ static enum pmet_status cov(void *user, const char *name, size_t d_in, double **
             m->entry[k].cov = NULL;
             return PMET_OK;
         }
-    return load(m, name, d_in, out, &count, &origin, err);
+    return pmet_stats_load(&m->from, name, d_in, out, &count, &origin, err);
 }
 
 static enum pmet_status factor(void *user, const char *name, size_t d_in, double **out,
@@ -95,7 +89,7 @@ static enum pmet_status factor(void *user, const char *name, size_t d_in, double
     const struct pmet_moments *m = user;
     bool has;
     *out = NULL;
-    return pmet_stats_factor(m->io, m->dir, name, d_in, &has, out, err);
+    return pmet_stats_factor(&m->from, name, d_in, &has, out, err);
 }
 
 struct pmet_moment_source pmet_moments_source(struct pmet_moments *m)

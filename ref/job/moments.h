@@ -14,16 +14,13 @@ struct pmet_moments_entry {
     uint64_t bits; /* tells files apart */
 };
 struct pmet_moments {
-    const struct pmet_io *io;
-    const char *dir, *fingerprint; /* of the statistics; of the model */
-    const char *const *ancestor;   /* [n_ancestor] fingerprints whose statistics serve this model, too */
-    size_t n_ancestor;
+    struct pmet_stats_source from;
     struct pmet_moments_entry *entry; /* [n_entry] */
     size_t n_entry;
 };
 
-/* Reads and checks the moments of all updates, and keeps those that max_bytes holds; *kept are their bytes. io to
- * n_ancestor of *m are set by the caller. Notes say where statistics are not the model's own. */
+/* Reads and checks the moments of all updates, and keeps those that max_bytes holds; *kept are their bytes. The
+ * caller has set m->from. Notes say where statistics are not the model's own. */
 enum pmet_status pmet_moments_open(struct pmet_moments *m, const struct pmet_update *update, size_t n_update,
                                    size_t max_bytes, const struct pmet_listener *listener, size_t *kept,
                                    struct pmet_error *err);

@@ -11,8 +11,7 @@
 struct pmet_record {
     json_t *json; /* NULL if the folder has none */
     char fingerprint[65];
-    const char *
-        *ancestor; /* [n_ancestor] fingerprints of the models it was edited from, nearest first; in json */
+    const char **ancestor; /* [n_ancestor] fingerprints of what it was edited from, nearest first; in json */
     size_t n_ancestor;
 };
 enum pmet_status pmet_record_read(const struct pmet_io *io, const char *dir, struct pmet_record *out,

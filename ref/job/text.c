@@ -10,13 +10,11 @@ enum pmet_status pmet_encode(const struct pmet_session *s, const char *text, siz
 {
     struct pmet_ids list = {0};
     const enum pmet_status status = pmet_tokenizer_encode(s->tk, text, n_bytes, &list, err);
-    if (status != PMET_OK) {
-        free(list.id);
-        return status;
-    }
-    *ids = list.id;
+    *ids = status == PMET_OK ? list.id : NULL;
     *n_ids = list.n;
-    return PMET_OK;
+    if (status != PMET_OK)
+        free(list.id);
+    return status;
 }
 
 enum pmet_status pmet_decode(const struct pmet_session *s, const int32_t *ids, size_t n_ids, char **text,
@@ -24,13 +22,11 @@ enum pmet_status pmet_decode(const struct pmet_session *s, const int32_t *ids, s
 {
     struct pmet_text out = {0};
     const enum pmet_status status = pmet_tokenizer_decode(s->tk, ids, n_ids, 0, &out, err);
-    if (status != PMET_OK) {
-        free(out.data);
-        return status;
-    }
-    *text = out.data;
+    *text = status == PMET_OK ? out.data : NULL;
     *n_bytes = out.n;
-    return PMET_OK;
+    if (status != PMET_OK)
+        free(out.data);
+    return status;
 }
 
 static enum pmet_status check_length(const struct pmet_session *s, size_t n_ids, struct pmet_error *err)

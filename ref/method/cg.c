@@ -15,7 +15,7 @@ struct cg {
     size_t f, n;
     const void *dev_cov, *dev_keys; /* (dev) the same */
     double *dev_ap, *small;         /* (dev) [f, n], [n, n] */
-    double *r, *p, *ap;             /* [f, n] */
+    double *r, *p, *ap;             /* [f, n]; r owns these and the next */
     double *scale;                  /* [f]: 1 / diagonal of A */
     double *rz, *pap, *rr, *bb;     /* [n] */
     bool *done;                     /* [n]: converged; its column of p is 0 */
@@ -70,12 +70,14 @@ static enum pmet_status reserve(struct cg *s, struct pmet_error *err)
 {
     const struct pmet_ops *op = s->op;
     const size_t f = s->f, n = s->n;
-    double **const wide[] = {&s->r, &s->p, &s->ap}, **const line[] = {&s->rz, &s->pap, &s->rr, &s->bb};
-    for (size_t i = 0; i < 3; i++)
-        PMET_TRY(pmet_calloc(wide[i], f * n, sizeof(double), "conjugate gradients", err));
-    for (size_t i = 0; i < 4; i++)
-        PMET_TRY(pmet_calloc(line[i], n, sizeof(double), "conjugate gradients", err));
-    PMET_TRY(pmet_calloc(&s->scale, f, sizeof(double), "conjugate gradients", err));
+    PMET_TRY(pmet_calloc(&s->r, 3 * f * n + f + 4 * n, sizeof(double), "conjugate gradients", err));
+    s->p = s->r + f * n;
+    s->ap = s->p + f * n;
+    s->scale = s->ap + f * n;
+    s->rz = s->scale + f;
+    s->pap = s->rz + n;
+    s->rr = s->pap + n;
+    s->bb = s->rr + n;
     PMET_TRY(pmet_calloc(&s->done, n, sizeof *s->done, "conjugate gradients", err));
     PMET_TRY(op->weight_map(op, s->cov, f * f * sizeof(double), &s->dev_cov, err));
     PMET_TRY(op->weight_map(op, s->keys, f * n * sizeof(double), &s->dev_keys, err));
@@ -188,13 +190,6 @@ done:
     op->release(op, s.dev_ap);
     op->release(op, s.small);
     free(s.r);
-    free(s.p);
-    free(s.ap);
-    free(s.scale);
-    free(s.rz);
-    free(s.pap);
-    free(s.rr);
-    free(s.bb);
     free(s.done);
     return status;
 }

@@ -61,13 +61,11 @@ struct pmet_method;
 struct pmet_editor {
     /* set by the caller; all but model are read only */
     const struct pmet_method *method;
-    struct pmet_model
-        *model; /* its matrices are replaced while an edit runs, and put back by pmet_editor_end */
+    struct pmet_model *model; /* its matrices are replaced while an edit runs, and put back at its end */
     const struct pmet_tokenizer *tk;
     const struct pmet_facts *facts;
     const struct pmet_contexts *contexts;
-    const struct pmet_fact_rows
-        *rows; /* [n_fact] with targets (pmet_rows_build); NULL if all targets are given */
+    const struct pmet_fact_rows *rows; /* [n_fact] with targets; NULL if all targets are given */
     const struct pmet_hparams *hparams;
     struct pmet_moment_source moments;
     struct pmet_listener listener;
@@ -125,7 +123,7 @@ void pmet_targets_free(struct pmet_targets *targets); /* accepts zeros */
 enum pmet_status pmet_targets_find(struct pmet_editor *e, const struct pmet_objective *objective,
                                    const size_t *which, size_t n_target, struct pmet_error *err);
 
-/* The rows from which keys are read (pmet_rows_build_keys) and the targets of the facts that are applied. */
+/* The rows from which keys are read (no target tokens) and the targets of the facts that are applied. */
 struct pmet_applied {
     size_t n;
     struct pmet_fact_rows *rows; /* [n] */

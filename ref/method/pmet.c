@@ -72,8 +72,7 @@ static enum pmet_status edit(struct pmet_editor *e, struct pmet_error *err)
 {
     const struct pmet_hparams *h = e->hparams;
     const struct pmet_objective o = pmet_objective_pmet(h);
-    size_t target
-        [PMET_MAX_VECTOR]; /* As published (X27): attention's target for a module whose name holds "attn". */
+    size_t target[PMET_MAX_VECTOR]; /* as published (X27), attention's where a module's name holds "attn" */
     struct pmet_applied facts = {0};
     struct pmet_key_rows *rows = NULL;
     struct pmet_needs needs = {0};

@@ -72,11 +72,19 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
     "edits form the "                                                                                        \
     "full matrix"
 
-/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that
- * serves this build, whose C is that of pmet_stats_load to the bit. out, if not NULL, receives it:
- * [d_in, d_in] doubles, free() releases them. */
-enum pmet_status pmet_stats_factor(const struct pmet_io *io, const char *dir, const char *module_name,
-                                   size_t d_in, bool *has, double **out, struct pmet_error *err);
+/* A folder of moments, and the model that they are to serve. */
+struct pmet_stats_source {
+    const struct pmet_io *io;
+    const char *dir, *fingerprint; /* the folder; the model's */
+    const char *const *ancestor;   /* [n_ancestor] fingerprints of the models it was edited from */
+    size_t n_ancestor;
+};
+
+/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that serves this build,
+ * whose C is that of pmet_stats_load to the bit. out, if not NULL, receives it: [d_in, d_in] doubles, free()
+ * releases them. */
+enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                   bool *has, double **out, struct pmet_error *err);
 
 /* How a moment's file relates to the model in hand. */
 enum pmet_stats_origin { PMET_STATS_VERIFIED, PMET_STATS_OF_BASE, PMET_STATS_UNVERIFIED };
@@ -85,9 +93,8 @@ enum pmet_stats_origin { PMET_STATS_VERIFIED, PMET_STATS_OF_BASE, PMET_STATS_UNV
  * name>.safetensors, or from a published .npz there (unverified). Checked: shape, symmetry of
  * origin, count > 0, finiteness, fingerprint: that of the model, or of one of the n_ancestor bases
  * it was edited from. In the float build values are rounded to float first, as published. */
-enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, const char *module_name,
-                                 size_t d_in, const char *fingerprint, const char *const *ancestors,
-                                 size_t n_ancestor, double **out, size_t *count,
-                                 enum pmet_stats_origin *origin, struct pmet_error *err);
+enum pmet_status pmet_stats_load(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                 double **out, size_t *count, enum pmet_stats_origin *origin,
+                                 struct pmet_error *err);
 
 #endif

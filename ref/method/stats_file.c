@@ -150,14 +150,13 @@ static enum pmet_status take(const char *path, const struct pmet_tensor *t, size
     return status;
 }
 
-static enum pmet_status load_safetensors(const struct pmet_io *io, const char *path, const char *module,
-                                         size_t d_in, const char *fingerprint, const char *const *ancestors,
-                                         size_t n_ancestor, double **out, size_t *count,
+static enum pmet_status load_safetensors(const struct pmet_stats_source *from, const char *path,
+                                         const char *module, size_t d_in, double **out, size_t *count,
                                          enum pmet_stats_origin *origin, struct pmet_error *err)
 {
     struct pmet_safetensors *st = NULL;
     enum pmet_status status;
-    PMET_GO(pmet_safetensors_open(io, path, &st, err));
+    PMET_GO(pmet_safetensors_open(from->io, path, &st, err));
     const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
                              *n = pmet_safetensors_find(st, "count");
     const char *of = pmet_safetensors_metadata(st, "fingerprint"),
@@ -174,16 +173,16 @@ static enum pmet_status load_safetensors(const struct pmet_io *io, const char *p
     if (name && strcmp(name, module) != 0)
         PMET_GO(pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", path, name,
                           module));
-    bool known = of && strcmp(of, fingerprint) == 0;
+    bool known = of && strcmp(of, from->fingerprint) == 0;
     *origin = PMET_STATS_VERIFIED;
-    for (size_t i = 0; of && !known && i < n_ancestor; i++) {
-        known = strcmp(of, ancestors[i]) == 0;
+    for (size_t i = 0; of && !known && i < from->n_ancestor; i++) {
+        known = strcmp(of, from->ancestor[i]) == 0;
         *origin = PMET_STATS_OF_BASE;
     }
     if (!known)
         PMET_GO(pmet_fail(err, PMET_INPUT,
                           "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", path,
-                          of ? of : "missing", fingerprint));
+                          of ? of : "missing", from->fingerprint));
     status = take(path, mom2, d_in, 1, out, err);
 done:
     pmet_safetensors_close(st);
@@ -211,18 +210,18 @@ static enum pmet_status take_factor(const char *path, const struct pmet_tensor *
     return PMET_OK;
 }
 
-enum pmet_status pmet_stats_factor(const struct pmet_io *io, const char *dir, const char *module_name,
-                                   size_t d_in, bool *has, double **out, struct pmet_error *err)
+enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                   bool *has, double **out, struct pmet_error *err)
 {
     struct pmet_safetensors *st = NULL;
     char file[256], *path = NULL;
     enum pmet_status status;
     *has = false;
     snprintf(file, sizeof file, "%s.safetensors", module_name);
-    PMET_GO(pmet_path_join(dir, file, &path, err));
+    PMET_GO(pmet_path_join(from->dir, file, &path, err));
     if (access(path, F_OK) != 0)
         goto done;
-    PMET_GO(pmet_safetensors_open(io, path, &st, err));
+    PMET_GO(pmet_safetensors_open(from->io, path, &st, err));
     const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
                              *l = pmet_safetensors_find(st, "factor");
     if (!l || !mom2 || mom2->dtype != PMET_REAL) /* the other build's C is not this one's to the bit */
@@ -262,32 +261,27 @@ done:
     return status;
 }
 
-enum pmet_status pmet_stats_load(const struct pmet_io *io, const char *dir, const char *module_name,
-                                 size_t d_in, const char *fingerprint, const char *const *ancestors,
-                                 size_t n_ancestor, double **out, size_t *count,
-                                 enum pmet_stats_origin *origin, struct pmet_error *err)
+enum pmet_status pmet_stats_load(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                 double **out, size_t *count, enum pmet_stats_origin *origin,
+                                 struct pmet_error *err)
 {
     static const char *const endings[] = {".safetensors", ".npz", "_float32_mom2_100000.npz",
                                           "_float32_mom2_50000.npz"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         char file[256], *path;
         snprintf(file, sizeof file, "%s%s", module_name, endings[i]);
-        PMET_TRY(pmet_path_join(dir, file, &path, err));
-        if (access(path, F_OK) == 0) {
-            enum pmet_status status;
-            if (i == 0) {
-                status = load_safetensors(io, path, module_name, d_in, fingerprint, ancestors, n_ancestor,
-                                          out, count, origin, err);
-            } else {
-                *origin = PMET_STATS_UNVERIFIED;
-                status = load_npz(io, path, d_in, out, count, err);
-            }
-            free(path);
-            return status;
-        }
+        PMET_TRY(pmet_path_join(from->dir, file, &path, err));
+        const bool found = access(path, F_OK) == 0;
+        enum pmet_status status = PMET_OK;
+        *origin = PMET_STATS_UNVERIFIED;
+        if (found)
+            status = i == 0 ? load_safetensors(from, path, module_name, d_in, out, count, origin, err)
+                            : load_npz(from->io, path, d_in, out, count, err);
         free(path);
+        if (found)
+            return status;
     }
     return pmet_fail(err, PMET_INPUT,
                      "%s: holds no statistics of \"%s\"; expected %s.safetensors, as pmet stats writes it",
-                     dir, module_name, module_name);
+                     from->dir, module_name, module_name);
 }

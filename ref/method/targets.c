@@ -39,8 +39,8 @@ enum pmet_status pmet_applied_open(struct pmet_editor *e, struct pmet_applied *o
     for (size_t i = 0; i < t->n_fact; i++) {
         if (!t->fact[i].applied)
             continue;
-        PMET_GO(
-            pmet_rows_build_keys(e->tk, &e->facts->fact[i], e->contexts, &options, &out->rows[out->n], err));
+        PMET_GO(pmet_rows_build(e->tk, &e->facts->fact[i], e->contexts, &options, false, &out->rows[out->n],
+                                err));
         for (size_t q = 0; q < t->n_target; q++)
             memcpy(out->Z[q] + out->n * t->d_model, t->Z[q] + i * t->d_model, t->d_model * sizeof(real));
         out->n++;
