@@ -8,11 +8,11 @@
 #include "tokenizer/unicode.h"
 
 /* Text of n tokens, line breaks, control bytes and parts of a character made visible: a token may end inside one. */
-static enum pmet_status print_tokens(const struct edit_job *j, const int32_t *id, size_t n,
+static enum pmet_status print_tokens(const struct pmet_edit_job *j, const int32_t *id, size_t n,
                                      struct pmet_error *err)
 {
     struct pmet_text text = {0};
-    const enum pmet_status status = pmet_tokenizer_decode(j->job.s->tk, id, n, PMET_DECODE_BYTES, &text, err);
+    const enum pmet_status status = pmet_tokenizer_decode(j->s->tk, id, n, PMET_DECODE_BYTES, &text, err);
     for (size_t i = 0, len; status == PMET_OK && i < text.n; i += len) {
         int32_t c;
         len = pmet_utf8_next(text.data + i, text.n - i, &c);
@@ -27,10 +27,10 @@ static enum pmet_status print_tokens(const struct edit_job *j, const int32_t *id
     return status;
 }
 
-static enum pmet_status show_fact(const struct edit_job *j, size_t i, struct pmet_error *err)
+static enum pmet_status show_fact(const struct pmet_edit_job *j, size_t i, struct pmet_error *err)
 {
-    const struct pmet_fact *f = &j->job.facts.fact[i];
-    const struct pmet_fact_rows *r = &j->job.rows[i];
+    const struct pmet_fact *f = &j->facts.fact[i];
+    const struct pmet_fact_rows *r = &j->rows[i];
     printf("\nfact %zu (case %lld, line %zu): \"", i, (long long)f->case_id, f->line);
     print_plain(f->prompt);
     printf("\", subject \"");
@@ -59,11 +59,12 @@ static enum pmet_status show_fact(const struct edit_job *j, size_t i, struct pme
     return PMET_OK;
 }
 
-static json_t *rows_json(const struct edit_job *j)
+/* Of the first `show` facts. */
+static json_t *rows_json(const struct pmet_edit_job *j, size_t show)
 {
     json_t *list = json_array();
-    for (size_t i = 0; i < j->job.facts.n_fact && i < j->show; i++) {
-        const struct pmet_fact_rows *r = &j->job.rows[i];
+    for (size_t i = 0; i < j->facts.n_fact && i < show; i++) {
+        const struct pmet_fact_rows *r = &j->rows[i];
         json_t *rows = json_array(), *target = pmet_json_ids(r->target, r->n_target);
         for (size_t b = 0; b < r->n_row; b++)
             json_array_append_new(rows,
@@ -71,36 +72,36 @@ static json_t *rows_json(const struct edit_job *j)
                                             "lookup_idx", (json_int_t)r->row[b].lookup_idx));
         json_array_append_new(list,
                               json_pack("{s:I, s:o, s:o, s:b, s:b}", "case_id",
-                                        (json_int_t)j->job.facts.fact[i].case_id, "rows", rows, "target",
-                                        target, "odd_lookup", r->odd_lookup, "odd_target", r->odd_target));
+                                        (json_int_t)j->facts.fact[i].case_id, "rows", rows, "target", target,
+                                        "odd_lookup", r->odd_lookup, "odd_target", r->odd_target));
     }
     return list;
 }
 
 /* null where the device's memory is the host's. */
-static json_t *device_json(const struct edit_job *j, const struct pmet_edit_plan *p)
+static json_t *device_json(const struct pmet_edit_job *j, const struct pmet_edit_plan *p)
 {
-    return p->device_all == 0
-               ? json_null()
-               : json_pack("{s:f, s:f, s:I, s:I, s:b}", "weights", j->job.s->model->weight_bytes, "beside",
-                           p->device, "free", (json_int_t)p->device_free, "all", (json_int_t)p->device_all,
-                           "solves", j->job.solve_op == NULL);
+    return p->device_all == 0 ? json_null()
+                              : json_pack("{s:f, s:f, s:I, s:I, s:b}", "weights", j->s->model->weight_bytes,
+                                          "beside", p->device, "free", (json_int_t)p->device_free, "all",
+                                          (json_int_t)p->device_all, "solves", j->solve_op == NULL);
 }
 
-static void plan_json(const struct edit_job *j, const struct pmet_edit_plan *p)
+static void plan_json(const struct pmet_edit_job *j, const struct pmet_edit_plan *p, size_t show)
 {
     print_json(json_pack(
         "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:o, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
-        "dry_run", 1, "facts", (json_int_t)j->job.facts.n_fact, "rows", (json_int_t)p->n_row, "tokens",
-        (json_int_t)p->n_token, "matrices", (json_int_t)j->job.editor.n_update, "passes_at_most",
-        (json_int_t)(j->job.facts.n_fact * p->needs.n_pass), "facts_together", (json_int_t)p->needs.together,
+        "dry_run", 1, "facts", (json_int_t)j->facts.n_fact, "rows", (json_int_t)p->n_row, "tokens",
+        (json_int_t)p->n_token, "matrices", (json_int_t)j->editor.n_update, "passes_at_most",
+        (json_int_t)(j->facts.n_fact * p->needs.n_pass), "facts_together", (json_int_t)p->needs.together,
         "bytes", "weights", p->weights, "batch", p->batch, "matrices", p->matrices, "solve", p->solve,
         "device", device_json(j, p), "seconds", "delta_at_most", p->s_delta, "solve", p->s_solve, "gflop",
-        "keys", p->needs.flop_keys * 1e-9, "solve", p->needs.flop_solve * 1e-9, "facts_shown", rows_json(j)));
+        "keys", p->needs.flop_keys * 1e-9, "solve", p->needs.flop_solve * 1e-9, "facts_shown",
+        rows_json(j, show)));
 }
 
 /* What must be in memory at once, whatever its stage, against what there is. */
-static void plan_memory(const struct edit_job *j, const struct pmet_edit_plan *p)
+static void plan_memory(const struct pmet_edit_job *j, const struct pmet_edit_plan *p)
 {
     size_t n_free, n_all;
     pmet_host_memory(&n_free, &n_all);
@@ -108,38 +109,37 @@ static void plan_memory(const struct edit_job *j, const struct pmet_edit_plan *p
     if (need > total)
         printf("          too small: %s are needed at once beside the weights; this machine has %s%s\n",
                format_bytes(need).text, format_bytes(total).text,
-               j->job.request.solver == PMET_SOLVER_CG ? "" : " (--solver cg needs less)");
+               j->request.solver == PMET_SOLVER_CG ? "" : " (--solver cg needs less)");
     else
         printf("          at once at most %s beside the weights; this machine has %s, %s free\n",
                format_bytes(need).text, format_bytes(total).text, format_bytes((double)n_free).text);
     if (p->weights + need > total)
         printf("          weights do not stay in memory beside that: parts are read anew in every pass\n");
-    if (p->needs.together == 1 && p->batch > (double)j->job.request.max_bytes)
+    if (p->needs.together == 1 && p->batch > (double)j->request.max_bytes)
         printf("          one fact takes more than there is to spend; they are optimised one by one all the "
                "same\n");
     if (p->device_all > 0)
         printf("device    weights %s, at once at most %s beside them; it has %s, %s free now%s\n",
-               format_bytes(j->job.s->model->weight_bytes).text, format_bytes(p->device).text,
+               format_bytes(j->s->model->weight_bytes).text, format_bytes(p->device).text,
                format_bytes((double)p->device_all).text, format_bytes((double)p->device_free).text,
-               j->job.solve_op ? "; the solve runs on the host" : "");
+               j->solve_op ? "; the solve runs on the host" : "");
 }
 
-static void plan_text(const struct edit_job *j, const struct pmet_edit_plan *p)
+static void plan_text(const struct pmet_edit_job *j, const struct pmet_edit_plan *p)
 {
-    const struct pmet_config *c = &j->job.s->model->config;
+    const struct pmet_config *c = &j->s->model->config;
     printf("Nothing is written: this is the plan.\n\n");
-    printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->model, c->family->name, c->n_layer,
-           c->d_model, j->job.s->op->name);
-    printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->job.facts.n_fact, p->n_row,
+    printf("model     %s: %s, %zu layers of width %zu, on %s\n", pmet_checkpoint_dir(j->s->ck),
+           c->family->name, c->n_layer, c->d_model, j->s->op->name);
+    printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->facts.n_fact, p->n_row,
            p->n_token, p->longest, c->n_ctx);
-    printf("contexts  %zu, %s%s\n", j->job.contexts.n_template,
-           j->job.contexts_made ? "written by the model" : "from ",
-           j->job.contexts_made ? "" : j->job.request.contexts);
-    for (size_t k = 0; k < j->job.editor.n_update; k++)
-        printf("%s%s\n", k ? "          " : "edits     ", j->job.editor.update[k].name);
+    printf("contexts  %zu, %s%s\n", j->contexts.n_template,
+           j->contexts_made ? "written by the model" : "from ", j->contexts_made ? "" : j->request.contexts);
+    for (size_t k = 0; k < j->editor.n_update; k++)
+        printf("%s%s\n", k ? "          " : "edits     ", j->editor.update[k].name);
     if (p->needs.n_pass > 0)
-        printf("passes    %zu to %zu: 1 to %zu for each fact, %zu facts together\n", j->job.facts.n_fact,
-               j->job.facts.n_fact * p->needs.n_pass, p->needs.n_pass, p->needs.together);
+        printf("passes    %zu to %zu: 1 to %zu for each fact, %zu facts together\n", j->facts.n_fact,
+               j->facts.n_fact * p->needs.n_pass, p->needs.n_pass, p->needs.together);
     printf("memory    weights %s (mapped), ", format_bytes(p->weights).text);
     if (p->batch > 0)
         printf("the facts together %s, ", format_bytes(p->batch).text);
@@ -148,7 +148,7 @@ static void plan_text(const struct edit_job *j, const struct pmet_edit_plan *p)
     printf("time      optimising at most %s (every pass made; by the rate of one product),\n"
            "          solving about %s; reading, keys and writing are not estimated\n",
            format_seconds(p->s_delta).text, format_seconds(p->s_solve).text);
-    if (!j->job.request.stats)
+    if (!j->request.stats)
         printf("stats     not checked: no --stats given\n");
 }
 
@@ -157,11 +157,11 @@ enum pmet_status edit_plan(struct edit_job *j, struct pmet_error *err)
     struct pmet_edit_plan p;
     PMET_TRY(pmet_edit_job_plan(&j->job, &p, err));
     if (j->json) {
-        plan_json(j, &p);
+        plan_json(&j->job, &p, j->show);
         return PMET_OK;
     }
-    plan_text(j, &p);
+    plan_text(&j->job, &p);
     for (size_t i = 0; i < j->job.facts.n_fact && i < j->show; i++)
-        PMET_TRY(show_fact(j, i, err));
+        PMET_TRY(show_fact(&j->job, i, err));
     return PMET_OK;
 }

@@ -6,87 +6,87 @@
 #include "cli/edit_job.h"
 #include "tensors/dtype.h"
 
-static size_t count_passes(const struct edit_job *j)
+static size_t count_passes(const struct pmet_edit_job *j)
 {
     size_t n = 0;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++)
-        n += j->job.editor.targets.fact[i].result.n_forward;
+    for (size_t i = 0; i < j->facts.n_fact; i++)
+        n += j->editor.targets.fact[i].result.n_forward;
     return n;
 }
 
-static void report_json(const struct edit_job *j, size_t n_greedy)
+static void report_json(const struct pmet_edit_job *j, size_t n_greedy)
 {
-    const double *seconds = j->job.editor.seconds;
+    const double *seconds = j->editor.seconds;
     struct pmet_needs needs = {0};
     struct pmet_error ignored = {PMET_OK, ""};
-    j->job.method->plan(&j->job.editor, &needs, &ignored);
+    j->method->plan(&j->editor, &needs, &ignored);
     print_json(json_pack(
         "{s:s, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:I, s:s, s:f, s:o, "
         "s:o}",
-        "out", j->job.request.out, "facts", (json_int_t)j->job.facts.n_fact, "applied",
-        (json_int_t)j->job.editor.n_applied, "greedy", (json_int_t)n_greedy, "steps",
-        (json_int_t)count_passes(j), "seconds", "load", j->job.s_load, "stats", j->job.s_stats, "delta",
-        seconds[PMET_STAGE_DELTA], "keys", seconds[PMET_STAGE_KEYS], "solve", seconds[PMET_STAGE_SOLVE],
-        "write", j->job.s_write, "gflop", "delta", needs.flop_delta * 1e-9, "keys", needs.flop_keys * 1e-9,
-        "solve", needs.flop_solve * 1e-9, "peak_memory_bytes", (json_int_t)peak_memory(), "fingerprint",
-        j->job.fingerprint, "ridge", j->job.request.ridge, "layers", pmet_edit_job_matrices_json(&j->job),
-        "facts_detail", pmet_edit_job_facts_json(&j->job)));
+        "out", j->request.out, "facts", (json_int_t)j->facts.n_fact, "applied",
+        (json_int_t)j->editor.n_applied, "greedy", (json_int_t)n_greedy, "steps", (json_int_t)count_passes(j),
+        "seconds", "load", j->s_load, "stats", j->s_stats, "delta", seconds[PMET_STAGE_DELTA], "keys",
+        seconds[PMET_STAGE_KEYS], "solve", seconds[PMET_STAGE_SOLVE], "write", j->s_write, "gflop", "delta",
+        needs.flop_delta * 1e-9, "keys", needs.flop_keys * 1e-9, "solve", needs.flop_solve * 1e-9,
+        "peak_memory_bytes", (json_int_t)peak_memory(), "fingerprint", j->fingerprint, "ridge",
+        j->request.ridge, "layers", pmet_edit_job_matrices_json(j), "facts_detail",
+        pmet_edit_job_facts_json(j)));
 }
 
-static void print_fact(const struct edit_job *j, size_t i)
+static void print_fact(const struct pmet_edit_job *j, size_t i)
 {
-    const struct pmet_fact *f = &j->job.facts.fact[i];
-    const struct pmet_fact_report *r = &j->job.editor.targets.fact[i];
+    const struct pmet_fact *f = &j->facts.fact[i];
+    const struct pmet_fact_report *r = &j->editor.targets.fact[i];
     printf("%6lld  %-7s %6zu  %8.4f -> %6.4f  %-6s  ", (long long)f->case_id,
-           r->applied ? pmet_stop_name(r->result.stop) : "failed", r->result.n_forward, j->job.before[i].prob,
-           j->job.after[i].prob, j->job.after[i].greedy ? "yes" : "no");
+           r->applied ? pmet_stop_name(r->result.stop) : "failed", r->result.n_forward, j->before[i].prob,
+           j->after[i].prob, j->after[i].greedy ? "yes" : "no");
     print_plain(f->subject);
     printf(": ");
     print_plain(f->target + (f->target[0] == ' '));
-    printf("%s%s\n", j->job.rows[i].odd_lookup || j->job.rows[i].odd_target ? "  (odd)" : "",
+    printf("%s%s\n", j->rows[i].odd_lookup || j->rows[i].odd_target ? "  (odd)" : "",
            r->applied ? "" : "  (left out)");
 }
 
-static void print_matrices(const struct edit_job *j)
+static void print_matrices(const struct pmet_edit_job *j)
 {
     printf("\n%-44s %10s %9s  %-9s %9s  rounding lost\n", "matrix", "|dW|", "|dW|/|W|", "solver", "residual");
-    for (size_t k = 0; k < j->job.editor.n_update; k++) {
-        const struct pmet_update *u = &j->job.editor.update[k];
+    for (size_t k = 0; k < j->editor.n_update; k++) {
+        const struct pmet_update *u = &j->editor.update[k];
         printf("%-44s %10.4g %9.2g  %-9s %9.1e  %.2g %% (%s)\n", u->name, u->upd_norm,
                u->w_norm > 0 ? u->upd_norm / u->w_norm : 0, pmet_solver_name(u->solve.used),
-               u->solve.residual, 100 * j->job.written[k].lost, pmet_dtype_name(j->job.written[k].dtype));
+               u->solve.residual, 100 * j->written[k].lost, pmet_dtype_name(j->written[k].dtype));
     }
 }
 
-void edit_report(const struct edit_job *j)
+void edit_report(const struct edit_job *x)
 {
-    const double *seconds = j->job.editor.seconds;
+    const struct pmet_edit_job *j = &x->job;
+    const double *seconds = j->editor.seconds;
     size_t n_before = 0, n_after = 0;
-    for (size_t i = 0; i < j->job.facts.n_fact; i++) {
-        n_before += j->job.before[i].greedy;
-        n_after += j->job.after[i].greedy;
-        if (!j->job.editor.targets.fact[i].applied)
-            say(j->c, WARNING, "%s: line %zu: \"%s\": left out: %s", j->job.facts.path,
-                j->job.facts.fact[i].line, j->job.facts.fact[i].subject,
-                j->job.editor.targets.fact[i].failure);
+    for (size_t i = 0; i < j->facts.n_fact; i++) {
+        n_before += j->before[i].greedy;
+        n_after += j->after[i].greedy;
+        if (!j->editor.targets.fact[i].applied)
+            say(x->c, WARNING, "%s: line %zu: \"%s\": left out: %s", j->facts.path, j->facts.fact[i].line,
+                j->facts.fact[i].subject, j->editor.targets.fact[i].failure);
     }
-    if (j->json) {
+    if (x->json) {
         report_json(j, n_after);
         return;
     }
     printf("%6s  %-7s %6s  %18s  %-6s  %s\n", "case", "stop", "passes", "probability", "greedy",
            "subject: target");
-    for (size_t i = 0; i < j->job.facts.n_fact; i++)
+    for (size_t i = 0; i < j->facts.n_fact; i++)
         print_fact(j, i);
     print_matrices(j);
     printf("\n%s: %zu of %zu facts applied; the target is the model's answer to the plain prompt for %zu of "
            "them (before: %zu)\n",
-           j->job.request.out, j->job.editor.n_applied, j->job.facts.n_fact, n_after, n_before);
-    if (j->job.request.ridge > 0)
-        printf("solved with --ridge %g\n", j->job.request.ridge);
+           j->request.out, j->editor.n_applied, j->facts.n_fact, n_after, n_before);
+    if (j->request.ridge > 0)
+        printf("solved with --ridge %g\n", j->request.ridge);
     printf("%s in all, %s of memory at most\n",
-           format_seconds(j->job.s_load + j->job.s_stats + seconds[PMET_STAGE_DELTA] +
-                          seconds[PMET_STAGE_KEYS] + seconds[PMET_STAGE_SOLVE] + j->job.s_write)
+           format_seconds(j->s_load + j->s_stats + seconds[PMET_STAGE_DELTA] + seconds[PMET_STAGE_KEYS] +
+                          seconds[PMET_STAGE_SOLVE] + j->s_write)
                .text,
            format_bytes((double)peak_memory()).text);
 }

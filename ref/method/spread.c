@@ -10,12 +10,12 @@ enum pmet_status pmet_spread_alloc(size_t n, size_t d, size_t f, struct pmet_spr
 {
     enum pmet_status status;
     *out = (struct pmet_spread){.n = n, .d = d, .f = f};
-    PMET_GO(pmet_calloc(&out->K, n * f, sizeof *out->K, "keys", err));
-    PMET_GO(pmet_calloc(&out->M, n * d, sizeof *out->M, "current outputs", err));
-    PMET_GO(pmet_calloc(&out->residual, n * d, sizeof *out->residual, "residuals", err));
-    PMET_GO(pmet_calloc(&out->keys, n * f, sizeof *out->keys, "keys", err));
-    PMET_GO(pmet_calloc(&out->R, n * d, sizeof *out->R, "residuals", err));
-    PMET_GO(pmet_calloc(&out->upd, d * f, sizeof *out->upd, "an update", err));
+    PMET_GO(pmet_calloc(&out->K, n * (f + 2 * d), sizeof *out->K, "keys and outputs", err));
+    PMET_GO(pmet_calloc(&out->keys, n * (f + d) + d * f, sizeof *out->keys, "an update", err));
+    out->M = out->K + n * f;
+    out->residual = out->M + n * d;
+    out->R = out->keys + n * f;
+    out->upd = out->R + n * d;
 done:
     if (status != PMET_OK)
         pmet_spread_free(out);
@@ -25,11 +25,7 @@ done:
 void pmet_spread_free(struct pmet_spread *s)
 {
     free(s->K);
-    free(s->M);
-    free(s->residual);
     free(s->keys);
-    free(s->R);
-    free(s->upd);
     memset(s, 0, sizeof *s);
 }
 

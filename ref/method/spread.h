@@ -9,9 +9,9 @@
 
 struct pmet_spread {
     size_t n, d, f;     /* facts, width of the output, width of the keys */
-    real *K;            /* [n, f] */
+    real *K;            /* [n, f]; owns the next two */
     real *M, *residual; /* [n, d] the output now; Z - M */
-    double *keys;       /* [f, n] K transposed */
+    double *keys;       /* [f, n] K transposed; owns the next two */
     double *R;          /* [d, n] the layer's share of the residual, transposed */
     double *upd;        /* [d, f] */
 };
