@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * pmet edit: its options and its steps. */
 #include <stdlib.h>
-#include <string.h>
 #include "cli/edit_job.h"
 
 enum { TRACE_FACTS = 10 };

@@ -2,7 +2,6 @@
  * pmet edit --dry-run: the plan in words or JSON, and the rows of facts. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include "cli/edit_job.h"
 #include "tensors/json.h"
 #include "tokenizer/unicode.h"

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * What pmet edit says of the facts and of the matrices. */
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
 #include "cli/edit_job.h"
 #include "tensors/dtype.h"
 

@@ -2,7 +2,6 @@
  * --trace of pmet edit: what the optimisation and the editing computed, under the goldens' names.   SPEC §9.5
  */
 #include <stdlib.h>
-#include <string.h>
 #include "cli/edit_job.h"
 
 enum { GRADS = 3 }; /* gradients are kept of the first updates */

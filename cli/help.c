@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Help texts, from the tables of options. */
-#include <string.h>
 #include "cli/options.h"
 
 enum { MARGIN = 30 };

@@ -2,7 +2,6 @@
  * The process around the command: its three standard files, and threads that wait without spinning. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "cli/cli.h"

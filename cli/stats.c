@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/session.h"

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * pmet tokenize. */
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cli/options.h"
