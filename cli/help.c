@@ -4,6 +4,11 @@
 
 enum { MARGIN = 30 };
 
+char option_letter(const struct option_row *row)
+{
+    return row->kind & SHORT ? row->name[0] : '\0';
+}
+
 static void print_row(const struct option_row *row)
 {
     char left[96];

@@ -11,11 +11,6 @@
 
 enum { MAX_OPTION = 48, FIRST_VALUE = 1000, HELP_VALUE = 999 };
 
-char option_letter(const struct option_row *row)
-{
-    return row->kind & SHORT ? row->name[0] : '\0';
-}
-
 bool texts_add(struct texts *t, const char *item)
 {
     const char **grown = realloc(t->item, (t->n + 1) * sizeof *grown);
