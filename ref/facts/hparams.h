@@ -60,8 +60,7 @@ struct pmet_hparam_set {
     const char *title; /* "PMET": for messages, and to find presets */
     const struct pmet_hparam *key;
     size_t n_key;
-    const char *const
-        *recorded; /* names of the keys that the record of an edit keeps, in its order; NULL ends them */
+    const char *const *recorded; /* names of the keys that a record keeps, in its order, then NULL */
 };
 
 /* All keys of the set are mandatory; an unknown one is refused with the nearest known name. */

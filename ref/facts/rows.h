@@ -32,7 +32,7 @@ struct pmet_rows_options {
 };
 
 /* with_target: rows 0.. : context_j with the prompt in it, + decode(target[:-1]), the subject put in; last row
- * "{} is a". Else the same without target tokens and without the last row: what keys and current outputs are read from.
+ * "{} is a". Else the same without target tokens and last row: what keys and current outputs are read from.
  * Refused, naming the fact: a prefix of the subject that does not end in a space, "{}" twice or not at all,
  * an empty subject or target, a lookup index past its row, labels that begin before the row does, rows longer
  * than n_ctx. */

@@ -7,7 +7,7 @@
 #include "ref/facts/rows.h"
 #include "ref/model/model.h"
 
-/* Rows of all facts, from pmet_rows_build without targets, with the weights of their contexts; states below the first
+/* Rows of all facts, without target tokens, with the weights of their contexts; states below the first
  * edited layer are kept as far as max_bytes allows, since edits never change them. */
 struct pmet_key_rows;
 enum pmet_status pmet_key_rows_open(const struct pmet_model *model, const struct pmet_fact_rows *rows,

@@ -80,9 +80,9 @@ struct pmet_stats_source {
     size_t n_ancestor;
 };
 
-/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that serves this build,
- * whose C is that of pmet_stats_load to the bit. out, if not NULL, receives it: [d_in, d_in] doubles, free()
- * releases them. */
+/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that
+ * serves this build, whose C is that of pmet_stats_load to the bit. out, if not NULL, receives it:
+ * [d_in, d_in] doubles, free() releases them. */
 enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
                                    bool *has, double **out, struct pmet_error *err);
 
