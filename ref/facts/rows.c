@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Rows of tokens for a fact, as the published code lays them out.      SPEC §4.3, §4.4 */
+ * Rows of tokens for a fact, as the published code builds them.      SPEC §4.3, §4.4 */
 #include "ref/facts/rows.h"
 
 #include <stdlib.h>
