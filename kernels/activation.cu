@@ -7,8 +7,6 @@
 #define SQRT_HALF 0.70710678118654752440
 #define ONE_OVER_SQRT_2PI 0.39894228040143267794
 
-enum { BLOCK = 256 };
-
 /* E18, E20: 0.5 x (1 + tanh(c (x + 0.044715 x^3))), and its derivative (E22) */
 static __device__ double gelu_tanh(double x, double c)
 {
@@ -60,34 +58,27 @@ static __device__ double slope(double x, enum pmet_act kind)
 
 static __global__ void __launch_bounds__(BLOCK) act_each(real *y, const real *x, enum pmet_act kind, size_t n)
 {
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (size_t)gridDim.x * BLOCK)
+    for (size_t i = pmet_first(); i < n; i += pmet_step())
         y[i] = (real)value((double)x[i], kind);
 }
 
 static __global__ void __launch_bounds__(BLOCK)
     act_dx_each(real *g_x, const real *g_y, const real *x, enum pmet_act kind, size_t n)
 {
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (size_t)gridDim.x * BLOCK)
+    for (size_t i = pmet_first(); i < n; i += pmet_step())
         g_x[i] = (real)((double)g_y[i] * slope((double)x[i], kind));
 }
 
 static enum pmet_status act(const struct pmet_ops *op, real *y, const real *x, enum pmet_act kind, size_t n,
                             struct pmet_error *err)
 {
-    if (n == 0)
-        return PMET_OK;
-    PMET_LAUNCH(act_each, pmet_cuda_grid(n, BLOCK), BLOCK, 0, pmet_cuda_of(op)->stream, y, x, kind, n);
-    return pmet_cuda_launched("act", err);
+    return PMET_LAUNCH_EACH(op, "act", n, err, act_each, y, x, kind, n);
 }
 
 static enum pmet_status act_dx(const struct pmet_ops *op, real *g_x, const real *g_y, const real *x,
                                enum pmet_act kind, size_t n, struct pmet_error *err)
 {
-    if (n == 0)
-        return PMET_OK;
-    PMET_LAUNCH(act_dx_each, pmet_cuda_grid(n, BLOCK), BLOCK, 0, pmet_cuda_of(op)->stream, g_x, g_y, x, kind,
-                n);
-    return pmet_cuda_launched("act_dx", err);
+    return PMET_LAUNCH_EACH(op, "act_dx", n, err, act_dx_each, g_x, g_y, x, kind, n);
 }
 
 void pmet_cuda_activation(struct pmet_ops *op)

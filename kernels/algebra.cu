@@ -3,10 +3,10 @@
 #include "kernels/cuda.h"
 
 /* c := beta c: the result of a product with k = 0, which cuBLAS refuses. */
-static __global__ void __launch_bounds__(256)
+static __global__ void __launch_bounds__(BLOCK)
     scale_rows(double *c, size_t ldc, double beta, size_t m, size_t n)
 {
-    for (size_t i = (size_t)blockIdx.x * 256 + threadIdx.x; i < m * n; i += (size_t)gridDim.x * 256) {
+    for (size_t i = pmet_first(); i < m * n; i += pmet_step()) {
         double *to = &c[i / n * ldc + i % n];
         *to = beta == 0 ? 0 : beta * *to;
     }
@@ -24,10 +24,8 @@ static enum pmet_status gemm64(const struct pmet_ops *op, bool ta, bool tb, size
         ldc > INT32_MAX)
         return pmet_fail(err, PMET_UNSUPPORTED, "cuda: gemm64: %zu x %zu x %zu; at most 2^31 a side", m, n,
                          k);
-    if (k == 0) {
-        PMET_LAUNCH(scale_rows, pmet_cuda_grid(m * n, 256), 256, 0, cuda->stream, c, ldc, beta, m, n);
-        return pmet_cuda_launched("gemm64", err);
-    }
+    if (k == 0)
+        return PMET_LAUNCH_EACH(op, "gemm64", m * n, err, scale_rows, c, ldc, beta, m, n);
     PMET_BLAS_TRY(cublasDgemm(cuda->blas, tb ? CUBLAS_OP_T : CUBLAS_OP_N, ta ? CUBLAS_OP_T : CUBLAS_OP_N,
                               (int)n, (int)m, (int)k, &alpha, b, (int)ldb, a, (int)lda, &beta, c, (int)ldc),
                   "gemm64", err);

@@ -80,7 +80,7 @@ static __global__ void __launch_bounds__(BLOCK)
     }
 }
 
-enum pmet_status pmet_cuda_batch(struct pmet_cuda *cuda, const struct pmet_batch *batch, size_t n_head,
+enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_batch *batch, size_t n_head,
                                  struct batch_view *out, size_t *n_tile, struct pmet_error *err)
 {
     const size_t n_row = batch->n_row;
@@ -98,16 +98,13 @@ enum pmet_status pmet_cuda_batch(struct pmet_cuda *cuda, const struct pmet_batch
             tile[j++] = t;
         }
     }
-    struct pmet_cuda_part part[4] = {{batch->row_start, (n_row + 1) * sizeof(size_t), NULL},
-                                     {batch->n_past, n_row * sizeof(size_t), NULL},
-                                     {batch->past_start, n_row * sizeof(size_t), NULL},
-                                     {probs_at, (n_row + 2 * n) * sizeof(size_t), NULL}};
-    const enum pmet_status status = pmet_cuda_stage(cuda, part, 4, err);
+    *out = {batch->row_start, batch->n_past, batch->past_start, probs_at, NULL};
+    struct pmet_cuda_part part[] = {{&out->row_start, (n_row + 1) * sizeof *probs_at},
+                                    {&out->n_past, n_row * sizeof *probs_at},
+                                    {&out->past_start, n_row * sizeof *probs_at},
+                                    {&out->probs_at, (n_row + 2 * n) * sizeof *probs_at}};
+    const enum pmet_status status = pmet_cuda_stage(op, part, 4, err);
     free(probs_at);
-    out->row_start = (const size_t *)part[0].dev;
-    out->n_past = (const size_t *)part[1].dev;
-    out->past_start = (const size_t *)part[2].dev;
-    out->probs_at = (const size_t *)part[3].dev;
     out->tile = out->probs_at + n_row;
     *n_tile = n;
     return status;
@@ -139,7 +136,7 @@ static enum pmet_status attention(const struct pmet_ops *op, real *out, struct p
     if (batch->n_tok * n_head * d_head == 0)
         return PMET_OK;
     PMET_TRY(pmet_cuda_attention_fits(cuda, n_bytes, n_head, d_head, err));
-    PMET_TRY(pmet_cuda_batch(cuda, batch, n_head, &a.batch, &n_tile, err));
+    PMET_TRY(pmet_cuda_batch(op, batch, n_head, &a.batch, &n_tile, err));
     if (probs)
         PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, 2 * batch->n_tok * n_head * sizeof *top_sum,
                                    &top_sum, err));

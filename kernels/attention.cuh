@@ -11,12 +11,7 @@
 
 #include "kernels/reduce.cuh"
 
-static __device__ inline size_t pmet_min(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-enum { WARPS = 8, BLOCK = 32 * WARPS, TILE = 32 };
+enum { WARPS = BLOCK / 32, TILE = 32 };
 
 /* Rows of vectors: vector j of a row at data + (first + j)*stride, or, for j < n_past, at
  * past + (past_first + j)*past_stride; all of one head. */
@@ -158,7 +153,7 @@ static inline size_t attention_bytes(size_t n_acc, size_t n_own, size_t d)
 }
 
 /* Copies the batch to the device, with its *n_tile tiles of WARPS own vectors. */
-enum pmet_status pmet_cuda_batch(struct pmet_cuda *cuda, const struct pmet_batch *batch, size_t n_head,
+enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_batch *batch, size_t n_head,
                                  struct batch_view *out, size_t *n_tile, struct pmet_error *err);
 /* Refuses heads whose tiles are too large for a block's shared memory. */
 enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes, size_t n_head,

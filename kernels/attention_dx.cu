@@ -148,7 +148,7 @@ static enum pmet_status attention_dx(const struct pmet_ops *op, struct pmet_head
     if (batch->n_tok * n_head * d_head == 0)
         return PMET_OK;
     PMET_TRY(pmet_cuda_attention_fits(cuda, key_bytes, n_head, d_head, err));
-    PMET_TRY(pmet_cuda_batch(cuda, batch, n_head, &a.batch, &n_tile, err));
+    PMET_TRY(pmet_cuda_batch(op, batch, n_head, &a.batch, &n_tile, err));
     PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, 3 * batch->n_tok * n_head * sizeof *a.stats,
                                &a.stats, err));
     PMET_CUDA_TRY(

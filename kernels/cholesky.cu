@@ -8,7 +8,7 @@
  * large product. */
 #include "kernels/cuda.h"
 
-enum { BLOCK = 256, PANEL = 64, SLAB = 512 };
+enum { PANEL = 64, SLAB = 512 };
 
 /* The first pivot that failed, n if none has, and its value. */
 struct verdict {
@@ -99,9 +99,9 @@ static enum pmet_status factor(struct pmet_cuda *cuda, double *a, size_t n, stru
     const double one = 1, minus = -1;
     PMET_LAUNCH(begin_verdict, 1, 32, 0, cuda->stream, verdict, n);
     for (size_t s = 0; s < n; s += SLAB) {
-        const size_t end = pmet_cuda_smaller(s + SLAB, n);
+        const size_t end = pmet_min(s + SLAB, n);
         for (size_t j = s; j < end; j += PANEL)
-            PMET_TRY(panel(cuda, a, n, j, pmet_cuda_smaller(PANEL, end - j), end, verdict, err));
+            PMET_TRY(panel(cuda, a, n, j, pmet_min(PANEL, end - j), end, verdict, err));
         if (end < n)
             PMET_BLAS_TRY(cublasDsyrk(cuda->blas, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_T, (int)(n - end),
                                       (int)(end - s), &minus, a + end * n + s, (int)n, &one,

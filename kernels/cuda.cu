@@ -92,24 +92,26 @@ static enum pmet_status make_space(struct pmet_cuda *cuda, size_t n_bytes, struc
     return PMET_OK;
 }
 
-enum pmet_status pmet_cuda_stage(struct pmet_cuda *cuda, struct pmet_cuda_part *part, size_t n_part,
+enum pmet_status pmet_cuda_stage(const struct pmet_ops *op, struct pmet_cuda_part *part, size_t n_part,
                                  struct pmet_error *err)
 {
-    size_t n_bytes = 0;
+    struct pmet_cuda *cuda = pmet_cuda_of(op);
+    size_t n_bytes = 0, at = 0;
     for (size_t i = 0; i < n_part; i++)
         n_bytes += (part[i].n_bytes + ALIGN - 1) / ALIGN * ALIGN;
+    if (n_bytes == 0)
+        return PMET_OK;
     PMET_TRY(make_space(cuda, n_bytes, err));
     char *host = cuda->stage.host + cuda->stage.used, *dev = cuda->stage.dev + cuda->stage.used;
-    size_t at = 0;
     for (size_t i = 0; i < n_part; i++) {
+        const void **array = (const void **)part[i].array;
         if (part[i].n_bytes > 0)
-            memcpy(host + at, part[i].host, part[i].n_bytes);
-        part[i].dev = dev + at;
+            memcpy(host + at, *array, part[i].n_bytes);
+        *array = dev + at;
         at += (part[i].n_bytes + ALIGN - 1) / ALIGN * ALIGN;
     }
-    if (n_bytes > 0)
-        PMET_CUDA_TRY(cudaMemcpyAsync(dev, host, n_bytes, cudaMemcpyHostToDevice, cuda->stream), "arguments",
-                      err);
+    PMET_CUDA_TRY(cudaMemcpyAsync(dev, host, n_bytes, cudaMemcpyHostToDevice, cuda->stream), "arguments",
+                  err);
     cuda->stage.used += n_bytes;
     return PMET_OK;
 }
@@ -148,7 +150,8 @@ static enum pmet_status find_peak(struct pmet_peak *peak, int major, int minor, 
     static const struct {
         int major, minor;
         double f32, f64, f16;
-    } per_clock[] = {{8, 0, 128, 128, 2048}, {8, 6, 256, 4, 1024}, {8, 9, 256, 4, 1024}, {9, 0, 256, 256, 4096}};
+    } per_clock[] = {
+        {8, 0, 128, 128, 2048}, {8, 6, 256, 4, 1024}, {8, 9, 256, 4, 1024}, {9, 0, 256, 256, 4096}};
     double khz = 0, memory_khz = 0, bits = 0, n_processor = 0;
     PMET_TRY(attribute(cudaDevAttrClockRate, &khz, err));
     PMET_TRY(attribute(cudaDevAttrMemoryClockRate, &memory_khz, err));

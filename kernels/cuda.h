@@ -38,6 +38,27 @@
 #define PMET_SHARED_CAST(type, p) cuda_on_cpu::cast<type>(p)
 #endif
 
+enum { BLOCK = 256 }; /* threads of a block */
+
+/* The status of a kernel of one thread per element, launched for n elements; it strides over those
+ * that the grid is too small for:
+ *   for (size_t i = pmet_first(); i < n; i += pmet_step()) */
+#define PMET_LAUNCH_EACH(op, what, n, err, kernel, ...)                                                      \
+    ((n) == 0                                                                                                \
+         ? PMET_OK                                                                                           \
+         : (PMET_LAUNCH(kernel, pmet_cuda_grid(n, BLOCK), BLOCK, 0, pmet_cuda_of(op)->stream, __VA_ARGS__),  \
+            pmet_cuda_launched(what, err)))
+
+static __device__ inline size_t pmet_first(void)
+{
+    return (size_t)blockIdx.x * blockDim.x + threadIdx.x;
+}
+
+static __device__ inline size_t pmet_step(void)
+{
+    return (size_t)gridDim.x * blockDim.x;
+}
+
 /* Returns from the calling function if the call failed, with a message such as "cuda: WHAT: out of
  * memory". */
 #define PMET_CUDA_TRY(call, what, err)                                                                       \
@@ -95,15 +116,21 @@ static inline struct pmet_cuda *pmet_cuda_of(const struct pmet_ops *op)
 enum pmet_status pmet_cuda_fail(struct pmet_error *err, cudaError_t error, const char *what, size_t wanted);
 /* After a launch: errors of the launch itself. Does not synchronise. */
 enum pmet_status pmet_cuda_launched(const char *what, struct pmet_error *err);
-/* Copies host arrays to the device, at part[i].dev, for the kernels that are launched next. They
- * stay valid until the next call, so an entry calls it once. Waits only when the stage is full. */
+/* Copies host arrays to the device: each pointer then points at the copy, for the kernels that are
+ * launched next. The copies stay valid until the next call, so an entry calls it once. Waits only
+ * when the stage is full. */
 struct pmet_cuda_part {
-    const void *host;
+    void *array; /* const T ** */
     size_t n_bytes;
-    const void *dev;
 };
-enum pmet_status pmet_cuda_stage(struct pmet_cuda *cuda, struct pmet_cuda_part *part, size_t n_part,
+enum pmet_status pmet_cuda_stage(const struct pmet_ops *op, struct pmet_cuda_part *part, size_t n_part,
                                  struct pmet_error *err);
+static inline enum pmet_status pmet_cuda_put(const struct pmet_ops *op, void *array, size_t n_bytes,
+                                             struct pmet_error *err)
+{
+    struct pmet_cuda_part part = {array, n_bytes};
+    return pmet_cuda_stage(op, &part, 1, err);
+}
 /* *dev (void **) = at least n_bytes; contents undefined. */
 enum pmet_status pmet_cuda_scratch(struct pmet_cuda *cuda, enum pmet_cuda_scratch_use use, size_t n_bytes,
                                    void *dev, struct pmet_error *err);
@@ -119,7 +146,7 @@ static inline unsigned pmet_cuda_grid(size_t n, size_t block)
     return (unsigned)(n_block < 1u << 20 ? n_block : 1u << 20);
 }
 
-static inline size_t pmet_cuda_smaller(size_t a, size_t b)
+static __host__ __device__ inline size_t pmet_min(size_t a, size_t b)
 {
     return a < b ? a : b;
 }

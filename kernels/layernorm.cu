@@ -2,7 +2,7 @@
  * Layer normalisation and its gradient: one warp per row, lanes stride the row so that loads coalesce.  SPEC §3.1 */
 #include "kernels/reduce.cuh"
 
-enum { WARPS = 8 };
+enum { WARPS = BLOCK / 32 };
 
 /* The row of this warp; it may lie past the last row. Then the whole warp returns, and no barrier
  * follows. */
@@ -23,7 +23,7 @@ static __device__ void moments(const real *x, size_t n, double eps, double *mean
     *rstd = 1 / sqrt(warp_sum(v) / (double)n + eps);
 }
 
-static __global__ void __launch_bounds__(32 * WARPS)
+static __global__ void __launch_bounds__(BLOCK)
     normalise_rows(real *y, const real *x, const real *gain, const real *bias, double eps, size_t n_tok,
                    size_t d)
 {
@@ -36,7 +36,7 @@ static __global__ void __launch_bounds__(32 * WARPS)
         y[t * d + i] = (real)(((double)x[t * d + i] - mean) * rstd * (double)gain[i] + (double)bias[i]);
 }
 
-static __global__ void __launch_bounds__(32 * WARPS)
+static __global__ void __launch_bounds__(BLOCK)
     normalise_dx_rows(real *g_x, const real *g_y, const real *x, const real *gain, double eps, size_t n_tok,
                       size_t d)
 {
@@ -68,8 +68,8 @@ static enum pmet_status layernorm(const struct pmet_ops *op, real *y, const real
         return PMET_OK;
     if (n_block > INT32_MAX)
         return pmet_fail(err, PMET_UNSUPPORTED, "cuda: layernorm: %zu rows; at most 2^34", n_tok);
-    PMET_LAUNCH(normalise_rows, (unsigned)n_block, 32 * WARPS, 0, pmet_cuda_of(op)->stream, y, x, gain, bias,
-                eps, n_tok, d);
+    PMET_LAUNCH(normalise_rows, (unsigned)n_block, BLOCK, 0, pmet_cuda_of(op)->stream, y, x, gain, bias, eps,
+                n_tok, d);
     return pmet_cuda_launched("layernorm", err);
 }
 
@@ -83,8 +83,8 @@ static enum pmet_status layernorm_dx(const struct pmet_ops *op, real *g_x, const
         return PMET_OK;
     if (n_block > INT32_MAX)
         return pmet_fail(err, PMET_UNSUPPORTED, "cuda: layernorm_dx: %zu rows; at most 2^34", n_tok);
-    PMET_LAUNCH(normalise_dx_rows, (unsigned)n_block, 32 * WARPS, 0, pmet_cuda_of(op)->stream, g_x, g_y, x,
-                gain, eps, n_tok, d);
+    PMET_LAUNCH(normalise_dx_rows, (unsigned)n_block, BLOCK, 0, pmet_cuda_of(op)->stream, g_x, g_y, x, gain,
+                eps, n_tok, d);
     return pmet_cuda_launched("layernorm_dx", err);
 }
 

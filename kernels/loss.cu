@@ -3,13 +3,19 @@
  * row, which it reads two or three times; sums in double.      SPEC §3.6, §5.2 */
 #include "kernels/reduce.cuh"
 
-enum { BLOCK = 256 };
+/* The block's row of logits. */
+struct row {
+    const real *x; /* [n_vocab] */
+    size_t best;   /* the first argmax */
+    double log_z;  /* log sum_v exp(x[v]) */
+};
 
-/* log sum_v exp(x[v]) of the block's row; all threads get it, and the first argmax.
- * part [BLOCK + 1], at [BLOCK]. */
-static __device__ double log_sum(const real *x, size_t n, size_t *best, PMET_SHARED_PTR(double) part,
-                                 PMET_SHARED_PTR(size_t) at)
+/* All threads get the same. */
+static __device__ struct row row_of(const real *logits, size_t n)
 {
+    PMET_SHARED(double, part, BLOCK);
+    PMET_SHARED(size_t, at, BLOCK);
+    const real *x = logits + blockIdx.x * n;
     double top = -HUGE_VAL, sum = 0;
     size_t first = 0;
     for (size_t i = threadIdx.x; i < n; i += BLOCK) /* NaN is never larger */
@@ -31,24 +37,22 @@ static __device__ double log_sum(const real *x, size_t n, size_t *best, PMET_SHA
         }
         __syncthreads();
     }
-    *best = n > 0 && isnan(x[0]) ? 0 : (size_t)at[0]; /* as the loop above: nothing is larger than NaN */
-    top = n > 0 ? (double)x[*best] : 0;
-    __syncthreads();
+    const size_t best = n > 0 && isnan(x[0]) ? 0 : (size_t)at[0]; /* nothing is larger than NaN */
+    top = n > 0 ? (double)x[best] : 0;
     for (size_t i = threadIdx.x; i < n; i += BLOCK)
         sum += exp((double)x[i] - top);
-    return top + log(block_sum(sum, part));
+    return {x, best, top + log(block_sum(sum))};
 }
 
-/* E49: sum_v exp(lp) (lp - lp0) of the block's row of logits */
-static __device__ double kl_sum(const real *x, const real *lp0, double z, size_t n_vocab,
-                                PMET_SHARED_PTR(double) part)
+/* E49: sum_v exp(lp) (lp - lp0) */
+static __device__ double kl_sum(struct row r, const real *lp0, size_t n_vocab)
 {
     double sum = 0;
     for (size_t v = threadIdx.x; v < n_vocab; v += BLOCK) {
-        const double lp = (double)x[v] - z;
+        const double lp = (double)r.x[v] - r.log_z;
         sum = fma(exp(lp), lp - (double)lp0[v], sum);
     }
-    return block_sum(sum, part);
+    return block_sum(sum);
 }
 
 /* E37 at the labels and at the best token: what E48 and E52 sum. */
@@ -56,16 +60,11 @@ static __global__ void __launch_bounds__(BLOCK)
     xent_rows(double *logp, double *best_logp, int32_t *best, const real *logits, const int32_t *labels,
               size_t n_vocab)
 {
-    PMET_SHARED(double, part, BLOCK + 1);
-    PMET_SHARED(size_t, at, BLOCK);
-    const size_t r = blockIdx.x;
-    const real *x = logits + r * n_vocab;
-    size_t top;
-    const double z = log_sum(x, n_vocab, &top, part, at);
+    const struct row r = row_of(logits, n_vocab);
     if (threadIdx.x == 0) {
-        logp[r] = (double)x[labels[r]] - z;
-        best_logp[r] = (double)x[top] - z;
-        best[r] = (int32_t)top;
+        logp[blockIdx.x] = (double)r.x[labels[blockIdx.x]] - r.log_z;
+        best_logp[blockIdx.x] = (double)r.x[r.best] - r.log_z;
+        best[blockIdx.x] = (int32_t)r.best;
     }
 }
 
@@ -74,41 +73,27 @@ static __global__ void __launch_bounds__(BLOCK)
     xent_dx_rows(real *g_logits, const real *logits, const int32_t *labels, const double *scale,
                  size_t n_vocab)
 {
-    PMET_SHARED(double, part, BLOCK + 1);
-    PMET_SHARED(size_t, at, BLOCK);
-    const size_t r = blockIdx.x;
-    const real *x = logits + r * n_vocab;
-    size_t top;
-    const double z = log_sum(x, n_vocab, &top, part, at);
+    const struct row r = row_of(logits, n_vocab);
+    const size_t label = (size_t)labels[blockIdx.x];
     for (size_t v = threadIdx.x; v < n_vocab; v += BLOCK)
-        g_logits[r * n_vocab + v] =
-            (real)(scale[r] * (exp((double)x[v] - z) - (v == (size_t)labels[r] ? 1 : 0)));
+        g_logits[blockIdx.x * n_vocab + v] =
+            (real)(scale[blockIdx.x] * (exp((double)r.x[v] - r.log_z) - (v == label ? 1 : 0)));
 }
 
 /* E37 */
 static __global__ void __launch_bounds__(BLOCK) log_softmax_rows(real *lp, const real *logits, size_t n_vocab)
 {
-    PMET_SHARED(double, part, BLOCK + 1);
-    PMET_SHARED(size_t, at, BLOCK);
-    const size_t r = blockIdx.x;
-    size_t top;
-    const double z = log_sum(logits + r * n_vocab, n_vocab, &top, part, at);
+    const struct row r = row_of(logits, n_vocab);
     for (size_t v = threadIdx.x; v < n_vocab; v += BLOCK)
-        lp[r * n_vocab + v] = (real)((double)logits[r * n_vocab + v] - z);
+        lp[blockIdx.x * n_vocab + v] = (real)((double)r.x[v] - r.log_z);
 }
 
 static __global__ void __launch_bounds__(BLOCK)
     kl_rows(double *kl, const real *logits, const real *lp0, const size_t *which, size_t n_vocab)
 {
-    PMET_SHARED(double, part, BLOCK + 1);
-    PMET_SHARED(size_t, at, BLOCK);
-    const size_t r = blockIdx.x;
-    const real *x = logits + r * n_vocab;
-    size_t top;
-    const double z = log_sum(x, n_vocab, &top, part, at);
-    const double total = kl_sum(x, lp0 + which[r] * n_vocab, z, n_vocab, part);
+    const double total = kl_sum(row_of(logits, n_vocab), lp0 + which[blockIdx.x] * n_vocab, n_vocab);
     if (threadIdx.x == 0)
-        kl[r] = total;
+        kl[blockIdx.x] = total;
 }
 
 /* E58 */
@@ -116,40 +101,36 @@ static __global__ void __launch_bounds__(BLOCK)
     kl_dx_rows(real *g_logits, const real *logits, const real *lp0, const size_t *which, const double *scale,
                size_t n_vocab)
 {
-    PMET_SHARED(double, part, BLOCK + 1);
-    PMET_SHARED(size_t, at, BLOCK);
-    const size_t r = blockIdx.x;
-    const real *x = logits + r * n_vocab, *ref = lp0 + which[r] * n_vocab;
-    size_t top;
-    const double z = log_sum(x, n_vocab, &top, part, at), total = kl_sum(x, ref, z, n_vocab, part);
+    const struct row r = row_of(logits, n_vocab);
+    const real *ref = lp0 + which[blockIdx.x] * n_vocab;
+    const double total = kl_sum(r, ref, n_vocab);
     for (size_t v = threadIdx.x; v < n_vocab; v += BLOCK) {
-        const double lp = (double)x[v] - z;
-        g_logits[r * n_vocab + v] = (real)(scale[r] * exp(lp) * ((lp - (double)ref[v]) - total));
+        const double lp = (double)r.x[v] - r.log_z;
+        g_logits[blockIdx.x * n_vocab + v] =
+            (real)(scale[blockIdx.x] * exp(lp) * ((lp - (double)ref[v]) - total));
     }
 }
 
-/* There is one block per row. */
-static enum pmet_status check_rows(size_t n, struct pmet_error *err)
-{
-    return n <= INT32_MAX ? PMET_OK
-                          : pmet_fail(err, PMET_UNSUPPORTED, "cuda: %zu rows of logits; at most 2^31", n);
-}
+/* The status of a kernel of one block per row. */
+#define LAUNCH_ROWS(op, what, n, err, kernel, ...)                                                           \
+    ((n) == 0 ? PMET_OK                                                                                      \
+     : (n) > INT32_MAX                                                                                       \
+         ? pmet_fail(err, PMET_UNSUPPORTED, "cuda: %zu rows of logits; at most 2^31", n)                     \
+         : (PMET_LAUNCH(kernel, (unsigned)(n), BLOCK, 0, pmet_cuda_of(op)->stream, __VA_ARGS__),             \
+            pmet_cuda_launched(what, err)))
 
 static enum pmet_status xent(const struct pmet_ops *op, double *logp, double *best_logp, int32_t *best,
                              const real *logits, const int32_t *labels, size_t n, size_t n_vocab,
                              struct pmet_error *err)
 {
     struct pmet_cuda *cuda = pmet_cuda_of(op);
-    struct pmet_cuda_part part = {labels, n * sizeof *labels, NULL};
     double *result;
     if (n == 0)
         return PMET_OK;
-    PMET_TRY(check_rows(n, err));
-    PMET_TRY(pmet_cuda_stage(cuda, &part, 1, err));
+    PMET_TRY(pmet_cuda_put(op, &labels, n * sizeof *labels, err));
     PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, 3 * n * sizeof *result, &result, err));
-    PMET_LAUNCH(xent_rows, (unsigned)n, BLOCK, 0, cuda->stream, result, result + n,
-                (int32_t *)(result + 2 * n), logits, (const int32_t *)part.dev, n_vocab);
-    PMET_TRY(pmet_cuda_launched("xent", err));
+    PMET_TRY(LAUNCH_ROWS(op, "xent", n, err, xent_rows, result, result + n, (int32_t *)(result + 2 * n),
+                         logits, labels, n_vocab));
     PMET_TRY(pmet_cuda_fetch(cuda, logp, result, n * sizeof *logp, "xent", err));
     PMET_TRY(pmet_cuda_fetch(cuda, best_logp, result + n, n * sizeof *best_logp, "xent", err));
     return pmet_cuda_fetch(cuda, best, result + 2 * n, n * sizeof *best, "xent", err);
@@ -159,41 +140,27 @@ static enum pmet_status xent_dx(const struct pmet_ops *op, real *g_logits, const
                                 const int32_t *labels, const double *scale, size_t n, size_t n_vocab,
                                 struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
-    struct pmet_cuda_part part[2] = {{labels, n * sizeof *labels, NULL}, {scale, n * sizeof *scale, NULL}};
-    if (n == 0)
-        return PMET_OK;
-    PMET_TRY(check_rows(n, err));
-    PMET_TRY(pmet_cuda_stage(cuda, part, 2, err));
-    PMET_LAUNCH(xent_dx_rows, (unsigned)n, BLOCK, 0, cuda->stream, g_logits, logits,
-                (const int32_t *)part[0].dev, (const double *)part[1].dev, n_vocab);
-    return pmet_cuda_launched("xent_dx", err);
+    struct pmet_cuda_part part[] = {{&labels, n * sizeof *labels}, {&scale, n * sizeof *scale}};
+    PMET_TRY(pmet_cuda_stage(op, part, 2, err));
+    return LAUNCH_ROWS(op, "xent_dx", n, err, xent_dx_rows, g_logits, logits, labels, scale, n_vocab);
 }
 
 static enum pmet_status log_softmax(const struct pmet_ops *op, real *lp, const real *logits, size_t n,
                                     size_t n_vocab, struct pmet_error *err)
 {
-    if (n == 0)
-        return PMET_OK;
-    PMET_TRY(check_rows(n, err));
-    PMET_LAUNCH(log_softmax_rows, (unsigned)n, BLOCK, 0, pmet_cuda_of(op)->stream, lp, logits, n_vocab);
-    return pmet_cuda_launched("log_softmax", err);
+    return LAUNCH_ROWS(op, "log_softmax", n, err, log_softmax_rows, lp, logits, n_vocab);
 }
 
 static enum pmet_status kl(const struct pmet_ops *op, double *out, const real *logits, const real *lp0,
                            const size_t *which, size_t n, size_t n_vocab, struct pmet_error *err)
 {
     struct pmet_cuda *cuda = pmet_cuda_of(op);
-    struct pmet_cuda_part part = {which, n * sizeof *which, NULL};
     double *result;
     if (n == 0)
         return PMET_OK;
-    PMET_TRY(check_rows(n, err));
-    PMET_TRY(pmet_cuda_stage(cuda, &part, 1, err));
+    PMET_TRY(pmet_cuda_put(op, &which, n * sizeof *which, err));
     PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, n * sizeof *result, &result, err));
-    PMET_LAUNCH(kl_rows, (unsigned)n, BLOCK, 0, cuda->stream, result, logits, lp0, (const size_t *)part.dev,
-                n_vocab);
-    PMET_TRY(pmet_cuda_launched("kl", err));
+    PMET_TRY(LAUNCH_ROWS(op, "kl", n, err, kl_rows, result, logits, lp0, which, n_vocab));
     return pmet_cuda_fetch(cuda, out, result, n * sizeof *out, "kl", err);
 }
 
@@ -201,15 +168,9 @@ static enum pmet_status kl_dx(const struct pmet_ops *op, real *g_logits, const r
                               const size_t *which, const double *scale, size_t n, size_t n_vocab,
                               struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
-    struct pmet_cuda_part part[2] = {{which, n * sizeof *which, NULL}, {scale, n * sizeof *scale, NULL}};
-    if (n == 0)
-        return PMET_OK;
-    PMET_TRY(check_rows(n, err));
-    PMET_TRY(pmet_cuda_stage(cuda, part, 2, err));
-    PMET_LAUNCH(kl_dx_rows, (unsigned)n, BLOCK, 0, cuda->stream, g_logits, logits, lp0,
-                (const size_t *)part[0].dev, (const double *)part[1].dev, n_vocab);
-    return pmet_cuda_launched("kl_dx", err);
+    struct pmet_cuda_part part[] = {{&which, n * sizeof *which}, {&scale, n * sizeof *scale}};
+    PMET_TRY(pmet_cuda_stage(op, part, 2, err));
+    return LAUNCH_ROWS(op, "kl_dx", n, err, kl_dx_rows, g_logits, logits, lp0, which, scale, n_vocab);
 }
 
 void pmet_cuda_loss(struct pmet_ops *op)

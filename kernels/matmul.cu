@@ -20,14 +20,7 @@
 /* SPLIT_TILE: columns of a 16-bit weight at a time, so that a panel's sums, which every step reads
  * and writes, stay in an L2 cache of 40 MB or more. LONG: steps in one sum where rounding matters
  * less: for the two lower terms, and for rows that were rounded. */
-enum {
-    BLOCK = 256,
-    ROWS = PMET_CUDA_ROWS,
-    GROUP = 16 * ROWS,
-    GRAM_TILE = 2048,
-    SPLIT_TILE = 32 * ROWS,
-    LONG = 4
-};
+enum { ROWS = PMET_CUDA_ROWS, GROUP = 16 * ROWS, GRAM_TILE = 2048, SPLIT_TILE = 32 * ROWS, LONG = 4 };
 static const size_t WIDE_BYTES = (size_t)256 << 20; /* for widened weights */
 
 /* What cuBLAS multiplies, and how. */
@@ -69,7 +62,7 @@ static size_t terms_in_one_sum(size_t k)
 static __global__ void __launch_bounds__(BLOCK)
     pack_rows(real *pack, const real *a, size_t a_stride, size_t n, size_t n_all, size_t n_k)
 {
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n_all * n_k; i += (size_t)gridDim.x * BLOCK)
+    for (size_t i = pmet_first(); i < n_all * n_k; i += pmet_step())
         pack[i] = i / n_k < n ? a[i / n_k * a_stride + i % n_k] : 0;
 }
 
@@ -77,8 +70,7 @@ static __global__ void __launch_bounds__(BLOCK)
 static __global__ void __launch_bounds__(BLOCK) widen_part(real *wide, const void *w, enum pmet_dtype dtype,
                                                            size_t n_in, size_t at, size_t n_row, size_t n_col)
 {
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n_row * n_col;
-         i += (size_t)gridDim.x * BLOCK)
+    for (size_t i = pmet_first(); i < n_row * n_col; i += pmet_step())
         wide[i] = widen(w, dtype, at + i / n_col * n_in + i % n_col);
 }
 
@@ -87,7 +79,7 @@ static __global__ void __launch_bounds__(BLOCK)
     store_sums(real *c, size_t c_stride, const real *sum, struct split s, const double *back,
                const real *bias, bool add, size_t n, size_t n_col)
 {
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n * n_col; i += (size_t)gridDim.x * BLOCK) {
+    for (size_t i = pmet_first(); i < n * n_col; i += pmet_step()) {
         real *to = &c[i / n_col * c_stride + i % n_col];
         const double y = s.n_term ? join_terms(sum + i, ROWS * n_col, back[i / n_col], s) : (double)sum[i];
         *to = (real)(add ? (double)*to + y : bias ? y + (double)bias[i % n_col] : y);
@@ -98,7 +90,7 @@ static __global__ void __launch_bounds__(BLOCK)
 static __global__ void __launch_bounds__(BLOCK)
     add_lower(real *c, size_t width, const real *sum, size_t i0, size_t j0, size_t n_i, size_t n_j)
 {
-    for (size_t k = (size_t)blockIdx.x * BLOCK + threadIdx.x; k < n_i * n_j; k += (size_t)gridDim.x * BLOCK) {
+    for (size_t k = pmet_first(); k < n_i * n_j; k += pmet_step()) {
         const size_t i = i0 + k / n_j, j = j0 + k % n_j;
         if (j <= i)
             c[i * width + j] += sum[k];
@@ -157,7 +149,7 @@ static enum pmet_status multiply_rows(struct pmet_cuda *cuda, const struct produ
         PMET_CUDA_TRY(cudaMemsetAsync(sum, 0, n_row * n_j * sizeof *sum, cuda->stream), "matmul", err);
     for (size_t k = 0; k < p->n_k; k += step)
         PMET_BLAS_TRY(gemm(cuda->blas, p->by, p->forward ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, n_j, n_row,
-                           pmet_cuda_smaller(step, p->n_k - k),
+                           pmet_min(step, p->n_k - k),
                            tile + (p->forward ? k : k * tile_stride) * p->by.n_bytes, tile_stride,
                            rows + k * p->by.n_bytes, p->n_k, k > 0 ? 1 : 0, sum, n_j),
                       "matmul", err);
@@ -192,7 +184,7 @@ static enum pmet_status multiply_tile(struct pmet_cuda *cuda, const struct produ
         tile = (const char *)x->wide;
     }
     for (size_t r = 0; r < n; r += ROWS) {
-        const size_t n_here = pmet_cuda_smaller(ROWS, n - r);
+        const size_t n_here = pmet_min(ROWS, n - r);
         PMET_TRY(multiply_panel(cuda, p, x->sum, x->rows + r * n_term(p) * p->n_k * p->by.n_bytes, tile,
                                 widened ? n_col : p->w.n_in, n_j, err));
         PMET_LAUNCH(store_sums, pmet_cuda_grid(n_here * n_j, BLOCK), BLOCK, 0, cuda->stream,
@@ -208,9 +200,9 @@ static enum pmet_status pack(struct pmet_cuda *cuda, const struct product *p, co
                              size_t t, size_t n, size_t n_all, struct pmet_error *err)
 {
     if (p->split.n_term)
-        PMET_LAUNCH(split_rows, (unsigned)((n_all + SPLIT_WARPS - 1) / SPLIT_WARPS), 32 * SPLIT_WARPS, 0,
-                    cuda->stream, (uint16_t *)x->rows, x->back, p->a + t * p->a_stride, p->a_stride, n, n_all,
-                    p->n_k, (size_t)ROWS, p->split);
+        PMET_LAUNCH(split_rows, (unsigned)((n_all + SPLIT_WARPS - 1) / SPLIT_WARPS), BLOCK, 0, cuda->stream,
+                    (uint16_t *)x->rows, x->back, p->a + t * p->a_stride, p->a_stride, n, n_all, p->n_k,
+                    (size_t)ROWS, p->split);
     else if (p->n_k > 0)
         PMET_LAUNCH(pack_rows, pmet_cuda_grid(n_all * p->n_k, BLOCK), BLOCK, 0, cuda->stream, (real *)x->rows,
                     p->a + t * p->a_stride, p->a_stride, n, n_all, p->n_k);
@@ -221,7 +213,7 @@ static enum pmet_status pack(struct pmet_cuda *cuda, const struct product *p, co
 static size_t tile_of(const struct product *p)
 {
     const size_t fit = p->n_k > 0 ? WIDE_BYTES / sizeof(real) / p->n_k / 64 * 64 : p->n_out;
-    return pmet_cuda_smaller(p->split.n_term ? (size_t)SPLIT_TILE : fit < 64 ? 64 : fit, p->n_out);
+    return pmet_min(p->split.n_term ? (size_t)SPLIT_TILE : fit < 64 ? 64 : fit, p->n_out);
 }
 
 static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, struct pmet_error *err)
@@ -229,7 +221,7 @@ static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, s
     struct pmet_cuda *cuda = pmet_cuda_of(op);
     struct packed x;
     choose(p, cuda->device);
-    const size_t n_all = (pmet_cuda_smaller(GROUP, p->n_tok) + ROWS - 1) / ROWS * ROWS, tile = tile_of(p);
+    const size_t n_all = (pmet_min(GROUP, p->n_tok) + ROWS - 1) / ROWS * ROWS, tile = tile_of(p);
     if (p->n_tok == 0 || p->n_out == 0)
         return PMET_OK;
     if (p->n_k > INT32_MAX || p->n_out > INT32_MAX)
@@ -244,10 +236,10 @@ static enum pmet_status multiply(const struct pmet_ops *op, struct product *p, s
         p->split.n_term || p->w.dtype == PMET_REAL ? 0 : tile * p->n_k * sizeof *x.wide, &x.wide, err));
     PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SUM, n_term(p) * ROWS * tile * sizeof *x.sum, &x.sum, err));
     for (size_t t = 0; t < p->n_tok; t += GROUP) {
-        const size_t n = pmet_cuda_smaller(GROUP, p->n_tok - t);
+        const size_t n = pmet_min(GROUP, p->n_tok - t);
         PMET_TRY(pack(cuda, p, &x, t, n, (n + ROWS - 1) / ROWS * ROWS, err));
         for (size_t j = 0; j < p->n_out; j += tile)
-            PMET_TRY(multiply_tile(cuda, p, &x, t, n, j, pmet_cuda_smaller(tile, p->n_out - j), err));
+            PMET_TRY(multiply_tile(cuda, p, &x, t, n, j, pmet_min(tile, p->n_out - j), err));
     }
     return PMET_OK;
 }
@@ -273,11 +265,11 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
 static enum pmet_status gram_tile(struct pmet_cuda *cuda, real *c, const real *x, real *sum, size_t n,
                                   size_t width, size_t i, size_t j, struct pmet_error *err)
 {
-    const size_t n_i = pmet_cuda_smaller(GRAM_TILE, width - i), n_j = pmet_cuda_smaller(GRAM_TILE, width - j),
+    const size_t n_i = pmet_min(GRAM_TILE, width - i), n_j = pmet_min(GRAM_TILE, width - j),
                  step = terms_in_one_sum(n);
     for (size_t t = 0; t < n; t += step)
         PMET_BLAS_TRY(gemm(cuda->blas, of_reals(false), CUBLAS_OP_N, CUBLAS_OP_T, n_j, n_i,
-                           pmet_cuda_smaller(step, n - t), x + t * width + j, width, x + t * width + i, width,
+                           pmet_min(step, n - t), x + t * width + j, width, x + t * width + i, width,
                            t > 0 ? 1 : 0, sum, n_j),
                       "gram", err);
     PMET_LAUNCH(add_lower, pmet_cuda_grid(n_i * n_j, BLOCK), BLOCK, 0, cuda->stream, c, width, sum, i, j, n_i,
@@ -289,7 +281,7 @@ static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, 
                              struct pmet_error *err)
 {
     struct pmet_cuda *cuda = pmet_cuda_of(op);
-    const size_t side = pmet_cuda_smaller(GRAM_TILE, width);
+    const size_t side = pmet_min(GRAM_TILE, width);
     real *sum;
     if (n == 0 || width == 0)
         return PMET_OK;

@@ -79,7 +79,7 @@ static enum pmet_status upload_mapped(struct pmet_cuda *cuda, char *dst, const c
     PMET_TRY(take_buffers(cuda, err));
     for (size_t at = 0; at < n_bytes; at += CHUNK) {
         const int i = cuda->upload.next;
-        const size_t n = pmet_cuda_smaller(CHUNK, n_bytes - at);
+        const size_t n = pmet_min(CHUNK, n_bytes - at);
         PMET_CUDA_TRY(cudaEventSynchronize(cuda->upload.crossed[i]), "weights", err); /* no wait if new */
         memcpy(cuda->upload.pinned[i], src + at, n);
         PMET_CUDA_TRY(

@@ -4,17 +4,14 @@
 
 #include <stdlib.h>
 
-enum { BLOCK = 256 };
-
 static __global__ void __launch_bounds__(BLOCK)
     norm_rows(double *norm, const real *x, size_t n_row, size_t width)
 {
-    PMET_SHARED(double, part, BLOCK + 1);
     for (size_t r = blockIdx.x; r < n_row; r += gridDim.x) {
         double sum = 0;
         for (size_t i = threadIdx.x; i < width; i += BLOCK)
             sum = fma((double)x[r * width + i], (double)x[r * width + i], sum);
-        sum = block_sum(sum, part);
+        sum = block_sum(sum);
         if (threadIdx.x == 0)
             norm[r] = sqrt(sum);
     }
@@ -23,14 +20,14 @@ static __global__ void __launch_bounds__(BLOCK)
 static __global__ void __launch_bounds__(BLOCK)
     axpy_rows(real *y, const double *s, const real *x, size_t n, size_t width)
 {
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (size_t)gridDim.x * BLOCK)
+    for (size_t i = pmet_first(); i < n; i += pmet_step())
         if (s[i / width] != 0)
             y[i] = (real)((double)y[i] + s[i / width] * (double)x[i]);
 }
 
 static __global__ void __launch_bounds__(BLOCK) scale_rows(real *x, const double *s, size_t n, size_t width)
 {
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n; i += (size_t)gridDim.x * BLOCK)
+    for (size_t i = pmet_first(); i < n; i += pmet_step())
         if (s[i / width] != 1)
             x[i] = (real)((double)x[i] * s[i / width]);
 }
@@ -41,8 +38,7 @@ static __global__ void __launch_bounds__(BLOCK)
     adam_rows(real *p, const real *g, real *m, real *v, const double *by_step, size_t n_row, size_t width)
 {
     const double b1 = 0.9, b2 = 0.999, eps = 1e-8;
-    for (size_t i = (size_t)blockIdx.x * BLOCK + threadIdx.x; i < n_row * width;
-         i += (size_t)gridDim.x * BLOCK) {
+    for (size_t i = pmet_first(); i < n_row * width; i += pmet_step()) {
         const double gi = (double)g[i], step = by_step[i / width], root = by_step[n_row + i / width];
         m[i] = (real)(b1 * (double)m[i] + (1 - b1) * gi);
         v[i] = (real)(b2 * (double)v[i] + (1 - b2) * gi * gi);
@@ -67,35 +63,20 @@ static enum pmet_status norm(const struct pmet_ops *op, double *out, const real 
 static enum pmet_status axpy(const struct pmet_ops *op, real *y, const double *s, const real *x, size_t n_row,
                              size_t width, struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
-    struct pmet_cuda_part part = {s, n_row * sizeof *s, NULL};
-    const size_t n = n_row * width;
-    if (n == 0)
-        return PMET_OK;
-    PMET_TRY(pmet_cuda_stage(cuda, &part, 1, err));
-    PMET_LAUNCH(axpy_rows, pmet_cuda_grid(n, BLOCK), BLOCK, 0, cuda->stream, y, (const double *)part.dev, x,
-                n, width);
-    return pmet_cuda_launched("axpy", err);
+    PMET_TRY(pmet_cuda_put(op, &s, n_row * sizeof *s, err));
+    return PMET_LAUNCH_EACH(op, "axpy", n_row * width, err, axpy_rows, y, s, x, n_row * width, width);
 }
 
 static enum pmet_status scale(const struct pmet_ops *op, real *x, const double *s, size_t n_row, size_t width,
                               struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
-    struct pmet_cuda_part part = {s, n_row * sizeof *s, NULL};
-    const size_t n = n_row * width;
-    if (n == 0)
-        return PMET_OK;
-    PMET_TRY(pmet_cuda_stage(cuda, &part, 1, err));
-    PMET_LAUNCH(scale_rows, pmet_cuda_grid(n, BLOCK), BLOCK, 0, cuda->stream, x, (const double *)part.dev, n,
-                width);
-    return pmet_cuda_launched("scale", err);
+    PMET_TRY(pmet_cuda_put(op, &s, n_row * sizeof *s, err));
+    return PMET_LAUNCH_EACH(op, "scale", n_row * width, err, scale_rows, x, s, n_row * width, width);
 }
 
 static enum pmet_status adam(const struct pmet_ops *op, real *p, const real *g, real *m, real *v, double lr,
                              const size_t *k, size_t n_row, size_t width, struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
     double *by_step;
     if (n_row * width == 0)
         return PMET_OK;
@@ -104,13 +85,11 @@ static enum pmet_status adam(const struct pmet_ops *op, real *p, const real *g, 
         by_step[r] = lr / (1 - pow(0.9, (double)k[r]));
         by_step[n_row + r] = sqrt(1 - pow(0.999, (double)k[r]));
     }
-    struct pmet_cuda_part part = {by_step, 2 * n_row * sizeof *by_step, NULL};
-    const enum pmet_status status = pmet_cuda_stage(cuda, &part, 1, err);
+    const double *dev = by_step;
+    const enum pmet_status status = pmet_cuda_put(op, &dev, 2 * n_row * sizeof *dev, err);
     free(by_step);
     PMET_TRY(status);
-    PMET_LAUNCH(adam_rows, pmet_cuda_grid(n_row * width, BLOCK), BLOCK, 0, cuda->stream, p, g, m, v,
-                (const double *)part.dev, n_row, width);
-    return pmet_cuda_launched("adam", err);
+    return PMET_LAUNCH_EACH(op, "adam", n_row * width, err, adam_rows, p, g, m, v, dev, n_row, width);
 }
 
 void pmet_cuda_optimise(struct pmet_ops *op)

@@ -22,22 +22,23 @@ static __device__ inline double warp_max(double x)
     return x;
 }
 
-/* Over blockDim.x threads; part [blockDim.x + 1]. The first warp adds the values of all threads:
- * one shuffle tree in all rather than one per warp. */
-static __device__ inline double block_sum(double x, PMET_SHARED_PTR(double) part)
+/* Over BLOCK threads. The first warp adds the values of all threads: one shuffle tree in all rather
+ * than one per warp. */
+static __device__ inline double block_sum(double x)
 {
+    PMET_SHARED(double, part, BLOCK + 1);
     part[threadIdx.x] = x;
     __syncthreads();
     if (threadIdx.x < 32) {
         double sum = 0;
-        for (unsigned i = threadIdx.x; i < blockDim.x; i += 32)
+        for (unsigned i = threadIdx.x; i < BLOCK; i += 32)
             sum += part[i];
         sum = warp_sum(sum);
         if (threadIdx.x == 0)
-            part[blockDim.x] = sum;
+            part[BLOCK] = sum;
     }
     __syncthreads();
-    return part[blockDim.x];
+    return part[BLOCK];
 }
 
 #endif

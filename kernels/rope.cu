@@ -4,8 +4,6 @@
 
 #include <stdlib.h>
 
-enum { BLOCK = 256 };
-
 /* E12 by the angles of E11; inverse turns back (E13). */
 static __global__ void __launch_bounds__(BLOCK)
     turn(struct pmet_heads x, enum pmet_rope style, bool inverse, const double *angle, const double *position,
@@ -13,8 +11,7 @@ static __global__ void __launch_bounds__(BLOCK)
 {
     const size_t step = style == PMET_ROPE_INTERLEAVED ? 2 : 1,
                  other = style == PMET_ROPE_INTERLEAVED ? 1 : n_pair;
-    for (size_t j = (size_t)blockIdx.x * BLOCK + threadIdx.x; j < n_tok * n_pair;
-         j += (size_t)gridDim.x * BLOCK) {
+    for (size_t j = pmet_first(); j < n_tok * n_pair; j += pmet_step()) {
         const size_t t = j / n_pair, i = j % n_pair;
         const double by = position[t] * angle[i], cosine = cos(by), sine = inverse ? -sin(by) : sin(by);
         for (size_t e = 0; e < n_head; e++) {
@@ -30,7 +27,6 @@ static enum pmet_status rope(const struct pmet_ops *op, struct pmet_heads x, enu
                              bool inverse, double base, size_t rotary_dim, const struct pmet_batch *batch,
                              size_t n_head, struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
     const size_t n_pair = rotary_dim / 2, n_tok = batch->n_tok;
     double *angle;
     if (n_pair * n_tok * n_head == 0)
@@ -42,14 +38,12 @@ static enum pmet_status rope(const struct pmet_ops *op, struct pmet_heads x, enu
     for (size_t b = 0; b < batch->n_row; b++)
         for (size_t t = batch->row_start[b]; t < batch->row_start[b + 1]; t++)
             position[t] = (double)(batch->n_past[b] + t - batch->row_start[b]);
-    struct pmet_cuda_part part = {angle, (n_pair + n_tok) * sizeof *angle, NULL};
-    const enum pmet_status status = pmet_cuda_stage(cuda, &part, 1, err);
+    const double *dev = angle;
+    const enum pmet_status status = pmet_cuda_put(op, &dev, (n_pair + n_tok) * sizeof *dev, err);
     free(angle);
     PMET_TRY(status);
-    const double *dev = (const double *)part.dev;
-    PMET_LAUNCH(turn, pmet_cuda_grid(n_tok * n_pair, BLOCK), BLOCK, 0, cuda->stream, x, style, inverse, dev,
-                dev + n_pair, n_pair, n_tok, n_head);
-    return pmet_cuda_launched("rope", err);
+    return PMET_LAUNCH_EACH(op, "rope", n_tok * n_pair, err, turn, x, style, inverse, dev, dev + n_pair,
+                            n_pair, n_tok, n_head);
 }
 
 void pmet_cuda_rope(struct pmet_ops *op)

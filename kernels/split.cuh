@@ -13,7 +13,7 @@
 #include "kernels/reduce.cuh"
 #include "kernels/widen.cuh"
 
-enum { SPLIT_WARPS = 8 };
+enum { SPLIT_WARPS = BLOCK / 32 };
 
 /* n_term 3; or 1: the row rounded to the weight's type (E97); or 0: no split, `real` unchanged. */
 struct split {
@@ -33,7 +33,7 @@ static __device__ inline float keep_bits(float x, int b)
  * holds the first terms of its rows, then their second terms, and so on. back[t] = 1/s. Infinities
  * and NaN do not count for the scale and are stored unchanged in the first term, so that the row's
  * products are the same as without a split. One warp per row. */
-static __global__ void __launch_bounds__(32 * SPLIT_WARPS)
+static __global__ void __launch_bounds__(BLOCK)
     split_rows(uint16_t *pack, double *back, const real *a, size_t a_stride, size_t n, size_t n_all,
                size_t n_k, size_t n_panel, struct split s)
 {
