@@ -71,6 +71,12 @@ static struct pmet_heads heads_of(const struct lab *l, real *x)
     return (struct pmet_heads){x, l->c.d_model, l->c.d_head};
 }
 
+static struct pmet_attention attention_of(const struct lab *l, const struct pmet_batch *batch)
+{
+    const struct pmet_heads x = heads_of(l, l->x);
+    return (struct pmet_attention){x, x, x, NULL, NULL, batch, l->c.n_head, l->c.d_head};
+}
+
 E(embed, op->embed(op, l->y, l->embed, l->id, n, err))
 E(gather, op->gather(op, l->y, l->x, l->idx, n, d, err))
 E(scatter, op->scatter(op, l->y, l->x, l->idx, n, d, err))
@@ -83,13 +89,27 @@ E(matmul, op->matmul(op, l->y, ff, l->x, l->layer->fc_in, l->gain, n, err))
 E(matmul_dx, op->matmul_dx(op, l->y, l->x, ff, l->layer->fc_in, false, n, err))
 E(rope, op->rope(op, heads_of(l, l->y), PMET_ROPE_INTERLEAVED, false, 1e4, l->c.rotary_dim, l->batch,
                  l->c.n_head, err))
-E(attention, op->attention(op, l->y, heads_of(l, l->x), heads_of(l, l->x), heads_of(l, l->x), NULL, NULL,
-                           l->batch, l->c.n_head, l->c.d_head, NULL, err))
-E(attention_long, op->attention(op, l->y, heads_of(l, l->x), heads_of(l, l->x), heads_of(l, l->x), NULL, NULL,
-                                l->batch + 1, l->c.n_head, l->c.d_head, NULL, err))
-E(attention_dx, op->attention_dx(op, heads_of(l, l->y), heads_of(l, l->y + n * d),
-                                 heads_of(l, l->y + 2 * n * d), l->z, heads_of(l, l->x), heads_of(l, l->x),
-                                 heads_of(l, l->x), NULL, NULL, l->batch, l->c.n_head, l->c.d_head, err))
+
+static enum pmet_status attention(struct lab *l, struct pmet_error *err)
+{
+    const struct pmet_attention a = attention_of(l, l->batch);
+    return l->op->attention(l->op, l->y, &a, NULL, err);
+}
+
+static enum pmet_status attention_long(struct lab *l, struct pmet_error *err)
+{
+    const struct pmet_attention a = attention_of(l, l->batch + 1);
+    return l->op->attention(l->op, l->y, &a, NULL, err);
+}
+
+static enum pmet_status attention_dx(struct lab *l, struct pmet_error *err)
+{
+    const size_t n = l->n * l->c.d_model;
+    const struct pmet_heads g[3] = {heads_of(l, l->y), heads_of(l, l->y + n), heads_of(l, l->y + 2 * n)};
+    const struct pmet_attention a = attention_of(l, l->batch);
+    return l->op->attention_dx(l->op, g, l->z, &a, err);
+}
+
 E(act, op->act(op, l->y, l->x, PMET_GELU_NEW, n *ff, err))
 E(act_dx, op->act_dx(op, l->y, l->z, l->x, PMET_GELU_NEW, n *ff, err))
 E(residual, op->residual(op, l->y, l->x, l->z, l->x, n *d, err))

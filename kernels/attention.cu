@@ -6,22 +6,15 @@
 
 #include <stdlib.h>
 
-struct attention_args {
-    struct pmet_heads q, k, v;
-    const real *past_k, *past_v;
-    struct batch_view batch;
-    size_t n_head, d;
-};
-
 /* out, and the largest score and z of each query and head in top_sum [n_tok, n_head, 2], unless
  * NULL. */
-static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_sum, struct attention_args a)
+static __global__ void __launch_bounds__(BLOCK)
+    attend(real *out, double *top_sum, struct pmet_attention a, struct batch_view batch)
 {
     PMET_DYNAMIC_SHARED(double, memory);
-    const size_t e = blockIdx.y, d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const struct row_view r = row_of(a.batch);
-    const struct vectors k = vectors_of(a.k, a.past_k, e, a.n_head, d),
-                         v = vectors_of(a.v, a.past_v, e, a.n_head, d);
+    const size_t e = blockIdx.y, d = a.d_head, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const struct row_view r = row_of(batch);
+    const struct vectors k = vectors_of(a, a.k, a.past_k), v = vectors_of(a, a.v, a.past_v);
     PMET_SHARED_PTR(double) weights = memory + warp * TILE;
     PMET_SHARED_PTR(double) o = memory + WARPS * TILE + warp * d;
     PMET_SHARED_PTR(real) own = PMET_SHARED_CAST(real, memory + WARPS * (TILE + d));
@@ -33,7 +26,7 @@ static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_su
     struct running s = no_keys_yet();
     clear(o, d);
     if (t < r.n_own)
-        load_own(q, a.q.data + (r.first + t) * a.q.row_stride + e * a.q.head_stride, d);
+        load_own(q, own_at(a.q, r, t), d);
     for (size_t s0 = 0; s0 < n_all; s0 += TILE) {
         const size_t n = n_keys > s0 ? pmet_min(TILE, n_keys - s0) : 0;
         double p = 0;
@@ -56,18 +49,18 @@ static __global__ void __launch_bounds__(BLOCK) attend(real *out, double *top_su
 
 /* The attention weights, for a trace: the block's queries a second time, one lane per key. */
 static __global__ void __launch_bounds__(BLOCK)
-    write_probs(real *probs, const double *top_sum, struct attention_args a)
+    write_probs(real *probs, const double *top_sum, struct pmet_attention a, struct batch_view batch)
 {
     PMET_DYNAMIC_SHARED(double, memory);
-    const size_t e = blockIdx.y, d = a.d, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const struct row_view r = row_of(a.batch);
-    const struct vectors k = vectors_of(a.k, a.past_k, e, a.n_head, d);
+    const size_t e = blockIdx.y, d = a.d_head, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    const struct row_view r = row_of(batch);
+    const struct vectors k = vectors_of(a, a.k, a.past_k);
     PMET_SHARED_PTR(real) q = PMET_SHARED_CAST(real, memory) + warp * d;
     PMET_SHARED_PTR(real) tile = PMET_SHARED_CAST(real, memory) + WARPS * d;
     const size_t t = r.from + warp, n_all = r.n_past + r.n_own;
     const double scale = 1 / sqrt((double)d);
     if (t < r.n_own)
-        load_own(q, a.q.data + (r.first + t) * a.q.row_stride + e * a.q.head_stride, d);
+        load_own(q, own_at(a.q, r, t), d);
     for (size_t s0 = 0; s0 < n_all; s0 += TILE) {
         const size_t s = s0 + lane;
         load_tile(tile, k, r, s0, n_all, d);
@@ -75,14 +68,15 @@ static __global__ void __launch_bounds__(BLOCK)
             continue; /* the tile's barriers still have to be reached */
         const double *z = top_sum + 2 * ((r.first + t) * a.n_head + e);
         const double score = s <= r.n_past + t ? dot(q, tile + lane * (d + 1), d) * scale : 0;
-        probs[a.batch.probs_at[a.batch.tile[2 * (size_t)blockIdx.x]] + (e * r.n_own + t) * n_all + s] =
+        probs[batch.probs_at[batch.tile[2 * (size_t)blockIdx.x]] + (e * r.n_own + t) * n_all + s] =
             s <= r.n_past + t ? (real)(exp(score - z[0]) / z[1]) : 0;
     }
 }
 
-enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_batch *batch, size_t n_head,
-                                 struct batch_view *out, size_t *n_tile, struct pmet_error *err)
+enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_attention *a,
+                                 struct batch_view *out, dim3 *grid, struct pmet_error *err)
 {
+    const struct pmet_batch *batch = a->batch;
     const size_t n_row = batch->n_row;
     size_t n = 0, at = 0, *probs_at;
     for (size_t b = 0; b < n_row; b++)
@@ -92,7 +86,7 @@ enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_ba
     for (size_t b = 0; b < n_row; b++) {
         const size_t n_own = batch->row_start[b + 1] - batch->row_start[b];
         probs_at[b] = at;
-        at += n_head * n_own * (batch->n_past[b] + n_own);
+        at += a->n_head * n_own * (batch->n_past[b] + n_own);
         for (size_t t = 0; t < n_own; t += WARPS) {
             tile[j++] = b;
             tile[j++] = t;
@@ -106,51 +100,42 @@ enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_ba
     const enum pmet_status status = pmet_cuda_stage(op, part, 4, err);
     free(probs_at);
     out->tile = out->probs_at + n_row;
-    *n_tile = n;
+    *grid = dim3((unsigned)n, (unsigned)a->n_head);
     return status;
 }
 
-enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes, size_t n_head,
-                                          size_t d_head, struct pmet_error *err)
+enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes,
+                                          const struct pmet_attention *a, struct pmet_error *err)
 {
     if (n_bytes > cuda->shared_bytes)
         return pmet_fail(
             err, PMET_UNSUPPORTED,
             "cuda: attention heads of %zu features need %zu bytes of shared memory; the device has %zu",
-            d_head, n_bytes, cuda->shared_bytes);
-    if (n_head > 65535)
-        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: %zu attention heads; at most 65535", n_head);
+            a->d_head, n_bytes, cuda->shared_bytes);
+    if (a->n_head > 65535)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: %zu attention heads; at most 65535", a->n_head);
     return PMET_OK;
 }
 
-static enum pmet_status attention(const struct pmet_ops *op, real *out, struct pmet_heads q,
-                                  struct pmet_heads k, struct pmet_heads v, const real *past_k,
-                                  const real *past_v, const struct pmet_batch *batch, size_t n_head,
-                                  size_t d_head, real *probs, struct pmet_error *err)
+static enum pmet_status attention(const struct pmet_ops *op, real *out, const struct pmet_attention *a,
+                                  real *probs, struct pmet_error *err)
 {
     struct pmet_cuda *cuda = pmet_cuda_of(op);
-    const size_t n_bytes = attention_bytes(1, 1, d_head);
-    struct attention_args a = {q, k, v, past_k, past_v, {NULL, NULL, NULL, NULL, NULL}, n_head, d_head};
+    const size_t n_bytes = attention_bytes(1, 1, a->d_head), n_vector = a->batch->n_tok * a->n_head;
+    struct batch_view batch;
     double *top_sum = NULL;
-    size_t n_tile;
-    if (batch->n_tok * n_head * d_head == 0)
+    dim3 grid;
+    if (n_vector * a->d_head == 0)
         return PMET_OK;
-    PMET_TRY(pmet_cuda_attention_fits(cuda, n_bytes, n_head, d_head, err));
-    PMET_TRY(pmet_cuda_batch(op, batch, n_head, &a.batch, &n_tile, err));
+    PMET_TRY(pmet_cuda_attention_fits(cuda, n_bytes, a, err));
+    PMET_TRY(pmet_cuda_batch(op, a, &batch, &grid, err));
     if (probs)
-        PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, 2 * batch->n_tok * n_head * sizeof *top_sum,
-                                   &top_sum, err));
-    PMET_CUDA_TRY(cudaFuncSetAttribute(attend, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)n_bytes),
-                  "attention", err);
-    const dim3 grid((unsigned)n_tile, (unsigned)n_head);
-    PMET_LAUNCH(attend, grid, BLOCK, n_bytes, cuda->stream, out, top_sum, a);
-    if (probs) {
-        PMET_CUDA_TRY(
-            cudaFuncSetAttribute(write_probs, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)n_bytes),
-            "attention", err);
-        PMET_LAUNCH(write_probs, grid, BLOCK, n_bytes, cuda->stream, probs, top_sum, a);
-    }
-    return pmet_cuda_launched("attention", err);
+        PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_RESULT, 2 * n_vector * sizeof *top_sum, &top_sum, err));
+    PMET_LAUNCH_SHARED("attention", err, attend, grid, n_bytes, cuda->stream, out, top_sum, *a, batch);
+    if (probs)
+        PMET_LAUNCH_SHARED("attention", err, write_probs, grid, n_bytes, cuda->stream, probs, top_sum, *a,
+                           batch);
+    return PMET_OK;
 }
 
 void pmet_cuda_attention(struct pmet_ops *op)

@@ -33,25 +33,22 @@ struct row_view {
 static __device__ inline struct row_view row_of(struct batch_view b)
 {
     const size_t r = b.tile[2 * (size_t)blockIdx.x];
-    struct row_view v;
-    v.first = b.row_start[r];
-    v.n_own = b.row_start[r + 1] - v.first;
-    v.n_past = b.n_past[r];
-    v.past_first = b.past_start[r];
-    v.from = b.tile[2 * (size_t)blockIdx.x + 1];
-    return v;
+    return {b.row_start[r], b.row_start[r + 1] - b.row_start[r], b.n_past[r], b.past_start[r],
+            b.tile[2 * (size_t)blockIdx.x + 1]};
 }
 
-/* The head's vectors: own ones in a projection, cached ones n_head*d_head apart. */
-static __device__ inline struct vectors vectors_of(struct pmet_heads x, const real *past, size_t e,
-                                                   size_t n_head, size_t d)
+/* The vectors of the block's head: own ones in a projection, cached ones n_head*d_head apart. */
+static __device__ inline struct vectors vectors_of(struct pmet_attention a, struct pmet_heads x,
+                                                   const real *past)
 {
-    struct vectors v;
-    v.data = x.data + e * x.head_stride;
-    v.stride = x.row_stride;
-    v.past = past ? past + e * d : NULL;
-    v.past_stride = n_head * d;
-    return v;
+    const size_t e = blockIdx.y;
+    return {x.data + e * x.head_stride, past ? past + e * a.d_head : NULL, x.row_stride, a.n_head * a.d_head};
+}
+
+/* The row's own vector t of the block's head. */
+static __device__ inline real *own_at(struct pmet_heads x, struct row_view r, size_t t)
+{
+    return x.data + (r.first + t) * x.row_stride + blockIdx.y * x.head_stride;
 }
 
 static __device__ inline const real *vector_at(struct vectors x, struct row_view r, size_t s)
@@ -104,8 +101,7 @@ struct running {
 
 static __device__ inline struct running no_keys_yet()
 {
-    const struct running s = {-HUGE_VAL, 0, 1};
-    return s;
+    return {-HUGE_VAL, 0, 1};
 }
 
 /* The lane's weight exp(q.k c - top), where k is its vector in a tile of n > 0 keys; 0 for lanes
@@ -152,11 +148,23 @@ static inline size_t attention_bytes(size_t n_acc, size_t n_own, size_t d)
     return WARPS * (TILE + n_acc * d) * sizeof(double) + (WARPS * n_own * d + TILE * (d + 1)) * sizeof(real);
 }
 
-/* Copies the batch to the device, with its *n_tile tiles of WARPS own vectors. */
-enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_batch *batch, size_t n_head,
-                                 struct batch_view *out, size_t *n_tile, struct pmet_error *err);
+/* Launches a kernel with more shared memory than the default; leaves the calling function if that
+ * failed. */
+#define PMET_LAUNCH_SHARED(what, err, kernel, grid, n_bytes, stream, ...)                                    \
+    do {                                                                                                     \
+        PMET_CUDA_TRY(                                                                                       \
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)(n_bytes)), what, \
+            err);                                                                                            \
+        PMET_LAUNCH(kernel, grid, BLOCK, n_bytes, stream, __VA_ARGS__);                                      \
+        PMET_TRY(pmet_cuda_launched(what, err));                                                             \
+    } while (0)
+
+/* Copies the batch to the device, with its tiles of WARPS own vectors. grid: a block for each tile
+ * and head. */
+enum pmet_status pmet_cuda_batch(const struct pmet_ops *op, const struct pmet_attention *a,
+                                 struct batch_view *out, dim3 *grid, struct pmet_error *err);
 /* Refuses heads whose tiles are too large for a block's shared memory. */
-enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes, size_t n_head,
-                                          size_t d_head, struct pmet_error *err);
+enum pmet_status pmet_cuda_attention_fits(const struct pmet_cuda *cuda, size_t n_bytes,
+                                          const struct pmet_attention *a, struct pmet_error *err);
 
 #endif

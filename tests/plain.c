@@ -149,7 +149,8 @@ void plain_attention(double *out, double *probs, const double *q, const double *
     struct pmet_heads h[3];
     for (int i = 0; i < 3; i++)
         h[i] = (struct pmet_heads){in[i], width, d_head};
-    ok(plain()->attention(plain(), y, h[0], h[1], h[2], past[0], past[1], &batch, n_head, d_head, p, &err));
+    const struct pmet_attention a = {h[0], h[1], h[2], past[0], past[1], &batch, n_head, d_head};
+    ok(plain()->attention(plain(), y, &a, p, &err));
     widen(out, y, n * width);
     widen(probs ? probs : out, p, probs ? n_prob : 0);
     for (int i = 0; i < 3; i++)
@@ -172,8 +173,8 @@ void plain_attention_dx(double *g[3], const double *g_out, const double *q, cons
         h[i] = (struct pmet_heads){in[i], width, d_head};
         y[i] = (struct pmet_heads){out[i], width, d_head};
     }
-    ok(plain()->attention_dx(plain(), y[0], y[1], y[2], in[3], h[0], h[1], h[2], past[0], past[1], &batch,
-                             n_head, d_head, &err));
+    const struct pmet_attention a = {h[0], h[1], h[2], past[0], past[1], &batch, n_head, d_head};
+    ok(plain()->attention_dx(plain(), y, in[3], &a, &err));
     for (int i = 0; i < 3; i++)
         widen(g[i], out[i], n * width);
     for (int i = 0; i < 4; i++)

@@ -251,9 +251,10 @@ static enum pmet_status run_entries(struct pmet_ops *op, struct pmet_error *err)
     PMET_GO(op->embed(op, x, w, ids, N, err));
     PMET_GO(op->matmul(op, x + N * N, N, x, w, NULL, N, err));
     PMET_GO(op->norm(op, norm, x, N, N, err));
-    const struct pmet_heads h = {x, N, N};
-    const struct pmet_heads g = {x + 2 * N * N, N, N}, g2 = {x + 3 * N * N, N, N}, g3 = {x + 4 * N * N, N, N};
-    PMET_GO(op->attention_dx(op, g, g2, g3, x + N * N, h, h, h, NULL, NULL, &batch, 1, N, err));
+    const struct pmet_heads h = {x, N, N},
+                            g[3] = {{x + 2 * N * N, N, N}, {x + 3 * N * N, N, N}, {x + 4 * N * N, N, N}};
+    const struct pmet_attention a_in = {h, h, h, NULL, NULL, &batch, 1, N};
+    PMET_GO(op->attention_dx(op, g, x + N * N, &a_in, err));
     PMET_GO(op->alloc(op, 7 * sizeof *a, &a, err));
     PMET_GO(op->upload(op, a, solve, sizeof solve, err));
     PMET_GO(op->gemm64(op, false, false, 1, 1, 2, 1, a + 4, 2, a + 4, 1, 0, a + 6, 1, err));
@@ -312,7 +313,8 @@ TEST(attention_over_rows_of_2048_tokens)
     double *q = lab_random(&lab, N, 2), *want = lab_zeros(&lab, N), *one = lab_zeros(&lab, N);
     real *x = lab_inout(&lab, q, N), *out = lab_out(&lab, N);
     const struct pmet_heads h = {x, 1, 1};
-    LAB_OK(&lab, lab.op->attention(lab.op, out, h, h, h, NULL, NULL, &batch, 1, 1, NULL, &lab.err));
+    const struct pmet_attention a = {h, h, h, NULL, NULL, &batch, 1, 1};
+    LAB_OK(&lab, lab.op->attention(lab.op, out, &a, NULL, &lab.err));
     plain_attention(want, NULL, q, q, q, NULL, NULL, N, 0, 1, 1);
     for (size_t i = 0; i < N; i++)
         one[i] = 8;

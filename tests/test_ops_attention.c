@@ -113,6 +113,13 @@ static struct pmet_heads heads(const struct field *f, const real *x, size_t part
     return (struct pmet_heads){u.out + part * (f->shape->d_head + 1), f->row_stride, f->head_stride};
 }
 
+static struct pmet_attention attention_of(const struct field *f, const real *x, const real *const past[2],
+                                          const struct pmet_batch *batch)
+{
+    return (struct pmet_attention){heads(f, x, 0), heads(f, x, 1), heads(f, x, 2),   past[0],
+                                   past[1],        batch,          f->shape->n_head, f->shape->d_head};
+}
+
 /* ---- rotary embedding ---- */
 
 /* The angle errs by position * eps of double (E11), the result is rounded once. */
@@ -223,20 +230,17 @@ static void check_attention(struct lab *lab, const struct shape *s, double devia
     double *want = lab_zeros(lab, n), *size = lab_zeros(lab, n), *p = lab_zeros(lab, n_prob),
            *one = lab_zeros(lab, n_prob);
     const real *x = lab_in(lab, spread(lab, &f), f.batch.n_tok * f.row_stride),
-               *past[2] = {lab_in(lab, f.past[0], f.n_pos * f.width),
-                           lab_in(lab, f.past[1], f.n_pos * f.width)};
+               *past[2] = {f.n_pos ? lab_in(lab, f.past[0], f.n_pos * f.width) : NULL,
+                           f.n_pos ? lab_in(lab, f.past[1], f.n_pos * f.width) : NULL};
+    const struct pmet_attention a = attention_of(&f, x, past, &f.batch);
     real *out = lab_out(lab, n), *again = lab_out(lab, n), *probs = lab_out(lab, n_prob);
     plain_rows(&f, want, p);
     for (size_t i = 0; i < n; i++)
         size[i] = 4 * deviation;
     for (size_t i = 0; i < n_prob; i++)
         one[i] = 1;
-    LAB_OK(lab, lab->op->attention(lab->op, out, heads(&f, x, 0), heads(&f, x, 1), heads(&f, x, 2),
-                                   f.n_pos ? past[0] : NULL, f.n_pos ? past[1] : NULL, &f.batch, s->n_head,
-                                   s->d_head, probs, &lab->err));
-    LAB_OK(lab, lab->op->attention(lab->op, again, heads(&f, x, 0), heads(&f, x, 1), heads(&f, x, 2),
-                                   f.n_pos ? past[0] : NULL, f.n_pos ? past[1] : NULL, &f.batch, s->n_head,
-                                   s->d_head, NULL, &lab->err));
+    LAB_OK(lab, lab->op->attention(lab->op, out, &a, probs, &lab->err));
+    LAB_OK(lab, lab->op->attention(lab->op, again, &a, NULL, &lab->err));
     const double *got = lab_get(lab, out, n), *got_p = lab_get(lab, probs, n_prob);
     lab_close_f64(lab, "out", got, want, size, n, ONE_ROUNDING + 1000);
     lab_close_f64(lab, "probs", got_p, p, one, n_prob, ONE_ROUNDING + 1000);
@@ -270,10 +274,10 @@ TEST(attention_weights_at_the_ends)
                  want[9] = {1, 0, 0, 0.5, 0.5, 0, 0, 0, 1};
     memcpy(f.x[0], q, sizeof q);
     memcpy(f.x[1], k, sizeof k);
-    const real *x = lab_in(&lab, spread(&lab, &f), 3 * f.row_stride);
+    const real *x = lab_in(&lab, spread(&lab, &f), 3 * f.row_stride), *const past[2] = {NULL, NULL};
+    const struct pmet_attention a = attention_of(&f, x, past, &f.batch);
     real *out = lab_out(&lab, 3), *probs = lab_out(&lab, 9);
-    LAB_OK(&lab, lab.op->attention(lab.op, out, heads(&f, x, 0), heads(&f, x, 1), heads(&f, x, 2), NULL, NULL,
-                                   &f.batch, 1, 1, probs, &lab.err));
+    LAB_OK(&lab, lab.op->attention(lab.op, out, &a, probs, &lab.err));
     lab_same(&lab, "probs", lab_get(&lab, probs, 9), want, 9);
     lab_close(&lab);
 }
@@ -311,10 +315,9 @@ TEST(attention_dx_is_the_gradient_to_own_q_k_v)
         real *g = lab_out(&lab, n_all);
         for (int p = 0; f.n_pos > 0 && p < 2; p++)
             past[p] = lab_in(&lab, f.past[p], f.n_pos * f.width);
-        LAB_OK(&lab, lab.op->attention_dx(lab.op, heads(&f, g, 0), heads(&f, g, 1), heads(&f, g, 2),
-                                          lab_in(&lab, g_out, n), heads(&f, x, 0), heads(&f, x, 1),
-                                          heads(&f, x, 2), past[0], past[1], &f.batch, shapes[s].n_head,
-                                          shapes[s].d_head, &lab.err));
+        const struct pmet_heads g_qkv[3] = {heads(&f, g, 0), heads(&f, g, 1), heads(&f, g, 2)};
+        const struct pmet_attention a = attention_of(&f, x, past, &f.batch);
+        LAB_OK(&lab, lab.op->attention_dx(lab.op, g_qkv, lab_in(&lab, g_out, n), &a, &lab.err));
         const double *got = lab_get(&lab, g, n_all);
         for (size_t i = 0; i < n; i++)
             size[i] = 4;
@@ -357,14 +360,13 @@ TEST(a_row_of_attention_never_depends_on_the_others)
             const real *x = lab_in(&lab, all + skip * f.row_stride, batch->n_tok * f.row_stride);
             o[alone] = lab_out(&lab, batch->n_tok * f.width);
             g[alone] = lab_inout(&lab, all + skip * f.row_stride, batch->n_tok * f.row_stride);
-            LAB_OK(&lab,
-                   lab.op->attention(lab.op, o[alone], heads(&f, x, 0), heads(&f, x, 1), heads(&f, x, 2),
-                                     past[0], past[1], batch, s->n_head, s->d_head, NULL, &lab.err));
-            LAB_OK(&lab, lab.op->attention_dx(lab.op, heads(&f, g[alone], 0), heads(&f, g[alone], 1),
-                                              heads(&f, g[alone], 2),
+            const struct pmet_heads g_qkv[3] = {heads(&f, g[alone], 0), heads(&f, g[alone], 1),
+                                                heads(&f, g[alone], 2)};
+            const struct pmet_attention a = attention_of(&f, x, past, batch);
+            LAB_OK(&lab, lab.op->attention(lab.op, o[alone], &a, NULL, &lab.err));
+            LAB_OK(&lab, lab.op->attention_dx(lab.op, g_qkv,
                                               lab_in(&lab, g_all + skip * f.width, batch->n_tok * f.width),
-                                              heads(&f, x, 0), heads(&f, x, 1), heads(&f, x, 2), past[0],
-                                              past[1], batch, s->n_head, s->d_head, &lab.err));
+                                              &a, &lab.err));
         }
         lab_same(&lab, "attention", lab_get(&lab, o[1], m * f.width),
                  lab_get(&lab, o[0], n) + first * f.width, m * f.width);

@@ -112,9 +112,9 @@ TEST(attention_over_two_tokens)
     for (int i = 0; i < N; i++)
         size[i] = 4;
     real *y = lab_out(&lab, N), *p = lab_out(&lab, 4);
-    LAB_OK(&lab, lab.op->attention(lab.op, y, h[0], h[1], h[2], NULL, NULL, &batch, 1, D, p, &lab.err));
-    LAB_OK(&lab, lab.op->attention_dx(lab.op, g[0], g[1], g[2], lab_in(&lab, g_out, N), h[0], h[1], h[2],
-                                      NULL, NULL, &batch, 1, D, &lab.err));
+    const struct pmet_attention a = {h[0], h[1], h[2], NULL, NULL, &batch, 1, D};
+    LAB_OK(&lab, lab.op->attention(lab.op, y, &a, p, &lab.err));
+    LAB_OK(&lab, lab.op->attention_dx(lab.op, g, lab_in(&lab, g_out, N), &a, &lab.err));
     lab_close_to(&lab, "probs", lab_get(&lab, p, 4), probs, size, 4, 1);
     lab_close_to(&lab, "out", lab_get(&lab, y, N), out, size, N, 2);
     for (int i = 0; i < 3; i++)

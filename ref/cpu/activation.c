@@ -2,7 +2,7 @@
  * The FFN's activations and their gradients (E18-E22), in double, rounded once.      SPEC §3.4
  * Loops without calls vectorise. */
 #include <math.h>
-#include "ref/cpu/entries.h"
+#include "ref/cpu/table.h"
 #include "ref/cpu/exponential.h"
 #include "ref/cpu/threads.h"
 

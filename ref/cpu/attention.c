@@ -11,7 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "ref/cpu/entries.h"
+#include "ref/cpu/table.h"
 #include "ref/cpu/threads.h"
 
 enum { BLOCK = PMET_BLOCK, FEW = 4 }; /* FEW: queries of a row that go without panels */
@@ -25,11 +25,6 @@ struct panels {
     double *score;        /* [BLOCK][n_pos] */
     real *values, *p;     /* [d/BLOCK][n_pos][BLOCK], [BLOCK][n_pos] */
 };
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static size_t whole(size_t n)
 {
@@ -53,8 +48,9 @@ static struct panels panels_in(real *scratch, size_t n_pos, size_t d)
 }
 
 /* The head's first n keys and values; zeros after them. */
-static void pack(struct panels *k, const struct pmet_attended *a, size_t n, size_t d_head)
+static void pack(struct panels *k, const struct pmet_attended *a, size_t n)
 {
+    const size_t d_head = a->d_head;
     memset(k->keys, 0, k->n_pos * k->d * sizeof *k->keys);
     memset(k->values, 0, k->n_pos * k->d * sizeof *k->values);
     for (size_t s = 0; s < n; s++) {
@@ -63,7 +59,7 @@ static void pack(struct panels *k, const struct pmet_attended *a, size_t n, size
             k->keys[(s / BLOCK * k->d + i) * BLOCK + s % BLOCK] = (double)key[i];
         for (size_t i = 0; i < d_head; i += BLOCK)
             memcpy(k->values + (i / BLOCK * k->n_pos + s) * BLOCK, value + i,
-                   smaller(BLOCK, d_head - i) * sizeof *value);
+                   pmet_smaller(BLOCK, d_head - i) * sizeof *value);
     }
 }
 
@@ -93,14 +89,14 @@ static void scores(const struct panels *k, size_t m, size_t n_all)
 }
 
 /* The queries [t, t + m) of the row, m <= BLOCK; probs are the head's, or NULL. */
-static void attend_block(const struct panels *k, real *out, struct pmet_heads q,
-                         const struct pmet_attended *a, size_t t, size_t m, size_t d_head, real *probs)
+static void attend_block(const struct panels *k, real *out, const struct pmet_attended *a, size_t t, size_t m,
+                         real *probs)
 {
-    const size_t n_all = whole(a->n_past + t + m), n_last = a->n_past + a->n_own;
+    const size_t d_head = a->d_head, n_all = whole(a->n_past + t + m), n_last = a->n_past + a->n_own;
     memset(k->query, 0, BLOCK * k->d * sizeof *k->query);
     for (size_t r = 0; r < m; r++)
         for (size_t i = 0; i < d_head; i++)
-            k->query[r * k->d + i] = (double)pmet_head_at(q, a->first + t + r, a->head)[i];
+            k->query[r * k->d + i] = (double)pmet_query_at(a, t + r)[i];
     scores(k, m, n_all);
     for (size_t r = 0; r < m; r++)
         pmet_attention_softmax(k->p + r * k->n_pos, k->score + r * k->n_pos, a->n_past + t + r + 1, n_all,
@@ -111,7 +107,7 @@ static void attend_block(const struct panels *k, real *out, struct pmet_heads q,
         pmet_block(acc, k->p, k->n_pos, 1, k->values + i * k->n_pos, n_all, PMET_ATTENTION_STEP);
         for (size_t r = 0; r < m; r++)
             memcpy(out + (a->first + t + r) * a->width + a->head * d_head + i, acc[r],
-                   smaller(BLOCK, d_head - i) * sizeof acc[r][0]);
+                   pmet_smaller(BLOCK, d_head - i) * sizeof acc[r][0]);
     }
     for (size_t r = 0; probs && r < m; r++) {
         real *row = probs + (t + r) * n_last;
@@ -121,31 +117,22 @@ static void attend_block(const struct panels *k, real *out, struct pmet_heads q,
     }
 }
 
-struct operands {
-    real *out;
-    struct pmet_heads q, k, v;
-    const real *past_k, *past_v;
-    const struct pmet_batch *batch;
-    size_t n_head, d_head;
-};
-
 /* Heads [e, e + n_e) of row b; probs are the row's, or NULL. */
-static void attend_row(const struct operands *c, size_t b, size_t e, size_t n_e, real *scratch, real *probs)
+static void attend_row(real *out, const struct pmet_attention *in, size_t b, size_t e, size_t n_e,
+                       real *scratch, real *probs)
 {
-    const size_t d_head = c->d_head;
-    struct pmet_attended a =
-        pmet_attended(c->k, c->v, c->past_k, c->past_v, c->batch, b, e, c->n_head, d_head);
+    struct pmet_attended a = pmet_attended(in, b, e);
     const size_t n_pos = whole(a.n_past + a.n_own);
     if (a.n_own <= FEW && !probs) {
-        pmet_attend_few(c->out, c->q, &a, n_e, n_pos, d_head, scratch);
+        pmet_attend_few(out, &a, n_e, n_pos, scratch);
         return;
     }
     for (size_t i = e; i < e + n_e; i++) {
-        struct panels panels = panels_in(scratch, n_pos, whole(d_head));
-        a = pmet_attended(c->k, c->v, c->past_k, c->past_v, c->batch, b, i, c->n_head, d_head);
-        pack(&panels, &a, a.n_past + a.n_own, d_head);
+        struct panels panels = panels_in(scratch, n_pos, whole(a.d_head));
+        a = pmet_attended(in, b, i);
+        pack(&panels, &a, a.n_past + a.n_own);
         for (size_t t = 0; t < a.n_own; t += BLOCK)
-            attend_block(&panels, c->out, c->q, &a, t, smaller(BLOCK, a.n_own - t), d_head,
+            attend_block(&panels, out, &a, t, pmet_smaller(BLOCK, a.n_own - t),
                          probs ? probs + i * a.n_own * (a.n_past + a.n_own) : NULL);
     }
 }
@@ -154,21 +141,19 @@ static void attend_row(const struct operands *c, size_t b, size_t e, size_t n_e,
 static size_t heads_at_a_time(size_t n_row, size_t n_head, size_t n_thread)
 {
     const size_t n = n_row * n_head / (4 * n_thread);
-    return n < 1 ? 1 : smaller(n, n_head);
+    return n < 1 ? 1 : pmet_smaller(n, n_head);
 }
 
-static enum pmet_status attention(const struct pmet_ops *op, real *out, struct pmet_heads q,
-                                  struct pmet_heads k, struct pmet_heads v, const real *past_k,
-                                  const real *past_v, const struct pmet_batch *batch, size_t n_head,
-                                  size_t d_head, real *probs, struct pmet_error *err)
+static enum pmet_status attention(const struct pmet_ops *op, real *out, const struct pmet_attention *a,
+                                  real *probs, struct pmet_error *err)
 {
-    const struct operands c = {out, q, k, v, past_k, past_v, batch, n_head, d_head};
+    const struct pmet_batch *batch = a->batch;
     struct pmet_cpu *cpu = pmet_cpu_of(op);
     size_t *probs_at = NULL; /* of each row */
-    const size_t n_pos = whole(pmet_longest(batch)),
+    const size_t n_pos = whole(pmet_longest(batch)), n_head = a->n_head,
                  n_e = heads_at_a_time(batch->n_row, n_head, cpu->n_thread),
-                 n_part = (n_head + n_e - 1) / n_e, for_panels = panels_size(n_pos, whole(d_head)),
-                 for_few = pmet_attend_few_size(n_pos, n_e, d_head);
+                 n_part = (n_head + n_e - 1) / n_e, for_panels = panels_size(n_pos, whole(a->d_head)),
+                 for_few = pmet_attend_few_size(n_pos, n_e, a->d_head);
     PMET_TRY(pmet_calloc(&probs_at, batch->n_row, sizeof *probs_at, "attention", err));
     for (size_t b = 0, at = 0; b < batch->n_row; b++) {
         const size_t n = batch->row_start[b + 1] - batch->row_start[b];
@@ -181,7 +166,7 @@ static enum pmet_status attention(const struct pmet_ops *op, real *out, struct p
 #pragma omp parallel for num_threads((int)cpu->n_thread) schedule(dynamic)
         for (size_t i = 0; i < batch->n_row * n_part; i++) {
             const size_t b = i / n_part, e = i % n_part * n_e;
-            attend_row(&c, b, e, smaller(n_e, n_head - e), cpu->scratch[pmet_thread()],
+            attend_row(out, a, b, e, pmet_smaller(n_e, n_head - e), cpu->scratch[pmet_thread()],
                        probs ? probs + probs_at[b] : NULL);
         }
     }

@@ -35,8 +35,7 @@ static inline void pmet_attention_softmax(real *p, double *score, size_t n, size
 
 /* All queries of a row for n_head heads from a->head on, keys and values in place. n_pos: at least
  * the row's positions; scratch: pmet_attend_few_size reals. */
-void pmet_attend_few(real *out, struct pmet_heads q, const struct pmet_attended *a, size_t n_head,
-                     size_t n_pos, size_t d_head, real *scratch);
+void pmet_attend_few(real *out, const struct pmet_attended *a, size_t n_head, size_t n_pos, real *scratch);
 size_t pmet_attend_few_size(size_t n_pos, size_t n_head, size_t d_head);
 
 #endif

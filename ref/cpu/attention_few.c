@@ -89,14 +89,14 @@ static void add_run(real *restrict sum, const real *restrict p, const real *rest
 
 /* Query t of the row. Positions are the outer loops: a cached position's heads are neighbours, so
  * the past is read once from end to end. */
-static void attend_one(const struct buffers *k, real *out, struct pmet_heads q, const struct pmet_attended *a,
-                       size_t t, size_t n_head, size_t d_head)
+static void attend_one(const struct buffers *k, real *out, const struct pmet_attended *a, size_t t,
+                       size_t n_head)
 {
-    const size_t n = a->n_past + t + 1;
+    const size_t d_head = a->d_head, n = a->n_past + t + 1;
     struct run x;
     for (size_t e = 0; e < n_head; e++)
         for (size_t i = 0; i < d_head; i++)
-            k->query[e * d_head + i] = (double)pmet_head_at(q, a->first + t, a->head + e)[i];
+            k->query[e * d_head + i] = (double)pmet_head_at(a->q, a->first + t, a->head + e)[i];
     for (size_t s = 0; s < n; s += x.n) {
         x = run_at(a, a->k, a->past_k, s, n, d_head);
         for (size_t e = 0; e < n_head; e++)
@@ -120,10 +120,9 @@ static void attend_one(const struct buffers *k, real *out, struct pmet_heads q, 
     memcpy(out + (a->first + t) * a->width + a->head * d_head, k->acc, k->d * sizeof *out);
 }
 
-void pmet_attend_few(real *out, struct pmet_heads q, const struct pmet_attended *a, size_t n_head,
-                     size_t n_pos, size_t d_head, real *scratch)
+void pmet_attend_few(real *out, const struct pmet_attended *a, size_t n_head, size_t n_pos, real *scratch)
 {
-    const struct buffers k = buffers_in(scratch, n_pos, n_head, n_head * d_head);
+    const struct buffers k = buffers_in(scratch, n_pos, n_head, n_head * a->d_head);
     for (size_t t = 0; t < a->n_own; t++)
-        attend_one(&k, out, q, a, t, n_head, d_head);
+        attend_one(&k, out, a, t, n_head);
 }

@@ -10,7 +10,7 @@
  * the rate beside that of one large dgemm. */
 #include <math.h>
 #include <string.h>
-#include "ref/cpu/entries.h"
+#include "ref/cpu/table.h"
 #include "ref/cpu/gemm.h"
 #include "ref/cpu/panel.h"
 #include "ref/cpu/threads.h"
@@ -28,11 +28,6 @@ enum {
     WIDEST = 16 /* times C columns: a part */
 };
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
 /* Half of n columns, in whole strips. */
 static size_t half(size_t n)
 {
@@ -45,7 +40,7 @@ static void solve_strip(double *x, const double *l, size_t stride, size_t m, siz
 {
     double lane[STRIP][LANES];
     for (size_t i = 0; i < m; i += LANES) {
-        const size_t n_row = smaller(LANES, m - i);
+        const size_t n_row = pmet_smaller(LANES, m - i);
         memset(lane, 0, sizeof lane);
         for (size_t r = 0; r < n_row; r++)
             for (size_t c = 0; c < n; c++)
@@ -156,7 +151,7 @@ static double *tile_at(const struct tiles *t, size_t i, size_t j)
 
 static size_t tile_size(const struct tiles *t, size_t i)
 {
-    return smaller(t->side, t->n - i * t->side);
+    return pmet_smaller(t->side, t->n - i * t->side);
 }
 
 static bool tiles_failed(const struct tiles *t)
@@ -261,7 +256,7 @@ static void substitute(const double *l, size_t stride, double *y, size_t nb)
     for (size_t i = 0; i < nb; i++) {
         const size_t done = i / R * R;
         if (i == done)
-            subtract_product(y + i * C, smaller(R, nb - i), l + i * stride, stride, 1, y, i);
+            subtract_product(y + i * C, pmet_smaller(R, nb - i), l + i * stride, stride, 1, y, i);
         for (size_t k = done; k < i; k++)
             for (size_t c = 0; c < C; c++)
                 y[i * C + c] -= l[i * stride + k] * y[k * C + c];
@@ -274,7 +269,7 @@ static void substitute(const double *l, size_t stride, double *y, size_t nb)
 static void substitute_back(const double *l, size_t stride, double *y, size_t nb)
 {
     for (size_t i = nb; i-- > 0;) {
-        const size_t first = i / R * R, end = smaller(first + R, nb);
+        const size_t first = i / R * R, end = pmet_smaller(first + R, nb);
         if (i + 1 == end)
             subtract_product(y + first * C, end - first, l + end * stride + first, 1, stride, y + end * C,
                              nb - end);
@@ -292,16 +287,16 @@ static void substitute_back(const double *l, size_t stride, double *y, size_t nb
 static void solve_part(const double *l, double *y, size_t n, size_t n_y)
 {
     for (size_t j = 0; j < n; j += BLOCK) {
-        const size_t nb = smaller(BLOCK, n - j);
+        const size_t nb = pmet_smaller(BLOCK, n - j);
         for (size_t c = 0; c < n_y; c++)
             substitute(l + j * n + j, n, y + (c * n + j) * C, nb);
         for (size_t i = j + nb; i < n; i += GROUP)
             for (size_t c = 0; c < n_y; c++)
-                subtract_product(y + (c * n + i) * C, smaller(GROUP, n - i), l + i * n + j, n, 1,
+                subtract_product(y + (c * n + i) * C, pmet_smaller(GROUP, n - i), l + i * n + j, n, 1,
                                  y + (c * n + j) * C, nb);
     }
     for (size_t j = (n - 1) / BLOCK * BLOCK;; j -= BLOCK) {
-        const size_t nb = smaller(BLOCK, n - j);
+        const size_t nb = pmet_smaller(BLOCK, n - j);
         for (size_t c = 0; c < n_y; c++)
             substitute_back(l + j * n + j, n, y + (c * n + j) * C, nb);
         for (size_t i = 0; i < j; i += GROUP) {
@@ -322,7 +317,7 @@ static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *
                                        size_t n_rhs, struct pmet_error *err)
 {
     struct pmet_cpu *cpu = pmet_cpu_of(op);
-    const size_t n_y = smaller(n_rhs / 16 / C + 2, WIDEST), width = n_y * C,
+    const size_t n_y = pmet_smaller(n_rhs / 16 / C + 2, WIDEST), width = n_y * C,
                  n_part = (n_rhs + width - 1) / width;
     if (n == 0 || n_rhs == 0)
         return PMET_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Layer normalisation and its gradient (E9, E10): the plain entries, a thread a row. */
-#include "ref/cpu/entries.h"
+#include "ref/cpu/table.h"
 #include "ref/cpu/threads.h"
 
 enum { FEW = 65536 }; /* numbers that one thread does sooner */

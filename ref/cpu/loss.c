@@ -2,7 +2,7 @@
  * Log-probabilities, cross entropy and KL over rows of logits, with their gradients.
  * SPEC §3.6, §5.2 */
 #include <math.h>
-#include "ref/cpu/entries.h"
+#include "ref/cpu/table.h"
 #include "ref/cpu/exponential.h"
 #include "ref/cpu/threads.h"
 

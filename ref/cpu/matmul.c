@@ -8,7 +8,7 @@
  * into its scratch, and runs them over all rows. bench/bench_matmul.c gives the rate beside that of
  * one large sgemm. */
 #include <string.h>
-#include "ref/cpu/entries.h"
+#include "ref/cpu/table.h"
 #include "ref/cpu/panel.h"
 #include "ref/cpu/threads.h"
 #include "ref/cpu/widen.h"
@@ -16,11 +16,6 @@
 enum { BLOCK = PMET_BLOCK, TILE = 4 * BLOCK, SPAN = 512, GROUP = 512, GRAM_TILE = 8 * BLOCK };
 
 typedef real block[BLOCK][BLOCK];
-
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
 
 static size_t blocks(size_t n)
 {
@@ -36,7 +31,7 @@ static size_t span(size_t k)
 
 static int team(const struct pmet_cpu *cpu, size_t n_tile)
 {
-    return (int)smaller(cpu->n_thread, n_tile > 0 ? n_tile : 1);
+    return (int)pmet_smaller(cpu->n_thread, n_tile > 0 ? n_tile : 1);
 }
 
 /* One product's operands. E24, forward: c(t, j) = sum_k a(t, k) W[j, k]. E30, backward: W[k, j]. */
@@ -55,7 +50,7 @@ static void pack_rows(real *restrict pack, const real *restrict a, size_t a_stri
     if (n < BLOCK && n_k > 0)
         memset(pack, 0, n_k * BLOCK * sizeof *pack);
     for (size_t k = 0; k < n_k; k += BLOCK) { /* squares, so that both sides stay in cache */
-        const size_t end = smaller(k + BLOCK, n_k);
+        const size_t end = pmet_smaller(k + BLOCK, n_k);
         for (size_t r = 0; r < n; r++)
             for (size_t q = k; q < end; q++)
                 pack[q * BLOCK + r] = a[r * a_stride + q];
@@ -99,7 +94,7 @@ static void sum_tile(const struct product *p, size_t j, size_t n_j, const real *
     const size_t step = pmet_block_step(p->n_k), all = span(p->n_k);
     memset(acc, 0, blocks(n_j) * n_block * sizeof *acc);
     for (size_t k = 0; k < p->n_k; k += all) {
-        const size_t n_k = smaller(all, p->n_k - k);
+        const size_t n_k = pmet_smaller(all, p->n_k - k);
         widen_tile(p, j, n_j, k, n_k, wide);
         for (size_t i = 0; i < blocks(n_j); i++)
             for (size_t b = 0; b < n_block; b++) {
@@ -128,32 +123,32 @@ static void store_block(const struct product *p, size_t t, size_t n, size_t j, s
 static void multiply_tile(const struct product *p, size_t first, size_t n_tok, size_t j, const real *pack,
                           block *acc, real *wide)
 {
-    const size_t n_j = smaller(TILE, p->n_out - j), n_block = blocks(n_tok);
+    const size_t n_j = pmet_smaller(TILE, p->n_out - j), n_block = blocks(n_tok);
     sum_tile(p, j, n_j, pack, n_block, acc, wide);
     for (size_t i = 0; i < n_j; i += BLOCK)
         for (size_t b = 0; b < n_block; b++)
-            store_block(p, first + b * BLOCK, smaller(BLOCK, n_tok - b * BLOCK), j + i,
-                        smaller(BLOCK, n_j - i), acc[i / BLOCK * n_block + b]);
+            store_block(p, first + b * BLOCK, pmet_smaller(BLOCK, n_tok - b * BLOCK), j + i,
+                        pmet_smaller(BLOCK, n_j - i), acc[i / BLOCK * n_block + b]);
 }
 
 static enum pmet_status multiply(const struct pmet_ops *op, const struct product *p, struct pmet_error *err)
 {
     struct pmet_cpu *cpu = pmet_cpu_of(op);
-    const size_t n_tile = (p->n_out + TILE - 1) / TILE, most = blocks(smaller(p->n_tok, GROUP)),
+    const size_t n_tile = (p->n_out + TILE - 1) / TILE, most = blocks(pmet_smaller(p->n_tok, GROUP)),
                  n_acc = most * BLOCK * TILE;
     if (p->n_tok == 0 || p->n_out == 0)
         return PMET_OK;
     PMET_TRY(pmet_cpu_scratch(cpu, n_acc + TILE * (span(p->n_k) + BLOCK), most * BLOCK * p->n_k, err));
     real *pack = cpu->scratch[cpu->n_thread];
     for (size_t t = 0; t < p->n_tok; t += GROUP) {
-        const size_t n = smaller(GROUP, p->n_tok - t);
+        const size_t n = pmet_smaller(GROUP, p->n_tok - t);
 #pragma omp parallel num_threads(team(cpu, n_tile))
         {
             real *own = cpu->scratch[pmet_thread()];
 #pragma omp for schedule(static)
             for (size_t r = 0; r < n; r += BLOCK)
-                pack_rows(pack + r * p->n_k, p->a + (t + r) * p->a_stride, p->a_stride, smaller(BLOCK, n - r),
-                          p->n_k);
+                pack_rows(pack + r * p->n_k, p->a + (t + r) * p->a_stride, p->a_stride,
+                          pmet_smaller(BLOCK, n - r), p->n_k);
 #pragma omp for schedule(dynamic)
             for (size_t tile = 0; tile < n_tile; tile++)
                 multiply_tile(p, t, n, tile * TILE, pack, (block *)own, own + n_acc);
@@ -200,17 +195,17 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
 static void gram_tile(real *c, const real *x, size_t n_tok, size_t width, size_t i, size_t j, real *own)
 {
     enum { N = GRAM_TILE / BLOCK };
-    const size_t m = smaller(GRAM_TILE, width - i), n = smaller(GRAM_TILE, width - j),
+    const size_t m = pmet_smaller(GRAM_TILE, width - i), n = pmet_smaller(GRAM_TILE, width - j),
                  step = pmet_block_step(n_tok);
     block *acc = (block *)own; /* [N][N] */
     real *left = own + GRAM_TILE * GRAM_TILE, *right = left + GRAM_TILE * step;
     memset(acc, 0, sizeof *acc * N * N);
     for (size_t t = 0; t < n_tok; t += step) {
-        const size_t n_k = smaller(step, n_tok - t);
+        const size_t n_k = pmet_smaller(step, n_tok - t);
         for (size_t b = 0; b < m; b += BLOCK)
-            pack_columns(left + b * n_k, x + t * width + i + b, width, smaller(BLOCK, m - b), n_k);
+            pack_columns(left + b * n_k, x + t * width + i + b, width, pmet_smaller(BLOCK, m - b), n_k);
         for (size_t b = 0; b < n; b += BLOCK)
-            pack_columns(right + b * n_k, x + t * width + j + b, width, smaller(BLOCK, n - b), n_k);
+            pack_columns(right + b * n_k, x + t * width + j + b, width, pmet_smaller(BLOCK, n - b), n_k);
         for (size_t a = 0; a < m; a += BLOCK)
             for (size_t b = 0; b < (i == j ? a + 1 : n); b += BLOCK)
                 pmet_block(acc[a / BLOCK * N + b / BLOCK], left + a * n_k, 1, BLOCK, right + b * n_k, n_k,

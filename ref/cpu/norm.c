@@ -2,7 +2,7 @@
  * The norms of E50 and E56. */
 #include <math.h>
 #include "ref/cpu/dot.h"
-#include "ref/cpu/entries.h"
+#include "ref/cpu/table.h"
 
 static enum pmet_status norm(const struct pmet_ops *op, double *out, const real *x, size_t n_row,
                              size_t width, struct pmet_error *err)

@@ -3,7 +3,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include "ref/cpu/entries.h"
 #include "ref/cpu/threads.h"
 #include "ref/ops/plain.h"
 #ifdef PMET_OPENBLAS

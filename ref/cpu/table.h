@@ -9,4 +9,15 @@
 /* n_threads 0: as many as the machine has. */
 enum pmet_status pmet_ops_cpu(size_t n_threads, struct pmet_ops **out, struct pmet_error *err);
 
+/* Each file of the table replaces its own entries. */
+void pmet_cpu_layernorm(struct pmet_ops *op);
+void pmet_cpu_matmul(struct pmet_ops *op);
+void pmet_cpu_attention(struct pmet_ops *op);
+void pmet_cpu_attention_dx(struct pmet_ops *op);
+void pmet_cpu_activation(struct pmet_ops *op);
+void pmet_cpu_loss(struct pmet_ops *op);
+void pmet_cpu_norm(struct pmet_ops *op);
+void pmet_cpu_gemm(struct pmet_ops *op);
+void pmet_cpu_cholesky(struct pmet_ops *op);
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Threads of the fast CPU table and their scratch memory. */
+ * What the files of the fast CPU table share: threads and their scratch memory. */
 #ifndef PMET_REF_CPU_THREADS_H
 #define PMET_REF_CPU_THREADS_H
 
@@ -17,6 +17,11 @@ struct pmet_cpu {
 static inline struct pmet_cpu *pmet_cpu_of(const struct pmet_ops *op)
 {
     return op->state;
+}
+
+static inline size_t pmet_smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
 }
 
 /* This thread's number inside a parallel region. */

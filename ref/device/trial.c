@@ -60,76 +60,65 @@ static struct pmet_heads heads(real *x)
     return (struct pmet_heads){x, D, D_HEAD};
 }
 
-/* ---- the entries: each leaves what it computes in OUT or in result ---- */
+/* ---- the entries: each leaves what it computes in OUT, result or solved ---- */
 
 /* An entry that is one call: x, y, g are inputs. */
 #define TRY(name, ...)                                                                                       \
-    static enum pmet_status name(struct side *s, struct pmet_error *err)                                     \
+    static enum pmet_status name(struct side *s, int kind, struct pmet_error *err)                           \
     {                                                                                                        \
         const struct pmet_ops *op = s->op;                                                                   \
         real *const out = s->at[OUT], *const x = s->at[X], *const y = s->at[Y], *const g = s->at[G];         \
-        (void)x, (void)y, (void)g;                                                                           \
+        (void)x, (void)y, (void)g, (void)kind;                                                               \
         return __VA_ARGS__;                                                                                  \
     }
 
 TRY(try_embed, op->embed(op, out, weight(s, F16), s->id, TOK, err))
 TRY(try_layernorm, op->layernorm(op, out, x, y, g, 1e-5, TOK, D, err))
 TRY(try_layernorm_dx, op->layernorm_dx(op, out, g, x, y, 1e-5, TOK, D, err))
-TRY(try_matmul_f16, op->matmul(op, out, VOCAB, x, weight(s, F16), y, TOK, err))
-TRY(try_matmul_bf16, op->matmul(op, out, VOCAB, x, weight(s, BF16), y, TOK, err))
-TRY(try_matmul_f32, op->matmul(op, out, VOCAB, x, weight(s, F32), y, TOK, err))
-TRY(try_matmul_dx_f16, op->matmul_dx(op, out, g, VOCAB, weight(s, F16), false, TOK, err))
-TRY(try_matmul_dx_bf16, op->matmul_dx(op, out, g, VOCAB, weight(s, BF16), false, TOK, err))
-TRY(try_matmul_dx_f32, op->matmul_dx(op, out, g, VOCAB, weight(s, F32), false, TOK, err))
-TRY(try_attention,
-    op->attention(op, out, heads(x), heads(y), heads(g), NULL, NULL, &batch, HEAD, D_HEAD, NULL, err))
-TRY(try_attention_dx,
-    op->attention_dx(op, heads(out), heads(out + TOK * D), heads(out + 2 * TOK * D), x + TOK * D, heads(x),
-                     heads(y), heads(g), NULL, NULL, &batch, HEAD, D_HEAD, err))
+TRY(try_matmul, op->matmul(op, out, VOCAB, x, weight(s, kind), y, TOK, err))
+TRY(try_matmul_dx, op->matmul_dx(op, out, g, VOCAB, weight(s, kind), false, TOK, err))
 TRY(try_log_softmax, op->log_softmax(op, out, x, TOK, VOCAB, err))
 TRY(try_gram, op->gram(op, out, x, TOK, D, err))
 
-static enum pmet_status rotate(struct side *s, enum pmet_rope style, bool inverse, struct pmet_error *err)
+static enum pmet_status try_rope(struct side *s, int style, struct pmet_error *err)
 {
     PMET_TRY(s->op->copy(s->op, s->at[OUT], s->at[X], TOK * D * sizeof(real), err));
-    return s->op->rope(s->op, heads(s->at[OUT]), style, inverse, 10000, D_HEAD / 2, &batch, HEAD, err);
+    return s->op->rope(s->op, heads(s->at[OUT]), (enum pmet_rope)style, style == PMET_ROPE_HALF, 10000,
+                       D_HEAD / 2, &batch, HEAD, err);
 }
 
-static enum pmet_status try_rope_interleaved(struct side *s, struct pmet_error *err)
+static enum pmet_status try_attention(struct side *s, int dx, struct pmet_error *err)
 {
-    return rotate(s, PMET_ROPE_INTERLEAVED, false, err);
+    real *out = s->at[OUT], *x = s->at[X];
+    const struct pmet_attention a = {heads(x), heads(s->at[Y]), heads(s->at[G]), NULL, NULL, &batch,
+                                     HEAD,     D_HEAD};
+    const struct pmet_heads g[3] = {heads(out), heads(out + TOK * D), heads(out + 2 * TOK * D)};
+    return dx ? s->op->attention_dx(s->op, g, x + TOK * D, &a, err)
+              : s->op->attention(s->op, out, &a, NULL, err);
 }
 
-static enum pmet_status try_rope_half(struct side *s, struct pmet_error *err)
+static enum pmet_status try_act(struct side *s, int dx, struct pmet_error *err)
 {
-    return rotate(s, PMET_ROPE_HALF, true, err);
-}
-
-static enum pmet_status try_act(struct side *s, struct pmet_error *err)
-{
-    for (int kind = 0; kind <= PMET_SILU; kind++)
-        PMET_TRY(s->op->act(s->op, s->at[OUT] + kind * N / 5, s->at[X], (enum pmet_act)kind, N / 5, err));
+    for (int kind = 0; kind <= PMET_SILU; kind++) {
+        real *out = s->at[OUT] + kind * N / 5, *x = s->at[X];
+        PMET_TRY(dx ? s->op->act_dx(s->op, out, s->at[G], x, (enum pmet_act)kind, N / 5, err)
+                    : s->op->act(s->op, out, x, (enum pmet_act)kind, N / 5, err));
+    }
     return PMET_OK;
 }
 
-static enum pmet_status try_act_dx(struct side *s, struct pmet_error *err)
+static enum pmet_status try_rows(struct side *s, int kind, struct pmet_error *err)
 {
-    for (int kind = 0; kind <= PMET_SILU; kind++)
-        PMET_TRY(s->op->act_dx(s->op, s->at[OUT] + kind * N / 5, s->at[G], s->at[X], (enum pmet_act)kind,
-                               N / 5, err));
-    return PMET_OK;
-}
-
-static enum pmet_status try_rows(struct side *s, struct pmet_error *err)
-{
+    (void)kind;
     const struct pmet_ops *op = s->op;
     PMET_TRY(op->residual(op, s->at[OUT], s->at[X], s->at[Y], s->at[G], N, err));
     PMET_TRY(op->add_at(op, s->at[OUT], s->index, s->at[X], s->index, TOK, D, err));
     return op->add_at_grad(op, s->at[OUT], s->at[Y], s->index, s->index, TOK, D, err);
 }
 
-static enum pmet_status try_xent(struct side *s, struct pmet_error *err)
+static enum pmet_status try_xent(struct side *s, int kind, struct pmet_error *err)
 {
+    (void)kind;
     int32_t best[TOK];
     PMET_TRY(s->op->xent(s->op, s->result, s->result + TOK, best, s->at[X], s->id, TOK, VOCAB, err));
     for (size_t i = 0; i < TOK; i++)
@@ -137,14 +126,16 @@ static enum pmet_status try_xent(struct side *s, struct pmet_error *err)
     return s->op->xent_dx(s->op, s->at[OUT], s->at[X], s->id, s->step, TOK, VOCAB, err);
 }
 
-static enum pmet_status try_kl(struct side *s, struct pmet_error *err)
+static enum pmet_status try_kl(struct side *s, int kind, struct pmet_error *err)
 {
+    (void)kind;
     PMET_TRY(s->op->kl(s->op, s->result, s->at[X], s->at[Y], s->index, TOK, VOCAB, err));
     return s->op->kl_dx(s->op, s->at[OUT], s->at[X], s->at[Y], s->index, s->step, TOK, VOCAB, err);
 }
 
-static enum pmet_status try_optimise(struct side *s, struct pmet_error *err)
+static enum pmet_status try_optimise(struct side *s, int kind, struct pmet_error *err)
 {
+    (void)kind;
     const struct pmet_ops *op = s->op;
     real *p = s->at[OUT], *m = p + TOK * D, *v = m + TOK * D; /* the moments begin as zeros */
     size_t first[TOK];
@@ -158,8 +149,9 @@ static enum pmet_status try_optimise(struct side *s, struct pmet_error *err)
 }
 
 /* B B^T X = B for a B with a large diagonal: all of a solve. */
-static enum pmet_status try_solve(struct side *s, struct pmet_error *err)
+static enum pmet_status try_solve(struct side *s, int kind, struct pmet_error *err)
 {
+    (void)kind;
     const struct pmet_ops *op = s->op;
     size_t pivot;
     double value;
@@ -174,39 +166,40 @@ static enum pmet_status try_solve(struct side *s, struct pmet_error *err)
         s->solved[0] = HUGE_VAL;
         return PMET_OK;
     }
-    if (status != PMET_OK) {
-        *err = failure;
-        return status;
-    }
+    if (status != PMET_OK)
+        return pmet_fail(err, status, "%s", failure.message);
     PMET_TRY(op->cholesky_solve(op, s->a, s->b, ORDER, ORDER, err));
     return op->download(op, s->solved, s->b, sizeof s->solved, err);
 }
 
 static const struct entry {
     const char *name;
-    enum pmet_status (*run)(struct side *s, struct pmet_error *err);
-} entries[] = {{"embed", try_embed},
-               {"layernorm", try_layernorm},
-               {"layernorm_dx", try_layernorm_dx},
-               {"matmul by F16", try_matmul_f16},
-               {"matmul by BF16", try_matmul_bf16},
-               {"matmul by F32", try_matmul_f32},
-               {"matmul_dx by F16", try_matmul_dx_f16},
-               {"matmul_dx by BF16", try_matmul_dx_bf16},
-               {"matmul_dx by F32", try_matmul_dx_f32},
-               {"rope", try_rope_interleaved},
-               {"rope of halves", try_rope_half},
-               {"attention", try_attention},
-               {"attention_dx", try_attention_dx},
-               {"act", try_act},
-               {"act_dx", try_act_dx},
-               {"residual and add_at", try_rows},
-               {"log_softmax", try_log_softmax},
-               {"xent", try_xent},
-               {"kl", try_kl},
-               {"the optimiser", try_optimise},
-               {"gram", try_gram},
-               {"the solve", try_solve}};
+    enum pmet_status (*run)(struct side *s, int kind, struct pmet_error *err);
+    int kind;
+} entries[] = {
+    {"embed", try_embed, 0},
+    {"layernorm", try_layernorm, 0},
+    {"layernorm_dx", try_layernorm_dx, 0},
+    {"matmul by F16", try_matmul, F16},
+    {"matmul by BF16", try_matmul, BF16},
+    {"matmul by F32", try_matmul, F32},
+    {"matmul_dx by F16", try_matmul_dx, F16},
+    {"matmul_dx by BF16", try_matmul_dx, BF16},
+    {"matmul_dx by F32", try_matmul_dx, F32},
+    {"rope", try_rope, PMET_ROPE_INTERLEAVED},
+    {"rope of halves", try_rope, PMET_ROPE_HALF},
+    {"attention", try_attention, false},
+    {"attention_dx", try_attention, true},
+    {"act", try_act, false},
+    {"act_dx", try_act, true},
+    {"residual and add_at", try_rows, 0},
+    {"log_softmax", try_log_softmax, 0},
+    {"xent", try_xent, 0},
+    {"kl", try_kl, 0},
+    {"the optimiser", try_optimise, 0},
+    {"gram", try_gram, 0},
+    {"the solve", try_solve, 0},
+};
 
 /* ---- both sides ---- */
 
@@ -260,7 +253,7 @@ static enum pmet_status run(struct side *s, const struct entry *e, struct pmet_e
     memset(s->result, 0, sizeof s->result);
     memset(s->solved, 0, sizeof s->solved);
     PMET_TRY(s->op->zero(s->op, s->at[OUT], sizeof s->host, err));
-    PMET_TRY(e->run(s, err));
+    PMET_TRY(e->run(s, e->kind, err));
     PMET_TRY(s->op->download(s->op, s->host, s->at[OUT], sizeof s->host, err));
     for (size_t i = 0; i < N; i++)
         s->out[i] = (double)s->host[i];

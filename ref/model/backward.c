@@ -25,16 +25,11 @@ static enum pmet_status attention_branch_dx(const struct pmet_model *model, size
     const struct pmet_layer *w = &model->layer[l];
     const struct pmet_ops *op = model->op;
     const size_t n = batch->n_tok, d = c->d_model;
-    const real *past_k = kv && kv->past ? kv->past->k[l] : NULL,
-               *past_v = kv && kv->past ? kv->past->v[l] : NULL;
-    struct pmet_heads g[3], x[3];
-    for (size_t part = 0; part < 3; part++) {
-        g[part] = pmet_heads_of(c, s->g_qkv, part);
-        x[part] = pmet_heads_of(c, saved->qkv, part);
-    }
+    const struct pmet_attention x = pmet_attention_of(model, l, saved->qkv, batch, kv);
+    const struct pmet_heads g[3] = {pmet_heads_of(c, s->g_qkv, 0), pmet_heads_of(c, s->g_qkv, 1),
+                                    pmet_heads_of(c, s->g_qkv, 2)};
     PMET_TRY(op->matmul_dx(op, s->o, g_a, d, w->attn_out, false, n, err));
-    PMET_TRY(op->attention_dx(op, g[0], g[1], g[2], s->o, x[0], x[1], x[2], past_k, past_v, batch, c->n_head,
-                              c->d_head, err));
+    PMET_TRY(op->attention_dx(op, g, s->o, &x, err));
     for (size_t part = 0; part < 2; part++)
         PMET_TRY(op->rope(op, g[part], c->rope, true, c->rope_base, c->rotary_dim, batch, c->n_head, err));
     for (size_t i = 0, at = 0; i < c->family->qkv.n_matrix; at += w->qkv[i++].n_out)

@@ -43,10 +43,7 @@ static enum pmet_status attend(const struct pmet_model *model, size_t l, real *o
 {
     const struct pmet_config *c = &model->config;
     const struct pmet_ops *op = model->op;
-    const struct pmet_heads q = pmet_heads_of(c, qkv, 0), k = pmet_heads_of(c, qkv, 1),
-                            v = pmet_heads_of(c, qkv, 2);
-    const real *past_k = kv && kv->past ? kv->past->k[l] : NULL,
-               *past_v = kv && kv->past ? kv->past->v[l] : NULL;
+    const struct pmet_attention a = pmet_attention_of(model, l, qkv, batch, kv);
     real *probs = NULL;
     enum pmet_status status;
     if (tap && tap->want_probs) {
@@ -57,12 +54,12 @@ static enum pmet_status attend(const struct pmet_model *model, size_t l, real *o
         }
         PMET_GO(op->alloc(op, n_prob * sizeof(real), &probs, err));
     }
-    PMET_GO(op->attention(op, o, q, k, v, past_k, past_v, batch, c->n_head, c->d_head, probs, err));
+    PMET_GO(op->attention(op, o, &a, probs, err));
     if (kv && kv->store) {
-        PMET_GO(
-            op->store_heads(op, kv->store->k[l], kv->store_idx, k, batch->n_tok, c->n_head, c->d_head, err));
-        PMET_GO(
-            op->store_heads(op, kv->store->v[l], kv->store_idx, v, batch->n_tok, c->n_head, c->d_head, err));
+        PMET_GO(op->store_heads(op, kv->store->k[l], kv->store_idx, a.k, batch->n_tok, c->n_head, c->d_head,
+                                err));
+        PMET_GO(op->store_heads(op, kv->store->v[l], kv->store_idx, a.v, batch->n_tok, c->n_head, c->d_head,
+                                err));
     }
     if (probs)
         PMET_GO(look(tap, PMET_SITE_ATTN_PROBS, l, probs, batch->n_tok, 0, err));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The FFN's activations and their gradients, computed in double and rounded once.      SPEC §3.4 */
 #include <math.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 
 #define SQRT_2_OVER_PI 0.79788456080286535588
 #define SQRT_2_OVER_PI_CUT 0.7978845608 /* gelu_fast has ten digits of it */

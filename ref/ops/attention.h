@@ -11,29 +11,36 @@ static inline real *pmet_head_at(struct pmet_heads x, size_t t, size_t e)
     return x.data + t * x.row_stride + e * x.head_stride;
 }
 
-/* Keys and values that one head of one row attends to, by position: n_past cached ones, then the
- * row's tokens. */
+/* What one head of one row attends to: keys and values by position, n_past cached ones, then those
+ * of the row's tokens. */
 struct pmet_attended {
-    struct pmet_heads k, v;
-    const real *past_k, *past_v; /* the head's features at the first cached position, or NULL */
-    size_t first, head;          /* the row's first token */
-    size_t n_past, n_own, width; /* width: of a cache row, n_head*d_head */
+    struct pmet_heads q, k, v;
+    const real *past_k, *past_v;         /* the head's features at the first cached position, or NULL */
+    size_t first, head;                  /* the row's first token */
+    size_t n_past, n_own, d_head, width; /* width: of a cache row, n_head*d_head */
 };
 
-static inline struct pmet_attended pmet_attended(struct pmet_heads k, struct pmet_heads v, const real *past_k,
-                                                 const real *past_v, const struct pmet_batch *batch, size_t b,
-                                                 size_t e, size_t n_head, size_t d_head)
+static inline struct pmet_attended pmet_attended(const struct pmet_attention *a, size_t b, size_t e)
 {
-    const size_t at = (batch->past_start[b] * n_head + e) * d_head;
-    return (struct pmet_attended){.k = k,
-                                  .v = v,
-                                  .past_k = past_k ? past_k + at : NULL,
-                                  .past_v = past_v ? past_v + at : NULL,
+    const struct pmet_batch *batch = a->batch;
+    const size_t at = (batch->past_start[b] * a->n_head + e) * a->d_head;
+    return (struct pmet_attended){.q = a->q,
+                                  .k = a->k,
+                                  .v = a->v,
+                                  .past_k = a->past_k ? a->past_k + at : NULL,
+                                  .past_v = a->past_v ? a->past_v + at : NULL,
                                   .first = batch->row_start[b],
                                   .head = e,
                                   .n_past = batch->n_past[b],
                                   .n_own = batch->row_start[b + 1] - batch->row_start[b],
-                                  .width = n_head * d_head};
+                                  .d_head = a->d_head,
+                                  .width = a->n_head * a->d_head};
+}
+
+/* Features of the row's query t. */
+static inline const real *pmet_query_at(const struct pmet_attended *a, size_t t)
+{
+    return pmet_head_at(a->q, a->first + t, a->head);
 }
 
 static inline const real *pmet_key_at(const struct pmet_attended *a, size_t s)

@@ -1,7 +1,24 @@
 /* SPDX-License-Identifier: MIT
- * Cholesky factor and solve in double.      SPEC §8.2 */
+ * Products, Cholesky factor and solve in double.      SPEC §8.2 */
 #include <math.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
+
+/* The products of E69:  c[i,j] = beta c[i,j] + alpha sum_q op(a)[i,q] op(b)[q,j]
+ * With beta 0 c is not read. */
+static enum pmet_status gemm64(const struct pmet_ops *op, bool ta, bool tb, size_t m, size_t n, size_t k,
+                               double alpha, const double *a, size_t lda, const double *b, size_t ldb,
+                               double beta, double *c, size_t ldc, struct pmet_error *err)
+{
+    (void)op, (void)err;
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (size_t q = 0; q < k; q++)
+                sum += (ta ? a[q * lda + i] : a[i * lda + q]) * (tb ? b[j * ldb + q] : b[q * ldb + j]);
+            c[i * ldc + j] = (beta == 0 ? 0 : beta * c[i * ldc + j]) + alpha * sum;
+        }
+    return PMET_OK;
+}
 
 /* E70  F_jj = sqrt(A_jj - sum_{s<j} F_js^2),   F_ij = (A_ij - sum_{s<j} F_is F_js) / F_jj   (i > j)
  * in place, column by column. */
@@ -50,6 +67,7 @@ static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *
 
 void pmet_plain_cholesky(struct pmet_ops *op)
 {
+    op->gemm64 = gemm64;
     op->cholesky = cholesky;
     op->cholesky_solve = cholesky_solve;
 }

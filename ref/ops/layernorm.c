@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Layer normalisation and its gradient.      SPEC §3.1 */
 #include <math.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 
 /* The mean of a row and 1/sqrt(var + eps). */
 static void moments(const real *x, size_t d, double eps, double *mean, double *rstd)

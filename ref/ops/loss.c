@@ -2,7 +2,7 @@
  * Log-probabilities, cross entropy and KL over rows of logits, with their gradients.
  * SPEC §3.6, §5.2, §5.6 */
 #include <math.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 
 /* The first index of the largest logit. */
 static size_t first_best(const real *z, size_t n)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Products with stored weights.      SPEC §3.5
+ * Products with stored weights, and sums of outer products of keys.      SPEC §3.5, §7.2
  * Each result is one sum in double, terms ascending, rounded once. */
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 #include "ref/ops/weight.h"
 
 /* E24  y[t,o] = sum_i x[t,i] W[o,i] + b[o] */
@@ -35,8 +35,24 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
     return PMET_OK;
 }
 
+/* E66  c[i,j] += sum_t x[t,i] x[t,j],  j <= i;  the sum is one of double, c is `real` */
+static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
+                             struct pmet_error *err)
+{
+    (void)op, (void)err;
+    for (size_t i = 0; i < width; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double sum = 0;
+            for (size_t t = 0; t < n; t++)
+                sum += (double)x[t * width + i] * (double)x[t * width + j];
+            c[i * width + j] += (real)sum;
+        }
+    return PMET_OK;
+}
+
 void pmet_plain_matmul(struct pmet_ops *op)
 {
     op->matmul = matmul;
     op->matmul_dx = matmul_dx;
+    op->gram = gram;
 }

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 
 /* Linux counts what is free under this name, in KiB. */
 void pmet_host_memory(size_t *n_free, size_t *n_all)

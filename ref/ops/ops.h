@@ -47,6 +47,15 @@ struct pmet_heads {
     size_t row_stride, head_stride;
 };
 
+/* What attention reads: queries, keys and values of the rows' tokens, and the cache that holds the
+ * keys and values of their past. */
+struct pmet_attention {
+    struct pmet_heads q, k, v;
+    const real *past_k, *past_v; /* (dev) [.., n_head*d_head]; NULL if no row has a past */
+    const struct pmet_batch *batch;
+    size_t n_head, d_head;
+};
+
 enum pmet_rope { PMET_ROPE_INTERLEAVED, PMET_ROPE_HALF };
 
 enum pmet_act {
@@ -134,25 +143,21 @@ struct pmet_ops {
                              bool inverse, double base, size_t rotary_dim, const struct pmet_batch *batch,
                              size_t n_head, struct pmet_error *err);
     /* out[t] (heads merged, [n_tok, n_head*d_head]) = sum_s p[t,s] v[s], p = softmax over s <= t of
-     * q[t].k[s]/sqrt(d_head); s runs over the row's cached past (past_k, past_v: [..,
-     * n_head*d_head], NULL if no row has a past), then its own tokens. probs, if not NULL: for each
-     * row in turn [n_head, n_tok of the row, n_past + n_tok of the row], 0 for s > t. */
-    enum pmet_status (*attention)(const struct pmet_ops *op, real *out, struct pmet_heads q,
-                                  struct pmet_heads k, struct pmet_heads v, const real *past_k,
-                                  const real *past_v, const struct pmet_batch *batch, size_t n_head,
-                                  size_t d_head, real *probs, struct pmet_error *err);
+     * q[t].k[s]/sqrt(d_head); s runs over the row's cached past, then its own tokens. probs, if
+     * not NULL: for each row in turn [n_head, n_tok of the row, n_past + n_tok of the row], 0 for
+     * s > t. */
+    enum pmet_status (*attention)(const struct pmet_ops *op, real *out, const struct pmet_attention *a,
+                                  real *probs, struct pmet_error *err);
     /* cache[idx[t], e*d_head + i] = x(t, e, i): keys or values put where a later pass finds them as its past.
      */
     enum pmet_status (*store_heads)(const struct pmet_ops *op, real *cache, const size_t *idx,
                                     struct pmet_heads x, size_t n_tok, size_t n_head, size_t d_head,
                                     struct pmet_error *err);
-    /* Gradients to q, k, v of the row's own tokens (the past is constant), given g_out; p is computed again.
-     */
-    enum pmet_status (*attention_dx)(const struct pmet_ops *op, struct pmet_heads g_q, struct pmet_heads g_k,
-                                     struct pmet_heads g_v, const real *g_out, struct pmet_heads q,
-                                     struct pmet_heads k, struct pmet_heads v, const real *past_k,
-                                     const real *past_v, const struct pmet_batch *batch, size_t n_head,
-                                     size_t d_head, struct pmet_error *err);
+    /* Gradients g to q, k, v of the row's own tokens (the past is constant), given g_out; p is
+     * computed again. */
+    enum pmet_status (*attention_dx)(const struct pmet_ops *op, const struct pmet_heads g[3],
+                                     const real *g_out, const struct pmet_attention *a,
+                                     struct pmet_error *err);
     enum pmet_status (*act)(const struct pmet_ops *op, real *y, const real *x, enum pmet_act kind, size_t n,
                             struct pmet_error *err); /* y may be x */
     enum pmet_status (*act_dx)(const struct pmet_ops *op, real *g_x, const real *g_y, const real *x,

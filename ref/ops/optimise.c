@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Vectors of the optimisation: norms, sums, Adam.      SPEC §5.4, §5.5 */
 #include <math.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 
 /* The norms of E50 and E56. */
 static enum pmet_status norm(const struct pmet_ops *op, double *out, const real *x, size_t n_row,

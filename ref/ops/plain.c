@@ -2,7 +2,6 @@
 #include "ref/ops/plain.h"
 
 #include <stdlib.h>
-#include "ref/ops/entries.h"
 
 void pmet_plain_fill(struct pmet_ops *op)
 {
@@ -15,8 +14,6 @@ void pmet_plain_fill(struct pmet_ops *op)
     pmet_plain_activation(op);
     pmet_plain_loss(op);
     pmet_plain_optimise(op);
-    pmet_plain_gram(op);
-    pmet_plain_gemm(op);
     pmet_plain_cholesky(op);
 }
 

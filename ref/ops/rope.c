@@ -2,7 +2,7 @@
  * Rotary position embedding, both styles.      SPEC §3.2 */
 #include <math.h>
 #include <stdlib.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 
 /* E12  (x_p, x_q) = (x_p cos phi - x_q sin phi,  x_q cos phi + x_p sin phi),  (p, q) = (2i, 2i+1)
  * or (i, i + r/2) of one head, given cos phi and sin phi of each pair i. */

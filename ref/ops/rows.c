@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Rows read, written and added to.      SPEC §3.5, §5.1 */
 #include <string.h>
-#include "ref/ops/entries.h"
+#include "ref/ops/plain.h"
 #include "ref/ops/weight.h"
 
 /* E23  x[t] = row ids[t] of the embedding */
