@@ -7,16 +7,10 @@
 #define SQRT_HALF 0.70710678118654752440
 #define ONE_OVER_SQRT_2PI 0.39894228040143267794
 
-/* E18, E20: 0.5 x (1 + tanh(c (x + 0.044715 x^3))), and its derivative (E22) */
-static __device__ double gelu_tanh(double x, double c)
+/* tanh(c (x + 0.044715 x^3)) */
+static __device__ double tanh_of(double x, double c)
 {
-    return 0.5 * x * (1 + tanh(c * (x + 0.044715 * x * x * x)));
-}
-
-static __device__ double gelu_tanh_slope(double x, double c)
-{
-    const double t = tanh(c * (x + 0.044715 * x * x * x));
-    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
+    return tanh(c * (x + 0.044715 * x * x * x));
 }
 
 /* E18-E21 */
@@ -24,9 +18,8 @@ static __device__ double value(double x, enum pmet_act kind)
 {
     switch (kind) {
     case PMET_GELU_NEW:
-        return gelu_tanh(x, SQRT_2_OVER_PI);
     case PMET_GELU_FAST:
-        return gelu_tanh(x, FAST_CONSTANT);
+        return 0.5 * x * (1 + tanh_of(x, kind == PMET_GELU_NEW ? SQRT_2_OVER_PI : FAST_CONSTANT));
     case PMET_GELU:
         return 0.5 * x * (1 + erf(x * SQRT_HALF));
     case PMET_RELU:
@@ -40,18 +33,14 @@ static __device__ double value(double x, enum pmet_act kind)
 /* E22 */
 static __device__ double slope(double x, enum pmet_act kind)
 {
-    switch (kind) {
-    case PMET_GELU_NEW:
-        return gelu_tanh_slope(x, SQRT_2_OVER_PI);
-    case PMET_GELU_FAST:
-        return gelu_tanh_slope(x, FAST_CONSTANT);
-    case PMET_GELU:
-        return 0.5 * (1 + erf(x * SQRT_HALF)) + x * ONE_OVER_SQRT_2PI * exp(-0.5 * x * x);
-    case PMET_RELU:
-        return x > 0;
-    case PMET_SILU:
-        break;
+    if (kind == PMET_GELU_NEW || kind == PMET_GELU_FAST) {
+        const double c = kind == PMET_GELU_NEW ? SQRT_2_OVER_PI : FAST_CONSTANT, t = tanh_of(x, c);
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x);
     }
+    if (kind == PMET_GELU)
+        return 0.5 * (1 + erf(x * SQRT_HALF)) + x * ONE_OVER_SQRT_2PI * exp(-0.5 * x * x);
+    if (kind == PMET_RELU)
+        return x > 0;
     const double s = 1 / (1 + exp(-x));
     return s * (1 + x * (1 - s));
 }

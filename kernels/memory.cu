@@ -22,15 +22,20 @@ static void cuda_release(const struct pmet_ops *op, void *p)
     (void)cudaFree(p);
 }
 
-/* From pageable memory the call returns once the bytes are on their way from the driver's own copy:
- * src is free. */
+/* From pageable memory an upload returns once the bytes are on their way from the driver's own
+ * copy: src is free. */
+static enum pmet_status copy(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
+                             cudaMemcpyKind kind, const char *what, struct pmet_error *err)
+{
+    if (n_bytes > 0)
+        PMET_CUDA_TRY(cudaMemcpyAsync(dst, src, n_bytes, kind, pmet_cuda_of(op)->stream), what, err);
+    return PMET_OK;
+}
+
 static enum pmet_status cuda_upload(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
                                     struct pmet_error *err)
 {
-    if (n_bytes > 0)
-        PMET_CUDA_TRY(cudaMemcpyAsync(dst, src, n_bytes, cudaMemcpyHostToDevice, pmet_cuda_of(op)->stream),
-                      "upload", err);
-    return PMET_OK;
+    return copy(op, dst, src, n_bytes, cudaMemcpyHostToDevice, "upload", err);
 }
 
 static enum pmet_status cuda_download(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
@@ -42,10 +47,7 @@ static enum pmet_status cuda_download(const struct pmet_ops *op, void *dst, cons
 static enum pmet_status cuda_copy(const struct pmet_ops *op, void *dst, const void *src, size_t n_bytes,
                                   struct pmet_error *err)
 {
-    if (n_bytes > 0)
-        PMET_CUDA_TRY(cudaMemcpyAsync(dst, src, n_bytes, cudaMemcpyDeviceToDevice, pmet_cuda_of(op)->stream),
-                      "copy", err);
-    return PMET_OK;
+    return copy(op, dst, src, n_bytes, cudaMemcpyDeviceToDevice, "copy", err);
 }
 
 static enum pmet_status cuda_zero(const struct pmet_ops *op, void *dst, size_t n_bytes,

@@ -11,7 +11,6 @@
 #include <math.h>
 #include <string.h>
 #include "ref/cpu/table.h"
-#include "ref/cpu/gemm.h"
 #include "ref/cpu/panel.h"
 #include "ref/cpu/threads.h"
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Products in double, for the solve (E69).      SPEC §8.2 */
-#include "ref/cpu/gemm.h"
-
 #include "ref/cpu/table.h"
 #include "ref/cpu/threads.h"
 #ifdef PMET_OPENBLAS

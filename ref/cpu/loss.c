@@ -6,21 +6,24 @@
 #include "ref/cpu/exponential.h"
 #include "ref/cpu/threads.h"
 
-/* log sum_v exp(x[v]), and the first argmax. */
-static double log_sum(const real *x, size_t n, size_t *best)
+/* A row of logits. */
+struct row {
+    const real *x; /* [n_vocab] */
+    size_t best;   /* the first argmax */
+    double log_z;  /* log sum_v exp(x[v]) */
+};
+
+static struct row row_of(const real *x, size_t n)
 {
-    size_t top = 0;
+    struct row r = {x, 0, 0};
     double sum = 0;
-    *best = 0;
-    if (n == 0)
-        return 0;
     for (size_t i = 1; i < n; i++)
-        if (x[i] > x[top])
-            top = i;
+        if (x[i] > x[r.best])
+            r.best = i;
     for (size_t i = 0; i < n; i++)
-        sum += pmet_exp((double)x[i] - (double)x[top]);
-    *best = top;
-    return (double)x[top] + log(sum);
+        sum += pmet_exp((double)x[i] - (double)x[r.best]);
+    r.log_z = n > 0 ? (double)x[r.best] + log(sum) : 0;
+    return r;
 }
 
 /* E37 at the labels and at the best token: what E48 and E52 sum. */
@@ -30,13 +33,11 @@ static enum pmet_status xent(const struct pmet_ops *op, double *logp, double *be
 {
     (void)err;
 #pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
-    for (size_t r = 0; r < n; r++) {
-        const real *x = logits + r * n_vocab;
-        size_t top;
-        const double z = log_sum(x, n_vocab, &top);
-        logp[r] = (double)x[labels[r]] - z;
-        best_logp[r] = (double)x[top] - z;
-        best[r] = (int32_t)top;
+    for (size_t i = 0; i < n; i++) {
+        const struct row r = row_of(logits + i * n_vocab, n_vocab);
+        logp[i] = (double)r.x[labels[i]] - r.log_z;
+        best_logp[i] = (double)r.x[r.best] - r.log_z;
+        best[i] = (int32_t)r.best;
     }
     return PMET_OK;
 }
@@ -48,13 +49,11 @@ static enum pmet_status xent_dx(const struct pmet_ops *op, real *g_logits, const
 {
     (void)err;
 #pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
-    for (size_t r = 0; r < n; r++) {
-        const real *x = logits + r * n_vocab;
-        size_t top;
-        const double z = log_sum(x, n_vocab, &top);
+    for (size_t i = 0; i < n; i++) {
+        const struct row r = row_of(logits + i * n_vocab, n_vocab);
         for (size_t v = 0; v < n_vocab; v++)
-            g_logits[r * n_vocab + v] =
-                (real)(scale[r] * (pmet_exp((double)x[v] - z) - (v == (size_t)labels[r] ? 1 : 0)));
+            g_logits[i * n_vocab + v] =
+                (real)(scale[i] * (pmet_exp((double)r.x[v] - r.log_z) - (v == (size_t)labels[i] ? 1 : 0)));
     }
     return PMET_OK;
 }
@@ -65,21 +64,20 @@ static enum pmet_status log_softmax(const struct pmet_ops *op, real *lp, const r
 {
     (void)err;
 #pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
-    for (size_t r = 0; r < n; r++) {
-        size_t top;
-        const double z = log_sum(logits + r * n_vocab, n_vocab, &top);
+    for (size_t i = 0; i < n; i++) {
+        const struct row r = row_of(logits + i * n_vocab, n_vocab);
         for (size_t v = 0; v < n_vocab; v++)
-            lp[r * n_vocab + v] = (real)((double)logits[r * n_vocab + v] - z);
+            lp[i * n_vocab + v] = (real)((double)r.x[v] - r.log_z);
     }
     return PMET_OK;
 }
 
-/* E49: sum_v exp(lp) (lp - lp0) of one row of logits x */
-static double kl_row(const real *x, const real *lp0, double z, size_t n_vocab)
+/* E49: sum_v exp(lp) (lp - lp0) */
+static double kl_row(struct row r, const real *lp0, size_t n_vocab)
 {
     double kl = 0;
     for (size_t v = 0; v < n_vocab; v++) {
-        const double lp = (double)x[v] - z;
+        const double lp = (double)r.x[v] - r.log_z;
         kl += pmet_exp(lp) * (lp - (double)lp0[v]);
     }
     return kl;
@@ -90,11 +88,8 @@ static enum pmet_status kl(const struct pmet_ops *op, double *out, const real *l
 {
     (void)err;
 #pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
-    for (size_t r = 0; r < n; r++) {
-        size_t top;
-        const real *x = logits + r * n_vocab;
-        out[r] = kl_row(x, lp0 + which[r] * n_vocab, log_sum(x, n_vocab, &top), n_vocab);
-    }
+    for (size_t i = 0; i < n; i++)
+        out[i] = kl_row(row_of(logits + i * n_vocab, n_vocab), lp0 + which[i] * n_vocab, n_vocab);
     return PMET_OK;
 }
 
@@ -105,13 +100,13 @@ static enum pmet_status kl_dx(const struct pmet_ops *op, real *g_logits, const r
 {
     (void)err;
 #pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) if (n > 1)
-    for (size_t r = 0; r < n; r++) {
-        const real *x = logits + r * n_vocab, *ref = lp0 + which[r] * n_vocab;
-        size_t top;
-        const double z = log_sum(x, n_vocab, &top), total = kl_row(x, ref, z, n_vocab);
+    for (size_t i = 0; i < n; i++) {
+        const struct row r = row_of(logits + i * n_vocab, n_vocab);
+        const real *ref = lp0 + which[i] * n_vocab;
+        const double total = kl_row(r, ref, n_vocab);
         for (size_t v = 0; v < n_vocab; v++) {
-            const double lp = (double)x[v] - z;
-            g_logits[r * n_vocab + v] = (real)(scale[r] * pmet_exp(lp) * ((lp - (double)ref[v]) - total));
+            const double lp = (double)r.x[v] - r.log_z;
+            g_logits[i * n_vocab + v] = (real)(scale[i] * pmet_exp(lp) * ((lp - (double)ref[v]) - total));
         }
     }
     return PMET_OK;

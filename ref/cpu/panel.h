@@ -3,8 +3,7 @@
  *     acc[i][j] += sum_k a(i,k) b(k,j) ,     a(i,k) = a[i*a_row + k*a_term],  b(k,j) = b[k*PMET_BLOCK + j]
  * Terms ascend; `step` of them go into one running `real`, a fused multiply-add each where the
  * machine has one, which is then added to acc. Every element takes these steps whatever else is in
- * the block, so that its bits depend on its own operands alone. pmet_block_plain is the definition;
- * pmet_block gives its bits from registers. SPEC §1.3 */
+ * the block, so that its bits depend on its own operands alone. SPEC §1.3 */
 #ifndef PMET_REF_CPU_PANEL_H
 #define PMET_REF_CPU_PANEL_H
 
@@ -39,19 +38,6 @@ static inline real pmet_multiply_add(real a, real b, real sum)
 #else
     return PMET_FUSED ? fmaf(a, b, sum) : a * b + sum;
 #endif
-}
-
-static inline void pmet_block_plain(real acc[PMET_BLOCK][PMET_BLOCK], const real *a, size_t a_row,
-                                    size_t a_term, const real *b, size_t n_k, size_t step)
-{
-    for (size_t i = 0; i < PMET_BLOCK; i++)
-        for (size_t j = 0; j < PMET_BLOCK; j++)
-            for (size_t k = 0; k < n_k; k += step) {
-                real s = 0;
-                for (size_t q = k; q < n_k && q < k + step; q++)
-                    s = pmet_multiply_add(a[i * a_row + q * a_term], b[q * PMET_BLOCK + j], s);
-                acc[i][j] += s;
-            }
 }
 
 /* The sanitizers would check each operand of each product, many times slower; what packs the

@@ -20,4 +20,8 @@ void pmet_cpu_norm(struct pmet_ops *op);
 void pmet_cpu_gemm(struct pmet_ops *op);
 void pmet_cpu_cholesky(struct pmet_ops *op);
 
+/* c[m,n] = beta c + alpha op(a) op(b) on one thread, row-major. With beta 0 c is not read. */
+void pmet_gemm64_tile(bool ta, bool tb, size_t m, size_t n, size_t k, double alpha, const double *a,
+                      size_t lda, const double *b, size_t ldb, double beta, double *c, size_t ldc);
+
 #endif

@@ -88,16 +88,11 @@ enum pmet_status pmet_scratch_alloc(const struct pmet_model *model, size_t n_tok
     const struct {
         real **p;
         size_t width;
-        bool wanted;
-    } part[] = {{&out->u, d, true},        {&out->o, d, true},
-                {&out->a, d, true},        {&out->m, d, true},
-                {&out->y, d, true},        {&out->g, ff, true},
-                {&out->f, ff, true},       {&out->qkv, 3 * d, true},
-                {&out->g_f, ff, backward}, {&out->g_qkv, 3 * d, backward}};
-    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+    } part[] = {{&out->u, d},  {&out->o, d},  {&out->a, d},       {&out->m, d},    {&out->y, d},
+                {&out->g, ff}, {&out->f, ff}, {&out->qkv, 3 * d}, {&out->g_f, ff}, {&out->g_qkv, 3 * d}};
+    const size_t n_part = sizeof part / sizeof *part - (backward ? 0 : 2);
+    for (size_t i = 0; i < n_part; i++) {
         size_t n_bytes;
-        if (!part[i].wanted)
-            continue;
         if (!pmet_mul_size(n_tok, part[i].width * sizeof(real), &n_bytes)) {
             status = pmet_fail_memory(err, "the scratch of a pass", SIZE_MAX);
             goto done;

@@ -8,18 +8,18 @@
 #define SQRT_HALF 0.70710678118654752440
 #define ONE_OVER_SQRT_2PI 0.39894228040143267794
 
-static double tanh_of(double x, enum pmet_act kind)
+static double tanh_of(double x, double c)
 {
-    const double c = kind == PMET_GELU_FAST ? SQRT_2_OVER_PI_CUT : SQRT_2_OVER_PI;
     return tanh(c * (x + 0.044715 * x * x * x));
 }
 
 static double value(double x, enum pmet_act kind)
 {
+    const double c = kind == PMET_GELU_FAST ? SQRT_2_OVER_PI_CUT : SQRT_2_OVER_PI;
     switch (kind) {
     case PMET_GELU_NEW:  /* E18  0.5 x (1 + tanh(c (x + 0.044715 x^3))), c = sqrt(2/pi) */
     case PMET_GELU_FAST: /* E20  the same, c = 0.7978845608 */
-        return 0.5 * x * (1 + tanh_of(x, kind));
+        return 0.5 * x * (1 + tanh_of(x, c));
     case PMET_GELU: /* E19  0.5 x (1 + erf(x / sqrt(2))) */
         return 0.5 * x * (1 + erf(x * SQRT_HALF));
     case PMET_RELU: /* E21  max(x, 0);  NaN stays */
@@ -33,12 +33,12 @@ static double value(double x, enum pmet_act kind)
 /* E22 */
 static double slope(double x, enum pmet_act kind)
 {
-    const double tau = tanh_of(x, kind), s = 1 / (1 + exp(-x));
+    const double c = kind == PMET_GELU_FAST ? SQRT_2_OVER_PI_CUT : SQRT_2_OVER_PI, tau = tanh_of(x, c),
+                 s = 1 / (1 + exp(-x));
     switch (kind) {
-    case PMET_GELU_NEW: /* 0.5 (1 + tau) + 0.5 x (1 - tau^2) c (1 + 3 0.044715 x^2) */
-        return 0.5 * (1 + tau) + 0.5 * x * (1 - tau * tau) * SQRT_2_OVER_PI * (1 + 3 * 0.044715 * x * x);
-    case PMET_GELU_FAST:
-        return 0.5 * (1 + tau) + 0.5 * x * (1 - tau * tau) * SQRT_2_OVER_PI_CUT * (1 + 3 * 0.044715 * x * x);
+    case PMET_GELU_NEW:
+    case PMET_GELU_FAST: /* 0.5 (1 + tau) + 0.5 x (1 - tau^2) c (1 + 3 0.044715 x^2) */
+        return 0.5 * (1 + tau) + 0.5 * x * (1 - tau * tau) * c * (1 + 3 * 0.044715 * x * x);
     case PMET_GELU: /* Phi(x) + x e^(-x^2/2) / sqrt(2 pi) */
         return 0.5 * (1 + erf(x * SQRT_HALF)) + x * exp(-0.5 * x * x) * ONE_OVER_SQRT_2PI;
     case PMET_RELU: /* [x > 0] */
