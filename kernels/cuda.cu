@@ -224,7 +224,6 @@ extern "C" enum pmet_status pmet_ops_cuda(size_t n_table, size_t n_real, enum pm
     pmet_cuda_activation(op);
     pmet_cuda_loss(op);
     pmet_cuda_optimise(op);
-    pmet_cuda_algebra(op);
     pmet_cuda_cholesky(op);
     *out = op;
     return PMET_OK;

@@ -162,7 +162,6 @@ void pmet_cuda_attention_dx(struct pmet_ops *op);
 void pmet_cuda_activation(struct pmet_ops *op);
 void pmet_cuda_loss(struct pmet_ops *op);
 void pmet_cuda_optimise(struct pmet_ops *op);
-void pmet_cuda_algebra(struct pmet_ops *op);
 void pmet_cuda_cholesky(struct pmet_ops *op);
 
 /* The table on the first device. n_table and n_real: sizes of struct pmet_ops and of `real` in the

@@ -49,8 +49,7 @@ enum pmet_status pmet_cache_alloc(const struct pmet_model *model, size_t first_l
     const size_t n_layer = model->config.n_layer;
     enum pmet_status status;
     size_t n_bytes;
-    *out =
-        (struct pmet_cache){.op = model->op, .first_layer = first_layer, .n_layer = n_layer, .n_pos = n_pos};
+    *out = (struct pmet_cache){.op = model->op, .first_layer = first_layer, .n_layer = n_layer};
     if (!pmet_mul_size(n_pos, model->config.d_model * sizeof(real), &n_bytes))
         return pmet_fail_memory(err, "the cache of keys and values", SIZE_MAX);
     PMET_GO(pmet_calloc(&out->k, n_layer, sizeof *out->k, "the cache", err));
@@ -84,7 +83,7 @@ enum pmet_status pmet_scratch_alloc(const struct pmet_model *model, size_t n_tok
     const struct pmet_ops *op = model->op;
     const size_t d = model->config.d_model, ff = model->config.d_ff;
     enum pmet_status status;
-    *out = (struct pmet_scratch){.op = op, .n_tok = n_tok};
+    *out = (struct pmet_scratch){.op = op};
     const struct {
         real **p;
         size_t width;

@@ -24,7 +24,7 @@ void pmet_batch_free(struct pmet_rows *rows);
  * [n_pos, d_model]. */
 struct pmet_cache {
     const struct pmet_ops *op;
-    size_t first_layer, n_layer, n_pos;
+    size_t first_layer, n_layer;
     real **k, **v; /* indexed by layer; NULL below first_layer */
 };
 enum pmet_status pmet_cache_alloc(const struct pmet_model *model, size_t first_layer, size_t n_pos,
@@ -42,7 +42,6 @@ struct pmet_kv {
 /* Scratch of a pass of up to n_tok tokens. */
 struct pmet_scratch {
     const struct pmet_ops *op;
-    size_t n_tok;
     real *u, *o, *a, *m; /* (dev) [n_tok, d_model] */
     real *g;             /* (dev) [n_tok, d_ff] */
     real *y, *f, *qkv;   /* (dev) [n_tok, d_model], [n_tok, d_ff], [n_tok, 3 d_model] */
