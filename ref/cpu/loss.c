@@ -15,15 +15,14 @@ struct row {
 
 static struct row row_of(const real *x, size_t n)
 {
-    struct row r = {x, 0, 0};
+    size_t best = 0;
     double sum = 0;
     for (size_t i = 1; i < n; i++)
-        if (x[i] > x[r.best])
-            r.best = i;
+        if (x[i] > x[best])
+            best = i;
     for (size_t i = 0; i < n; i++)
-        sum += pmet_exp((double)x[i] - (double)x[r.best]);
-    r.log_z = n > 0 ? (double)x[r.best] + log(sum) : 0;
-    return r;
+        sum += pmet_exp((double)x[i] - (double)x[best]);
+    return (struct row){x, best, n > 0 ? (double)x[best] + log(sum) : 0};
 }
 
 /* E37 at the labels and at the best token: what E48 and E52 sum. */
