@@ -76,8 +76,7 @@ static int report(struct diff_job *j)
         printf(", %zu without a yardstick (not judged)", j->n_no_yard);
     if (n_missing > 0)
         printf(", %zu required ones missing", n_missing);
-    printf("; %zu only in A, %zu only in B\n", pmet_safetensors_count(j->a) - j->n_entry,
-           pmet_safetensors_count(j->b) - j->n_entry);
+    printf("; %zu only in A, %zu only in B\n", j->a->all.n - j->n_entry, j->b->all.n - j->n_entry);
     return j->n_beyond > 0 || n_missing > 0 || j->n_no_yard == j->n_entry ? EXIT_DIFFERENT : EXIT_DONE;
 }
 

@@ -92,7 +92,7 @@ static enum pmet_status derive(const struct pmet_safetensors *st, const char *na
     if (which == COUNT_OF(part))
         return PMET_OK;
     snprintf(full, sizeof full, "cov.%s", name + strlen(part[which]));
-    const struct pmet_tensor *t = pmet_safetensors_find(st, full);
+    const struct pmet_tensor *t = pmet_tensors_find(&st->all, full);
     if (!t || t->n_dim != 2 || t->shape[0] != t->shape[1] || like->n > t->n_elem ||
         (which == 1 && like->n != t->shape[0]) || (which == 2 && like->n != 2))
         return PMET_OK;
@@ -161,7 +161,7 @@ static enum pmet_status read_yardstick(struct diff_job *j, struct diff_entry *e,
 {
     struct values y = {0};
     double unused;
-    const struct pmet_tensor *t = pmet_safetensors_find(j->y, e->name);
+    const struct pmet_tensor *t = pmet_tensors_find(&j->y->all, e->name);
     enum pmet_status status;
     if (t)
         PMET_GO(widen(t, &y, err));
@@ -216,10 +216,9 @@ done:
 
 enum pmet_status diff_measure(struct diff_job *j, struct pmet_error *err)
 {
-    PMET_TRY(pmet_calloc(&j->entry, pmet_safetensors_count(j->b), sizeof *j->entry, "a comparison", err));
-    for (size_t i = 0; i < pmet_safetensors_count(j->b); i++) {
-        const struct pmet_tensor *tb = pmet_safetensors_at(j->b, i),
-                                 *ta = pmet_safetensors_find(j->a, tb->name);
+    PMET_TRY(pmet_calloc(&j->entry, j->b->all.n, sizeof *j->entry, "a comparison", err));
+    for (size_t i = 0; i < j->b->all.n; i++) {
+        const struct pmet_tensor *tb = &j->b->all.tensor[i], *ta = pmet_tensors_find(&j->a->all, tb->name);
         PMET_TRY(check_stop(err));
         if (ta)
             PMET_TRY(measure(j, ta, tb, &j->entry[j->n_entry++], err));

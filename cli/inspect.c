@@ -51,11 +51,8 @@ static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err
             PMET_GO(check_finite(j->path, t, err));
         PMET_GO(check_stop(err));
     }
-    for (size_t i = 0; w.st && i < pmet_safetensors_n_metadata(w.st); i++) {
-        const char *key, *value;
-        pmet_safetensors_metadata_at(w.st, i, &key, &value);
-        printf("metadata %s: %s\n", key, value);
-    }
+    for (size_t i = 0; w.st && i < w.st->n_meta; i++)
+        printf("metadata %s: %s\n", w.st->meta[i].key, w.st->meta[i].value);
     printf("%s: %zu tensors, %s%s\n", j->path, w.all->n, format_bytes(n_bytes).text,
            j->check ? "; all values are numbers" : "");
     status = PMET_OK;
@@ -75,8 +72,8 @@ static enum pmet_status inspect_moment(const struct job *j, const char *file, bo
     enum pmet_status status;
     PMET_GO(pmet_path_join(j->path, file, &path, err));
     PMET_GO(pmet_safetensors_open(j->c->io, path, &st, err));
-    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
-                             *n = pmet_safetensors_find(st, "count");
+    const struct pmet_tensor *mom2 = pmet_tensors_find(&st->all, "mom2"),
+                             *n = pmet_tensors_find(&st->all, "count");
     const char *module = pmet_safetensors_metadata(st, "module"),
                *of = pmet_safetensors_metadata(st, "fingerprint"),
                *docs = pmet_safetensors_metadata(st, "samples");
@@ -138,23 +135,23 @@ static void print_dtypes(const struct pmet_checkpoint *ck)
     static const enum pmet_dtype all[] = {PMET_F64, PMET_F32, PMET_F16, PMET_BF16,
                                           PMET_I64, PMET_I32, PMET_U8,  PMET_BOOL};
     double n_elem = 0, n_bytes = 0;
-    for (size_t i = 0; i < pmet_checkpoint_count(ck); i++) {
+    for (size_t i = 0; i < ck->n_tensor; i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(ck, i);
         n_bytes += (double)t->n_bytes;
         n_elem += pmet_dtype_is_float(t->dtype) ? (double)t->n_elem : 0;
     }
-    printf("tensors      %zu, %.0f parameters, %s:", pmet_checkpoint_count(ck), n_elem,
+    printf("tensors      %zu, %.0f parameters, %s:", ck->n_tensor, n_elem,
            format_bytes(n_bytes).text);
     for (size_t d = 0; d < COUNT_OF(all); d++) {
         size_t n = 0;
-        for (size_t i = 0; i < pmet_checkpoint_count(ck); i++)
+        for (size_t i = 0; i < ck->n_tensor; i++)
             n += pmet_checkpoint_at(ck, i)->dtype == all[d];
         if (n > 0)
             printf(" %zu %s", n, pmet_dtype_name(all[d]));
     }
     printf("\nshards      ");
-    for (size_t i = 0; i < pmet_checkpoint_n_shard(ck); i++)
-        printf(" %s", pmet_checkpoint_shard(ck, i));
+    for (size_t i = 0; i < ck->n_shard; i++)
+        printf(" %s", ck->shard[i].file);
     putchar('\n');
 }
 

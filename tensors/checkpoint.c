@@ -169,21 +169,6 @@ void pmet_checkpoint_close(struct pmet_checkpoint *ck)
     free(ck);
 }
 
-const char *pmet_checkpoint_dir(const struct pmet_checkpoint *ck)
-{
-    return ck->dir;
-}
-
-const json_t *pmet_checkpoint_config(const struct pmet_checkpoint *ck)
-{
-    return ck->config;
-}
-
-size_t pmet_checkpoint_count(const struct pmet_checkpoint *ck)
-{
-    return ck->n_tensor;
-}
-
 const struct pmet_tensor *pmet_checkpoint_at(const struct pmet_checkpoint *ck, size_t i)
 {
     for (size_t s = 0;; s++) {
@@ -208,16 +193,6 @@ const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck, const stru
         if (pmet_tensors_find(ck->shard[s].weights.all, t->name) == t)
             return ck->shard[s].weights.all->path;
     return ck->dir;
-}
-
-size_t pmet_checkpoint_n_shard(const struct pmet_checkpoint *ck)
-{
-    return ck->n_shard;
-}
-
-const char *pmet_checkpoint_shard(const struct pmet_checkpoint *ck, size_t i)
-{
-    return ck->shard[i].file;
 }
 
 struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struct pmet_replacement *replace,

@@ -6,9 +6,24 @@
 #define PMET_TENSORS_CHECKPOINT_H
 
 #include <jansson.h>
-#include "tensors/safetensors.h"
+#include "tensors/weights.h"
 
-struct pmet_checkpoint;
+struct pmet_shard {
+    char *file; /* name inside the folder */
+    struct pmet_weights weights;
+};
+
+struct pmet_checkpoint {
+    const struct pmet_io *io;
+    char *dir;
+    json_t *config; /* the object of config.json */
+    enum pmet_form form;
+    const char *index_file; /* both NULL without shards */
+    json_t *index;
+    struct pmet_shard *shard; /* [n_shard] one, where the weights are not in shards */
+    size_t n_shard, n_tensor;
+    uint64_t max_shard_bytes; /* of the tensors in a file that is written from .bin files; 10 GB */
+};
 
 /* Opens dir. Shards: names must be plain; each tensor of the weight_map must be in its shard and each tensor
  * of a shard must be mapped to it. Nothing of a .bin is run (tensors/torch_bin.h). */
@@ -16,16 +31,11 @@ enum pmet_status pmet_checkpoint_open(const struct pmet_io *io, const char *dir,
                                       struct pmet_error *err);
 void pmet_checkpoint_close(struct pmet_checkpoint *ck); /* accepts NULL */
 
-const char *pmet_checkpoint_dir(const struct pmet_checkpoint *ck);
-const json_t *pmet_checkpoint_config(const struct pmet_checkpoint *ck); /* the object of config.json */
-size_t pmet_checkpoint_count(const struct pmet_checkpoint *ck);
 const struct pmet_tensor *pmet_checkpoint_at(const struct pmet_checkpoint *ck, size_t i); /* shard by shard */
 const struct pmet_tensor *pmet_checkpoint_find(const struct pmet_checkpoint *ck,
                                                const char *name); /* or NULL */
 const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck,
                                     const struct pmet_tensor *t); /* path of its shard */
-size_t pmet_checkpoint_n_shard(const struct pmet_checkpoint *ck);
-const char *pmet_checkpoint_shard(const struct pmet_checkpoint *ck, size_t i); /* file name inside dir */
 
 /* SHA-256 in hex (64 digits and NUL) over config.json and the tokenizer's files with their names, every
  * tensor's name, dtype and shape (sorted by name), and 16 blocks of 4 KiB spread evenly over the data of each

@@ -3,24 +3,6 @@
 #define PMET_TENSORS_CHECKPOINT_PRIVATE_H
 
 #include "tensors/checkpoint.h"
-#include "tensors/weights.h"
-
-struct pmet_shard {
-    char *file; /* name inside the folder */
-    struct pmet_weights weights;
-};
-
-struct pmet_checkpoint {
-    const struct pmet_io *io;
-    char *dir;
-    json_t *config;
-    enum pmet_form form;
-    const char *index_file; /* both NULL without shards */
-    json_t *index;
-    struct pmet_shard *shard;
-    size_t n_shard, n_tensor;
-    uint64_t max_shard_bytes; /* of the tensors in a file that pmet_checkpoint_repack writes; 10 GB */
-};
 
 /* What pmet_checkpoint_write was asked for. */
 struct pmet_rewrite {

@@ -13,20 +13,13 @@
 static enum pmet_status write_shard(const struct pmet_rewrite *w, const struct pmet_safetensors *st,
                                     const char *path, struct pmet_error *err)
 {
-    const size_t n = pmet_safetensors_count(st), n_meta = pmet_safetensors_n_metadata(st);
-    struct pmet_tensor *tensors = NULL;
-    struct pmet_pair *meta = NULL;
-    enum pmet_status status;
-    PMET_GO(pmet_calloc(&tensors, n, sizeof *tensors, path, err));
-    PMET_GO(pmet_calloc(&meta, n_meta, sizeof *meta, path, err));
-    for (size_t i = 0; i < n_meta; i++)
-        pmet_safetensors_metadata_at(st, i, &meta[i].key, &meta[i].value);
-    for (size_t i = 0; i < n; i++)
-        tensors[i] = pmet_tensor_replaced(pmet_safetensors_at(st, i), w->replace, w->n_replace);
-    status = pmet_safetensors_write(w->io, path, tensors, n, meta, n_meta, err);
-done:
+    struct pmet_tensor *tensors;
+    PMET_TRY(pmet_calloc(&tensors, st->all.n, sizeof *tensors, path, err));
+    for (size_t i = 0; i < st->all.n; i++)
+        tensors[i] = pmet_tensor_replaced(&st->all.tensor[i], w->replace, w->n_replace);
+    const enum pmet_status status =
+        pmet_safetensors_write(w->io, path, tensors, st->all.n, st->meta, st->n_meta, err);
     free(tensors);
-    free(meta);
     return status;
 }
 
@@ -119,12 +112,12 @@ static enum pmet_status write_shards(const struct pmet_rewrite *w, struct pmet_e
 {
     for (size_t i = 0; i < w->ck->n_shard; i++) {
         const struct pmet_safetensors *st = w->ck->shard[i].weights.st;
-        const char *from = pmet_safetensors_path(st);
+        const char *from = st->all.path;
         bool edited = false;
         char *to;
         enum pmet_status status;
         for (size_t r = 0; r < w->n_replace; r++)
-            edited = edited || pmet_safetensors_find(st, w->replace[r].name);
+            edited = edited || pmet_tensors_find(&st->all, w->replace[r].name);
         PMET_TRY(pmet_path_join(w->out_dir, w->ck->shard[i].file, &to, err));
         if (edited)
             status = write_shard(w, st, to, err);

@@ -81,38 +81,27 @@ enum pmet_status pmet_list_folder(const char *path, char ***names, size_t *n, st
     char **list = NULL;
     size_t count = 0, cap = 0;
     DIR *d = opendir(path);
-    if (!d)
-        return pmet_fail_errno(err, path, "open");
+    enum pmet_status status = d ? PMET_OK : pmet_fail_errno(err, path, "open");
+    PMET_TRY(status);
     for (struct dirent *e; errno = 0, (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
-        if (count == cap) {
-            char **grown = realloc(list, (cap = 2 * cap + 16) * sizeof *grown);
-            if (!grown)
-                goto memory;
-            list = grown;
-        }
-        list[count] = strdup(e->d_name);
-        if (!list[count])
-            goto memory;
+        PMET_GO(pmet_grow(&list, &cap, count + 1, sizeof *list, "a folder's listing", err));
+        PMET_GO(pmet_copy_text(e->d_name, &list[count], "a folder's listing", err));
         count++;
     }
-    if (errno != 0) {
-        pmet_fail_errno(err, path, "list");
-        closedir(d);
-        pmet_free_names(list, count);
-        return PMET_IO;
-    }
-    closedir(d);
+    if (errno != 0)
+        PMET_GO(pmet_fail_errno(err, path, "list"));
     if (count > 0)
         qsort(list, count, sizeof *list, compare);
     *names = list;
     *n = count;
-    return PMET_OK;
-memory:
+    list = NULL;
+done:
     closedir(d);
-    pmet_free_names(list, count);
-    return pmet_fail_memory(err, "a folder's listing", cap * sizeof *list);
+    if (list)
+        pmet_free_names(list, count);
+    return status;
 }
 
 void pmet_free_names(char **names, size_t n)

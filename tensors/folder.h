@@ -5,10 +5,6 @@
 
 #include "tensors/io.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-
 #define PMET_MAX_TEMP 100u /* names tried before one gives up */
 
 /* "PATH.KIND-PID-K", which free() releases: the process is the only one to use names with its id; a
@@ -40,7 +36,4 @@ void pmet_free_names(char **names, size_t n);
  * followed. */
 void pmet_remove_tree(const struct pmet_io *io, const char *path);
 
-#ifdef __cplusplus
-}
-#endif
 #endif

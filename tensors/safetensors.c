@@ -9,16 +9,6 @@
 #include <string.h>
 #include "tensors/json.h"
 
-struct pmet_safetensors {
-    const struct pmet_io *io;
-    struct pmet_tensors all; /* by offset */
-    unsigned char *map;
-    size_t n_map;
-    json_t *header; /* names and metadata live in it */
-    struct pmet_pair *meta;
-    size_t n_meta;
-};
-
 bool pmet_tensor_measure(struct pmet_tensor *t)
 {
     size_t extent = 1; /* of the dimensions that are not 0 */
@@ -286,44 +276,7 @@ void pmet_safetensors_close(struct pmet_safetensors *st)
     free(st);
 }
 
-const struct pmet_tensors *pmet_safetensors_all(const struct pmet_safetensors *st)
-{
-    return &st->all;
-}
-
-const char *pmet_safetensors_path(const struct pmet_safetensors *st)
-{
-    return st->all.path;
-}
-
-size_t pmet_safetensors_count(const struct pmet_safetensors *st)
-{
-    return st->all.n;
-}
-
-const struct pmet_tensor *pmet_safetensors_at(const struct pmet_safetensors *st, size_t i)
-{
-    return &st->all.tensor[i];
-}
-
-const struct pmet_tensor *pmet_safetensors_find(const struct pmet_safetensors *st, const char *name)
-{
-    return pmet_tensors_find(&st->all, name);
-}
-
 const char *pmet_safetensors_metadata(const struct pmet_safetensors *st, const char *key)
 {
     return json_string_value(json_object_get(json_object_get(st->header, "__metadata__"), key));
-}
-
-size_t pmet_safetensors_n_metadata(const struct pmet_safetensors *st)
-{
-    return st->n_meta;
-}
-
-void pmet_safetensors_metadata_at(const struct pmet_safetensors *st, size_t i, const char **key,
-                                  const char **value)
-{
-    *key = st->meta[i].key;
-    *value = st->meta[i].value;
 }

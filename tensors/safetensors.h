@@ -32,28 +32,25 @@ struct pmet_tensors {
 int pmet_tensor_by_name(const void *a, const void *b);
 const struct pmet_tensor *pmet_tensors_find(const struct pmet_tensors *all, const char *name); /* or NULL */
 
-struct pmet_safetensors;
+struct pmet_pair {
+    const char *key, *value;
+};
+
+struct pmet_safetensors {
+    struct pmet_tensors all; /* by offset */
+    struct pmet_pair *meta;  /* [n_meta] of __metadata__ */
+    size_t n_meta;
+    const struct pmet_io *io;
+    unsigned char *map;
+    size_t n_map;
+    struct json_t *header; /* names and metadata live in it */
+};
 
 enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *path,
                                        struct pmet_safetensors **out, struct pmet_error *err);
 void pmet_safetensors_close(struct pmet_safetensors *st); /* accepts NULL; tensors of st end with it */
-
-const struct pmet_tensors *pmet_safetensors_all(const struct pmet_safetensors *st);
-const char *pmet_safetensors_path(const struct pmet_safetensors *st);
-size_t pmet_safetensors_count(const struct pmet_safetensors *st);
-const struct pmet_tensor *pmet_safetensors_at(const struct pmet_safetensors *st,
-                                              size_t i); /* by offset in the file */
-const struct pmet_tensor *pmet_safetensors_find(const struct pmet_safetensors *st,
-                                                const char *name); /* or NULL */
 /* Value of a key of __metadata__, or NULL. */
 const char *pmet_safetensors_metadata(const struct pmet_safetensors *st, const char *key);
-size_t pmet_safetensors_n_metadata(const struct pmet_safetensors *st);
-void pmet_safetensors_metadata_at(const struct pmet_safetensors *st, size_t i, const char **key,
-                                  const char **value);
-
-struct pmet_pair {
-    const char *key, *value;
-};
 
 /* Writes the tensors, in the layout of the published writer (by dtype, I64 F64 F32 I32 BF16 F16 U8 BOOL, then
  * by name; header padded with spaces to a multiple of 8), atomically. Metadata may be empty; "format": "pt"

@@ -14,7 +14,7 @@ enum pmet_status pmet_weights_open(const struct pmet_io *io, const char *path, e
         PMET_TRY(pmet_torch_bin_open(io, path, &out->bin, err));
     else
         PMET_TRY(pmet_safetensors_open(io, path, &out->st, err));
-    out->all = out->bin ? pmet_torch_bin_all(out->bin) : pmet_safetensors_all(out->st);
+    out->all = out->bin ? pmet_torch_bin_all(out->bin) : &out->st->all;
     return PMET_OK;
 }
 

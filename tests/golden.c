@@ -70,7 +70,7 @@ void golden_pair_close(struct golden_pair *pair)
 
 double *golden_tensor(const struct pmet_safetensors *st, const char *name, size_t *n)
 {
-    const struct pmet_tensor *s = pmet_safetensors_find(st, name);
+    const struct pmet_tensor *s = pmet_tensors_find(&st->all, name);
     if (!s)
         return NULL;
     double *x = malloc((s->n_elem + 1) * sizeof *x);

@@ -47,7 +47,7 @@ static void check_logits(struct test *t, enum pmet_device device)
         size_t n = 0;
         char name[32];
         snprintf(name, sizeof name, "row%zu.logits", r);
-        const struct pmet_tensor *want = pmet_safetensors_find(st, name);
+        const struct pmet_tensor *want = pmet_tensors_find(&st->all, name);
         CHECK_OK(pmet_encode(s, text, strlen(text), &ids, &n, &err), &err);
         float *logits = malloc((n * 1024 + 1) * sizeof *logits);
         double *got = malloc((n * 1024 + 1) * sizeof *got);

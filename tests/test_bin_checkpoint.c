@@ -25,8 +25,8 @@ static void check_same(struct test *t, const struct pmet_checkpoint *a, const st
 {
     char hex[2][65];
     struct pmet_error err = {PMET_OK, ""};
-    CHECK(pmet_checkpoint_count(a) == pmet_checkpoint_count(b));
-    for (size_t i = 0; i < pmet_checkpoint_count(a); i++) {
+    CHECK(a->n_tensor == b->n_tensor);
+    for (size_t i = 0; i < a->n_tensor; i++) {
         const struct pmet_tensor *x = pmet_checkpoint_at(a, i);
         if (!CHECK(same_tensor(x, pmet_checkpoint_find(b, x->name))))
             test_fail(t, "tensor %s", x->name);
@@ -56,9 +56,9 @@ static const char *sharded_model(struct test *t, const char *name)
         const struct pmet_safetensors *st = ck->shard[i].weights.st;
         char file[64];
         snprintf(file, sizeof file, "pytorch_model-0000%zu-of-00002.bin", i + 1);
-        for (size_t k = 0; k < pmet_safetensors_count(st); k++)
-            json_object_set_new(map, pmet_safetensors_at(st, k)->name, json_string(file));
-        torch_write(test_path("%s/%s", name, file), pmet_safetensors_at(st, 0), pmet_safetensors_count(st));
+        for (size_t k = 0; k < st->all.n; k++)
+            json_object_set_new(map, st->all.tensor[k].name, json_string(file));
+        torch_write(test_path("%s/%s", name, file), &st->all.tensor[0], st->all.n);
     }
     CHECK_OK(pmet_json_save(pmet_io_system(), test_path("%s/" BIN_INDEX, name), index, 2, &err), &err);
     json_decref(index);
@@ -75,7 +75,7 @@ TEST(a_bin_file_and_its_shards_hold_the_tensors_of_the_safetensors)
     CHECK_STR(pmet_checkpoint_at(bin, 0)->name, "transformer.wte.weight"); /* in the order of the file */
     check_same(t, st, bin);
     check_same(t, st, sharded);
-    for (size_t i = 0; i < pmet_checkpoint_count(bin); i++)
+    for (size_t i = 0; i < bin->n_tensor; i++)
         CHECK((uintptr_t)pmet_checkpoint_at(bin, i)->data % 64 == 0); /* mapped, as torch aligned them */
     CHECK(strstr(pmet_checkpoint_file_of(bin, pmet_checkpoint_at(bin, 1)), "whole/pytorch_model.bin"));
     pmet_checkpoint_close(st);

@@ -100,10 +100,10 @@ TEST(sharded_and_single_checkpoints_open)
         struct pmet_checkpoint *ck;
         if (!CHECK_OK(pmet_checkpoint_open(pmet_io_system(), cases[i].dir, &ck, &err), &err))
             continue;
-        CHECK(pmet_checkpoint_n_shard(ck) == cases[i].n_shard);
-        CHECK(json_is_object(pmet_checkpoint_config(ck)));
-        CHECK(strncmp(pmet_checkpoint_dir(ck), cases[i].dir, strlen(pmet_checkpoint_dir(ck))) == 0);
-        for (size_t k = 0; k < pmet_checkpoint_count(ck); k++) {
+        CHECK(ck->n_shard == cases[i].n_shard);
+        CHECK(json_is_object(ck->config));
+        CHECK(strncmp(ck->dir, cases[i].dir, strlen(ck->dir)) == 0);
+        for (size_t k = 0; k < ck->n_tensor; k++) {
             const struct pmet_tensor *x = pmet_checkpoint_at(ck, k);
             CHECK(pmet_checkpoint_find(ck, x->name) == x &&
                   strstr(pmet_checkpoint_file_of(ck, x), ".safetensors"));
@@ -202,8 +202,8 @@ TEST(weights_are_looked_for_in_the_published_order)
 static void compare(struct test *t, const struct pmet_checkpoint *ck, const struct pmet_checkpoint *edited,
                     const struct pmet_replacement *r, size_t n)
 {
-    CHECK(pmet_checkpoint_count(ck) == pmet_checkpoint_count(edited));
-    for (size_t i = 0; i < pmet_checkpoint_count(ck); i++) {
+    CHECK(ck->n_tensor == edited->n_tensor);
+    for (size_t i = 0; i < ck->n_tensor; i++) {
         const struct pmet_tensor *a = pmet_checkpoint_at(ck, i), *b = pmet_checkpoint_find(edited, a->name);
         const void *data = a->data;
         enum pmet_dtype dtype = a->dtype;
@@ -270,9 +270,9 @@ TEST(an_edit_that_changes_nothing_gives_the_same_bytes)
         mkdir(out, 0777);
         CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, out, &r, 1, false, note_skipped, &skips, &err),
                  &err);
-        for (size_t s = 0; s < pmet_checkpoint_n_shard(ck); s++) {
-            snprintf(path, sizeof path, "%s/%s", dirs[i], pmet_checkpoint_shard(ck, s));
-            CHECK(same_file(path, test_path("same%zu/%s", i, pmet_checkpoint_shard(ck, s))));
+        for (size_t s = 0; s < ck->n_shard; s++) {
+            snprintf(path, sizeof path, "%s/%s", dirs[i], ck->shard[s].file);
+            CHECK(same_file(path, test_path("same%zu/%s", i, ck->shard[s].file)));
         }
         pmet_checkpoint_close(ck);
     }

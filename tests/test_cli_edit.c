@@ -63,11 +63,11 @@ TEST(what_rounding_lost_is_what_the_report_says)
         snprintf(name[0], sizeof name[0], "edited.%s.weight", module);
         snprintf(name[1], sizeof name[1], "upd_matrix.%s", module);
         snprintf(name[2], sizeof name[2], "%s.weight", module);
-        const struct pmet_tensor *edited = pmet_safetensors_find(st, name[0]),
-                                 *upd = pmet_safetensors_find(st, name[1]),
-                                 *written = pmet_safetensors_find(files[0], name[2]);
+        const struct pmet_tensor *edited = pmet_tensors_find(&st->all, name[0]),
+                                 *upd = pmet_tensors_find(&st->all, name[1]),
+                                 *written = pmet_tensors_find(&files[0]->all, name[2]);
         if (!written)
-            written = pmet_safetensors_find(files[1], name[2]);
+            written = pmet_tensors_find(&files[1]->all, name[2]);
         if (!CHECK(edited && upd && written && written->dtype == PMET_F16))
             continue;
         double *w = doubles(edited), *u = doubles(upd), *got = doubles(written), lost = 0, size = 0;
@@ -126,9 +126,9 @@ TEST(what_is_not_edited_keeps_its_bytes)
         struct pmet_safetensors *a = open_file(t, dir, name);
         snprintf(name, sizeof name, "out/model-0000%d-of-00002.safetensors", s);
         struct pmet_safetensors *b = open_file(t, dir, name);
-        CHECK(pmet_safetensors_count(a) == pmet_safetensors_count(b));
-        for (size_t i = 0; i < pmet_safetensors_count(a); i++) {
-            const struct pmet_tensor *x = pmet_safetensors_at(a, i), *y = pmet_safetensors_find(b, x->name);
+        CHECK(a->all.n == b->all.n);
+        for (size_t i = 0; i < a->all.n; i++) {
+            const struct pmet_tensor *x = &a->all.tensor[i], *y = pmet_tensors_find(&b->all, x->name);
             if (!CHECK(y && y->dtype == x->dtype && y->n_bytes == x->n_bytes))
                 continue;
             const bool same = memcmp(x->data, y->data, x->n_bytes) == 0;

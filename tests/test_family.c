@@ -199,7 +199,7 @@ static bool make_model(struct test *t, const struct golden *g, const struct pmet
     }
     struct pmet_error err = {PMET_OK, ""};
     mkdir(test_path("%s", to->name), 0777);
-    write_config(pmet_checkpoint_config(g->ck), from, to, test_path("%s/config.json", to->name));
+    write_config(g->ck->config, from, to, test_path("%s/config.json", to->name));
     const bool ok =
         CHECK_OK(pmet_safetensors_write(pmet_io_system(), test_path("%s/model.safetensors", to->name), all, n,
                                         NULL, 0, &err),

@@ -184,7 +184,7 @@ static void check_field(const struct runs *s, struct pmet_delta *p, size_t k, si
     real *x = malloc(n * sizeof *x);
     snprintf(name, sizeof name, "%zu.%s", i, tensor);
     CHECK_OK(pmet_delta_get(p, k, field, v, x, &err), &err);
-    if (pmet_safetensors_find(s->pair->p[1], name))
+    if (pmet_tensors_find(&s->pair->p[1]->all, name))
         golden_smooth(t, group, s->pair, name, x, n);
     else
         CHECK(field == PMET_DELTA_KL_INIT); /* the same for all algorithms: one file has it */

@@ -22,7 +22,7 @@ static enum pmet_status see(void *user, enum pmet_site site, size_t layer, const
     snprintf(tensor, sizeof tensor, "row%zu.%s.%zu", s->row, name[site], layer);
     snprintf(group, sizeof group, "forward row.%s", name[site]);
     if (site == PMET_SITE_ATTN_PROBS) {
-        const struct pmet_tensor *g = pmet_safetensors_find(s->pair->p[1], tensor);
+        const struct pmet_tensor *g = pmet_tensors_find(&s->pair->p[1]->all, tensor);
         if (!g)
             return PMET_OK;
         n = g->n_elem;
@@ -42,7 +42,7 @@ static void check_row(struct test *t, struct golden *g, const struct golden_pair
     const size_t d = g->model->config.d_model, n_vocab = g->model->config.n_vocab,
                  n_layer = g->model->config.n_layer;
     snprintf(name, sizeof name, "row%zu.input_ids", row);
-    const struct pmet_tensor *ids = pmet_safetensors_find(pair->p[1], name);
+    const struct pmet_tensor *ids = pmet_tensors_find(&pair->p[1]->all, name);
     if (!CHECK(ids != NULL))
         return;
     const size_t n = ids->n_elem;

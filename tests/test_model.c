@@ -147,11 +147,11 @@ static bool make_odd(struct test *t, const char *name, bool tied)
         !CHECK_OK(pmet_read_file(io, "golden/neox-A/model/config.json", 1 << 20, &config, &n_config, &err),
                   &err))
         return false;
-    struct pmet_tensor *all = calloc(pmet_safetensors_count(st) + 1, sizeof *all);
-    for (size_t i = 0; i < pmet_safetensors_count(st); i++)
-        if (strcmp(pmet_safetensors_at(st, i)->name, "embed_out.weight") != 0 &&
-            strcmp(pmet_safetensors_at(st, i)->name, buffer) != 0)
-            all[n++] = *pmet_safetensors_at(st, i);
+    struct pmet_tensor *all = calloc(st->all.n + 1, sizeof *all);
+    for (size_t i = 0; i < st->all.n; i++)
+        if (strcmp(st->all.tensor[i].name, "embed_out.weight") != 0 &&
+            strcmp(st->all.tensor[i].name, buffer) != 0)
+            all[n++] = st->all.tensor[i];
     all[n++] = (struct pmet_tensor){
         .name = buffer, .dtype = PMET_F16, .n_elem = 1, .n_bytes = 2, .data = &minus_infinity};
     snprintf(path, sizeof path, "%s", test_path("%s/model.safetensors", name));

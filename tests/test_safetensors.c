@@ -277,12 +277,11 @@ TEST(data_are_found_where_the_header_says)
     free(bytes);
     if (!CHECK_OK(pmet_safetensors_open(pmet_io_system(), path, &st, &err), &err))
         return;
-    const struct pmet_tensor *a = pmet_safetensors_at(st, 0), *b = pmet_safetensors_find(st, "b");
-    CHECK(strcmp(a->name, "a") == 0 && *(const unsigned char *)a->data == 7 &&
-          b == pmet_safetensors_at(st, 1));
+    const struct pmet_tensor *a = &st->all.tensor[0], *b = pmet_tensors_find(&st->all, "b");
+    CHECK(strcmp(a->name, "a") == 0 && *(const unsigned char *)a->data == 7 && b == &st->all.tensor[1]);
     pmet_to_f32(got, b->data, b->dtype, 2);
     CHECK(got[0] == 1.5f && isnan(got[1]));
-    CHECK_STR(pmet_safetensors_path(st), path);
+    CHECK_STR(st->all.path, path);
     pmet_safetensors_close(st);
 }
 
@@ -394,9 +393,9 @@ TEST(damage_is_refused_or_readable)
         }
         if (i >= n)
             test_fail(t, "cut to %zu bytes: opened", i - n);
-        for (size_t k = 0; k < pmet_safetensors_count(st); k++)
-            for (size_t j = 0; j < pmet_safetensors_at(st, k)->n_bytes; j++)
-                sum += ((const unsigned char *)pmet_safetensors_at(st, k)->data)[j];
+        for (size_t k = 0; k < st->all.n; k++)
+            for (size_t j = 0; j < st->all.tensor[k].n_bytes; j++)
+                sum += ((const unsigned char *)st->all.tensor[k].data)[j];
         pmet_safetensors_close(st);
     }
     CHECK(n_refused > n + 500 && sum > 0);
@@ -433,7 +432,7 @@ TEST(a_hundred_thousand_tensors_open_in_well_under_a_second)
         size_t n_wrong = 0;
         for (size_t i = 0; i < n; i++) {
             sprintf(name, "layer.%zu.weight", i);
-            n_wrong += pmet_safetensors_find(st, name) != pmet_safetensors_at(st, i * 7919 % n);
+            n_wrong += pmet_tensors_find(&st->all, name) != &st->all.tensor[i * 7919 % n];
         }
         CHECK(n_wrong == 0);
         pmet_safetensors_close(st);

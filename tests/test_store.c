@@ -191,7 +191,7 @@ static bool get(struct test *t, struct pmet_store *s, const char *name, const ch
     CHECK_OK(pmet_store_get(s, name, wanted, &st, &err), &err);
     if (!st)
         return false;
-    const struct pmet_tensor *z = pmet_safetensors_find(st, "z");
+    const struct pmet_tensor *z = pmet_tensors_find(&st->all, "z");
     CHECK(z && z->n_elem == 3 && memcmp(z->data, (const double[]){1, 2, 3}, 24) == 0);
     CHECK_STR(pmet_safetensors_metadata(st, "norm"), "0x1p+0");
     pmet_safetensors_close(st);

@@ -215,15 +215,13 @@ static void rewrite(struct test *t, const char *from)
     struct pmet_safetensors *st;
     if (!CHECK_OK(pmet_safetensors_open(pmet_io_system(), from, &st, &err), &err))
         return;
-    const size_t n = pmet_safetensors_count(st), n_meta = pmet_safetensors_n_metadata(st);
+    const size_t n = st->all.n;
     struct pmet_tensor *tensors = calloc(n + 1, sizeof *tensors);
-    struct pmet_pair meta[8];
     for (size_t i = 0; i < n; i++)
-        tensors[n - 1 - i] = *pmet_safetensors_at(st, i); /* the writer's order must not be ours */
-    for (size_t i = 0; i < n_meta && i < 8; i++)
-        pmet_safetensors_metadata_at(st, i, &meta[i].key, &meta[i].value);
+        tensors[n - 1 - i] = st->all.tensor[i]; /* the writer's order must not be ours */
     const char *to = test_path("again.safetensors");
-    if (CHECK_OK(pmet_safetensors_write(pmet_io_system(), to, tensors, n, meta, n_meta, &err), &err)) {
+    if (CHECK_OK(pmet_safetensors_write(pmet_io_system(), to, tensors, n, st->meta, st->n_meta, &err),
+                 &err)) {
         char *a, *b;
         size_t n_a, n_b;
         CHECK_OK(pmet_read_file(pmet_io_system(), from, SIZE_MAX, &a, &n_a, &err), &err);
@@ -267,14 +265,14 @@ TEST(what_is_written_is_read_back)
     CHECK_OK(pmet_safetensors_write(pmet_io_system(), path, in, 3, meta, 2, &err), &err);
     struct pmet_safetensors *st;
     if (CHECK_OK(pmet_safetensors_open(pmet_io_system(), path, &st, &err), &err)) {
-        CHECK(pmet_safetensors_count(st) == 3 && strcmp(pmet_safetensors_at(st, 0)->name, "w") == 0);
+        CHECK(st->all.n == 3 && strcmp(st->all.tensor[0].name, "w") == 0);
         for (size_t i = 0; i < 3; i++) {
-            const struct pmet_tensor *g = pmet_safetensors_find(st, in[i].name);
+            const struct pmet_tensor *g = pmet_tensors_find(&st->all, in[i].name);
             CHECK(g && g->dtype == in[i].dtype && g->n_dim == in[i].n_dim && g->n_bytes == in[i].n_bytes &&
                   memcmp(g->shape, in[i].shape, in[i].n_dim * sizeof *g->shape) == 0 &&
                   (g->n_bytes == 0 || memcmp(g->data, in[i].data, g->n_bytes) == 0));
         }
-        CHECK(pmet_safetensors_find(st, "x") == NULL && pmet_safetensors_n_metadata(st) == 3);
+        CHECK(pmet_tensors_find(&st->all, "x") == NULL && st->n_meta == 3);
         CHECK_STR(pmet_safetensors_metadata(st, "format"), "pt");
         CHECK_STR(pmet_safetensors_metadata(st, "\xc3\xa9"), "line\nbreak");
         CHECK(pmet_safetensors_metadata(st, "b") == NULL);

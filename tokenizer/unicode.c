@@ -35,40 +35,23 @@ enum pmet_char_class pmet_char_class(int32_t c)
         return PMET_CHAR_OTHER;
     if (is_space(c))
         return PMET_CHAR_SPACE;
-    enum pmet_char_class found;
-    switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_LU:
-    case UTF8PROC_CATEGORY_LL:
-    case UTF8PROC_CATEGORY_LT:
-    case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO:
-        found = PMET_CHAR_LETTER;
-        break;
-    case UTF8PROC_CATEGORY_ND:
-    case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO:
-        found = PMET_CHAR_NUMBER;
-        break;
-    default:
+    const utf8proc_category_t category = utf8proc_category(c); /* Lu to Lo and Nd to No follow each other */
+    const bool letter = category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO,
+               number = category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO;
+    if ((!letter && !number) || (c >= newer_than_14[0].first && PMET_IN_TABLE(newer_than_14, c)))
         return PMET_CHAR_OTHER;
-    }
-    return c >= newer_than_14[0].first && PMET_IN_TABLE(newer_than_14, c) ? PMET_CHAR_OTHER : found;
+    return letter ? PMET_CHAR_LETTER : PMET_CHAR_NUMBER;
 }
 
 bool pmet_is_word(int32_t c)
 {
     if (c < 0)
         return false;
-    switch (utf8proc_category(c)) {
-    case UTF8PROC_CATEGORY_MN:
-    case UTF8PROC_CATEGORY_MC:
-    case UTF8PROC_CATEGORY_ME:
-    case UTF8PROC_CATEGORY_PC:
-        return true;
-    default:
-        return pmet_char_class(c) == PMET_CHAR_LETTER || utf8proc_category(c) == UTF8PROC_CATEGORY_ND ||
-               utf8proc_category(c) == UTF8PROC_CATEGORY_NL || c == 0x200c || c == 0x200d;
-    }
+    const utf8proc_category_t category = utf8proc_category(c);
+    return (category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME) || /* marks */
+           category == UTF8PROC_CATEGORY_PC || category == UTF8PROC_CATEGORY_ND ||
+           category == UTF8PROC_CATEGORY_NL || pmet_char_class(c) == PMET_CHAR_LETTER || c == 0x200c ||
+           c == 0x200d;
 }
 
 size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point)

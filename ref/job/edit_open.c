@@ -16,12 +16,9 @@ static enum pmet_status check_paths(const struct pmet_edit_job *j, struct pmet_e
     const struct pmet_edit_request *r = &j->request;
     const struct {
         const char *path, *what;
-    } read[] = {{pmet_checkpoint_dir(j->s->ck), "the model"},
-                {r->facts, "the facts"},
-                {r->stats, "the statistics"},
-                {r->hparams, "the hyper-parameters"},
-                {r->contexts, "the contexts"},
-                {r->work, "the work folder"}};
+    } read[] = {{j->s->ck->dir, "the model"},  {r->facts, "the facts"},
+                {r->stats, "the statistics"},  {r->hparams, "the hyper-parameters"},
+                {r->contexts, "the contexts"}, {r->work, "the work folder"}};
     struct stat st;
     for (size_t i = 0; i < sizeof read / sizeof *read; i++)
         PMET_TRY(pmet_check_apart(r->out, read[i].path, read[i].what, err));
@@ -155,8 +152,7 @@ enum pmet_status pmet_edit_job_open(struct pmet_edit_job *j, struct pmet_error *
     PMET_TRY(pmet_facts_load(j->s->io, r->facts, options, &j->facts, err));
     PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, &j->h, &j->tmpl, err));
     PMET_TRY(j->method->check(&j->h, j->s->model, err));
-    PMET_TRY(pmet_record_read_of(j->s->io, pmet_checkpoint_dir(j->s->ck), j->s->fingerprint, &j->listener,
-                                 &j->record, err));
+    PMET_TRY(pmet_record_read_of(j->s->io, j->s->ck->dir, j->s->fingerprint, &j->listener, &j->record, err));
     PMET_TRY(take_contexts(j, err));
     PMET_TRY(build_rows(j, err));
     note_odd_facts(j);

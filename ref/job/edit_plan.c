@@ -64,7 +64,7 @@ static enum pmet_status count(const struct pmet_edit_job *j, struct pmet_edit_pl
     const struct pmet_ops *op = j->s->op;
     PMET_TRY(j->method->plan(&j->editor, &p->needs, err));
     count_rows(j, p);
-    for (size_t i = 0; i < pmet_checkpoint_count(j->s->ck); i++)
+    for (size_t i = 0; i < j->s->ck->n_tensor; i++)
         p->weights += (double)pmet_checkpoint_at(j->s->ck, i)->n_bytes;
     p->matrices = (op->own_memory ? 1 : 2) * matrices_bytes(j);
     p->solve = p->needs.solve - (op->own_memory && !j->solve_op ? p->needs.solve_matrix : 0);

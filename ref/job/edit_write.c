@@ -90,7 +90,7 @@ static enum pmet_status compare(const struct pmet_edit_job *j, const struct pmet
         if (!t || t->dtype != w->dtype || t->n_bytes != n_bytes || memcmp(t->data, w->data, n_bytes) != 0)
             return pmet_fail(err, PMET_IO,
                              "%s: %s: read back, it is not what was written; expected the edited matrix",
-                             pmet_checkpoint_dir(ck), w->name);
+                             ck->dir, w->name);
     }
     return PMET_OK;
 }

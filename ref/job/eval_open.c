@@ -11,8 +11,8 @@
 static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet_error *err)
 {
     const struct pmet_evaluate_request *r = &j->request;
-    const char *model = pmet_checkpoint_dir(j->s->ck),
-               *before = j->before ? pmet_checkpoint_dir(j->before->ck) : NULL;
+    const char *model = j->s->ck->dir,
+               *before = j->before ? j->before->ck->dir : NULL;
     if (!r->facts)
         return pmet_fail(err, PMET_INPUT, "the request lacks facts");
     if (strcmp(r->facts, "-") == 0)
@@ -154,7 +154,7 @@ static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct quer
 static enum pmet_status read_record(const struct pmet_eval_job *j, const struct pmet_session *s,
                                     struct pmet_record *out, struct pmet_error *err)
 {
-    return pmet_record_read_of(s->io, pmet_checkpoint_dir(s->ck), s->fingerprint, j->listener, out, err);
+    return pmet_record_read_of(s->io, s->ck->dir, s->fingerprint, j->listener, out, err);
 }
 
 static enum pmet_status make_header(struct pmet_eval_job *j, struct pmet_error *err)

@@ -12,15 +12,14 @@ static enum pmet_status check_precision(const struct pmet_checkpoint *ck, enum p
     const bool half = device == PMET_DEVICE_CUDA_HALF;
     if (!half && device != PMET_DEVICE_CUDA_TF32)
         return PMET_OK;
-    for (size_t i = 0; i < pmet_checkpoint_count(ck); i++) {
+    for (size_t i = 0; i < ck->n_tensor; i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(ck, i);
         if (t->n_dim == 2 && pmet_dtype_is_float(t->dtype) &&
             half == (t->dtype == PMET_F16 || t->dtype == PMET_BF16))
             return PMET_OK;
     }
-    return pmet_fail(err, PMET_UNSUPPORTED, "%s: no matrix is %s: %s would change nothing",
-                     pmet_checkpoint_dir(ck), half ? "F16 or BF16" : "F32 or F64",
-                     half ? "half activations" : "TF32");
+    return pmet_fail(err, PMET_UNSUPPORTED, "%s: no matrix is %s: %s would change nothing", ck->dir,
+                     half ? "F16 or BF16" : "F32 or F64", half ? "half activations" : "TF32");
 }
 
 static enum pmet_status open_model(struct pmet_session *s, enum pmet_device device, struct pmet_error *err)

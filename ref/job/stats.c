@@ -57,7 +57,7 @@ static enum pmet_status recall_sum(const struct pmet_stats_job *j, size_t i, siz
     enum pmet_status status = PMET_OK;
     PMET_TRY(name_sum(j, j->state.generation, i, name, key, err));
     PMET_TRY(pmet_store_get(j->store, name, key, &st, err));
-    const struct pmet_tensor *t = st ? pmet_safetensors_find(st, "sum") : NULL;
+    const struct pmet_tensor *t = st ? pmet_tensors_find(&st->all, "sum") : NULL;
     *found = t && t->n_bytes == d_in * d_in * sizeof(real);
     if (*found)
         status = op->upload(op, sum, t->data, t->n_bytes, err);
@@ -143,7 +143,7 @@ static void discard_sums(struct pmet_stats_job *j)
 static enum pmet_status check_request(const struct pmet_stats_job *j, struct pmet_error *err)
 {
     const struct pmet_stats_request *r = &j->request;
-    const char *model = pmet_checkpoint_dir(j->s->ck);
+    const char *model = j->s->ck->dir;
     if (!r->out || !r->texts || r->n_text == 0)
         return pmet_fail(err, PMET_INPUT, "the request lacks texts or out");
     PMET_TRY(pmet_check_apart(r->out, model, "the model", err));

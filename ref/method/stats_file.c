@@ -157,8 +157,8 @@ static enum pmet_status load_safetensors(const struct pmet_stats_source *from, c
     struct pmet_safetensors *st = NULL;
     enum pmet_status status;
     PMET_GO(pmet_safetensors_open(from->io, path, &st, err));
-    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
-                             *n = pmet_safetensors_find(st, "count");
+    const struct pmet_tensor *mom2 = pmet_tensors_find(&st->all, "mom2"),
+                             *n = pmet_tensors_find(&st->all, "count");
     const char *of = pmet_safetensors_metadata(st, "fingerprint"),
                *name = pmet_safetensors_metadata(st, "module");
     if (!mom2 || !n || n->dtype != PMET_I64 || n->n_elem != 1)
@@ -222,8 +222,8 @@ enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const c
     if (access(path, F_OK) != 0)
         goto done;
     PMET_GO(pmet_safetensors_open(from->io, path, &st, err));
-    const struct pmet_tensor *mom2 = pmet_safetensors_find(st, "mom2"),
-                             *l = pmet_safetensors_find(st, "factor");
+    const struct pmet_tensor *mom2 = pmet_tensors_find(&st->all, "mom2"),
+                             *l = pmet_tensors_find(&st->all, "factor");
     if (!l || !mom2 || mom2->dtype != PMET_REAL) /* the other build's C is not this one's to the bit */
         goto done;
     if (l->dtype != PMET_F64 || l->n_dim != 2 || l->shape[0] != d_in || l->shape[1] != d_in)

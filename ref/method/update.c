@@ -76,7 +76,7 @@ static enum pmet_status recall(struct pmet_editor *e, size_t k, struct pmet_upda
         return PMET_OK;
     store_name(name, k);
     PMET_TRY(pmet_store_get(e->store, name, e->key, &st, err));
-    const struct pmet_tensor *t = st ? pmet_safetensors_find(st, "W") : NULL;
+    const struct pmet_tensor *t = st ? pmet_tensors_find(&st->all, "W") : NULL;
     const char *module = st ? pmet_safetensors_metadata(st, "module") : NULL;
     bool whole = t && module && strcmp(module, u->name) == 0 && t->dtype == PMET_REAL && t->n_dim == 2 &&
                  t->shape[0] == u->d_out && t->shape[1] == u->d_in;
@@ -150,8 +150,7 @@ static enum pmet_status read_original(const struct pmet_editor *e, struct pmet_u
     snprintf(full, sizeof full, "%s.weight", u->name);
     const struct pmet_tensor *t = pmet_checkpoint_find(e->model->checkpoint, full);
     if (!t)
-        return pmet_fail(err, PMET_INPUT, "%s: holds no \"%s\"", pmet_checkpoint_dir(e->model->checkpoint),
-                         full);
+        return pmet_fail(err, PMET_INPUT, "%s: holds no \"%s\"", e->model->checkpoint->dir, full);
     PMET_TRY(pmet_calloc(&u->W, t->n_elem, sizeof *u->W, "an edited matrix", err));
 #ifdef PMET_REAL_DOUBLE
     pmet_to_f64(u->W, t->data, t->dtype, t->n_elem);

@@ -164,7 +164,7 @@ static enum pmet_status bind(struct pmet_model *m, const char *name, const struc
     }
     if (!t)
         return pmet_fail(err, PMET_INPUT, "%s: tensor \"%s\" is missing; expected it by config.json",
-                         pmet_checkpoint_dir(m->checkpoint), name);
+                         m->checkpoint->dir, name);
     PMET_TRY(check_shape(m, t, f, err));
     void *field = (char *)base + f->offset;
     return f->kind == VECTOR ? bind_vector(m, t, field, err) : bind_matrix(m, t, field, err);
@@ -229,9 +229,9 @@ static enum pmet_status bind_fields(struct pmet_model *m, bool weigh, struct pme
 static enum pmet_status bind_all(struct pmet_model *m, struct pmet_error *err)
 {
     PMET_TRY(bind_fields(m, true, err));
-    PMET_TRY(pmet_capacity_check(m->op, pmet_checkpoint_dir(m->checkpoint), m->weight_bytes, err));
+    PMET_TRY(pmet_capacity_check(m->op, m->checkpoint->dir, m->weight_bytes, err));
     PMET_TRY(bind_fields(m, false, err));
-    for (size_t i = 0; i < pmet_checkpoint_count(m->checkpoint); i++) {
+    for (size_t i = 0; i < m->checkpoint->n_tensor; i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(m->checkpoint, i);
         if (!is_known(m, t->name))
             return pmet_fail(err, PMET_INPUT, "%s: tensor \"%s\" is not one of a %s model of %zu layers",
@@ -257,13 +257,13 @@ enum pmet_status pmet_model_open_with(const struct pmet_checkpoint *ck, const st
     PMET_GO(pmet_calloc(&m, 1, sizeof *m, "the model", err));
     m->op = op;
     m->checkpoint = ck;
-    snprintf(path, sizeof path, "%s/config.json", pmet_checkpoint_dir(ck));
-    PMET_GO(pmet_config_read(pmet_checkpoint_config(ck), path, families, &m->config, err));
+    snprintf(path, sizeof path, "%s/config.json", ck->dir);
+    PMET_GO(pmet_config_read(ck->config, path, families, &m->config, err));
     /* No memory is allocated by a layer count from a file before the checkpoint is seen to hold
      * tensors for it. */
-    if (m->config.n_layer > pmet_checkpoint_count(ck)) {
+    if (m->config.n_layer > ck->n_tensor) {
         status = pmet_fail(err, PMET_INPUT, "%s: %zu layers; the checkpoint holds %zu tensors", path,
-                           m->config.n_layer, pmet_checkpoint_count(ck));
+                           m->config.n_layer, ck->n_tensor);
         goto done;
     }
     const size_t n_field = m->config.n_layer * N_LAYER_FIELD + N_REST_FIELD;
@@ -299,7 +299,7 @@ struct pmet_weight *pmet_model_module(struct pmet_model *m, enum pmet_module mod
 
 enum pmet_status pmet_model_check_finite(const struct pmet_model *m, struct pmet_error *err)
 {
-    for (size_t i = 0; i < pmet_checkpoint_count(m->checkpoint); i++) {
+    for (size_t i = 0; i < m->checkpoint->n_tensor; i++) {
         const struct pmet_tensor *t = pmet_checkpoint_at(m->checkpoint, i);
         if (!pmet_dtype_is_float(t->dtype) || is_buffer(m, t->name))
             continue;

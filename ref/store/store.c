@@ -145,7 +145,7 @@ done:
 /* Whether the contents are those that were written. */
 static enum pmet_status check_contents(const struct pmet_safetensors *st, bool *whole, struct pmet_error *err)
 {
-    const size_t n_tensor = pmet_safetensors_count(st), n_meta = pmet_safetensors_n_metadata(st);
+    const size_t n_tensor = st->all.n, n_meta = st->n_meta;
     const char *expected = pmet_safetensors_metadata(st, "sha256");
     const struct pmet_tensor **list = NULL;
     struct pmet_pair *pair = NULL;
@@ -155,9 +155,9 @@ static enum pmet_status check_contents(const struct pmet_safetensors *st, bool *
     PMET_GO(pmet_calloc(&list, n_tensor, sizeof *list, "an array", err));
     PMET_GO(pmet_calloc(&pair, n_meta, sizeof *pair, "an array", err));
     for (size_t i = 0; i < n_tensor; i++)
-        list[i] = pmet_safetensors_at(st, i);
+        list[i] = &st->all.tensor[i];
     for (size_t i = 0; i < n_meta; i++) {
-        pmet_safetensors_metadata_at(st, i, &pair[n_pair].key, &pair[n_pair].value);
+        pair[n_pair] = st->meta[i];
         n_pair += strcmp(pair[n_pair].key, "sha256") != 0 && strcmp(pair[n_pair].key, "format") != 0;
     }
     digest_contents(list, n_tensor, pair, n_pair, hex);
