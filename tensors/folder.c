@@ -13,8 +13,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum pmet_status pmet_temp_name(const char *path, const char *kind, unsigned k, char **out,
-                                struct pmet_error *err)
+enum { MOST_NAMES = 100 }; /* tried before one gives up */
+
+/* "PATH.KIND-PID-K": the process is the only one to use names with its id; a name that exists is left over from one with
+ * the same id that was killed. */
+static enum pmet_status temp_name(const char *path, const char *kind, unsigned k, char **out,
+                                  struct pmet_error *err)
 {
     const size_t n = strlen(path) + strlen(kind) + 48;
     PMET_TRY(pmet_calloc(out, n, 1, path, err));
@@ -22,19 +26,69 @@ enum pmet_status pmet_temp_name(const char *path, const char *kind, unsigned k, 
     return PMET_OK;
 }
 
-bool pmet_hold_temp(const struct pmet_io *io, const char *temp, int fd)
+enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *err)
+{
+    struct stat st;
+    for (unsigned k = 0; k < MOST_NAMES; k++) {
+        PMET_TRY(temp_name(path, "old", k, out, err));
+        if (lstat(*out, &st) != 0)
+            return PMET_OK;
+        free(*out);
+    }
+    *out = NULL;
+    errno = EEXIST;
+    return PMET_OK;
+}
+
+/* Locks the entry t->temp, just made and opened as t->fd (or -1, that having failed). False with errno, and fd closed,
+ * where that fails; EWOULDBLOCK where another process was faster: the caller tries the next name. File systems without
+ * locks do without. */
+static bool hold(struct pmet_temp *t)
 {
     int code = errno;
-    if (fd >= 0) {
-        code = io->lock(io->user, fd) == 0 ? 0 : errno;
+    if (t->fd >= 0) {
+        code = t->io->lock(t->io->user, t->fd) == 0 ? 0 : errno;
         if (code == EBADF || code == EINVAL || code == ENOLCK || code == EOPNOTSUPP || code == ENOSYS)
             code = 0;
-        if (code == 0 && access(temp, F_OK) == 0)
+        if (code == 0 && access(t->temp, F_OK) == 0)
             return true;
-        io->close(io->user, fd);
+        t->io->close(t->io->user, t->fd);
+        t->fd = -1;
     }
     errno = code == 0 || code == ENOENT ? EWOULDBLOCK : code;
     return false;
+}
+
+enum pmet_status pmet_temp_create(struct pmet_temp *t, bool folder, const char *named, struct pmet_error *err)
+{
+    const struct pmet_io *io = t->io;
+    for (unsigned k = 0; k < MOST_NAMES; k++) {
+        free(t->temp);
+        t->temp = NULL;
+        PMET_TRY(temp_name(t->path, "tmp", k, &t->temp, err));
+        const bool made = !folder || io->mkdir(io->user, t->temp, 0777) == 0;
+        if (made)
+            t->fd = io->open(io->user, t->temp, folder ? O_RDONLY | O_DIRECTORY : O_WRONLY | O_CREAT | O_EXCL,
+                             0666);
+        if (made && (folder || t->fd >= 0)) {
+            if (hold(t))
+                return PMET_OK;
+            const int code = errno;
+            (folder ? io->rmdir : io->unlink)(io->user, t->temp);
+            errno = code;
+        }
+        if (errno != EEXIST && errno != EWOULDBLOCK)
+            break;
+    }
+    return pmet_fail_errno(err, named, "create");
+}
+
+void pmet_temp_free(struct pmet_temp *t)
+{
+    if (t->fd >= 0)
+        t->io->close(t->io->user, t->fd);
+    free(t->path);
+    free(t->temp);
 }
 
 enum pmet_status pmet_sync_folder(const struct pmet_io *io, const char *folder, struct pmet_error *err)

@@ -5,19 +5,21 @@
 
 #include "tensors/io.h"
 
-#define PMET_MAX_TEMP 100u /* names tried before one gives up */
+/* A file or folder that is filled under a temporary name beside `path`, "PATH.tmp-PID-K", and locked until fd is
+ * closed: no other process then takes it for what a killed one has left. */
+struct pmet_temp {
+    const struct pmet_io *io;
+    char *path, *temp;
+    int fd; /* -1: none */
+};
+/* Creates t->temp, t->io and t->path being set, and t->fd. `named` is the path of messages. */
+enum pmet_status pmet_temp_create(struct pmet_temp *t, bool folder, const char *named,
+                                  struct pmet_error *err);
+void pmet_temp_free(struct pmet_temp *t); /* closes and frees what is there; removes nothing */
 
-/* "PATH.KIND-PID-K", which free() releases: the process is the only one to use names with its id; a
- * name that exists is left over from one with the same id that was killed, and the caller tries the
- * next k. */
-enum pmet_status pmet_temp_name(const char *path, const char *kind, unsigned k, char **out,
-                                struct pmet_error *err);
+/* "PATH.old-PID-K", which free() releases, with the lowest k that is free; NULL with EEXIST if none is. */
+enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *err);
 
-/* Locks the temporary entry `temp`, just made and opened as fd (or -1, that having failed), until
- * fd is closed: no other process then takes it for a leftover. False with errno, and fd closed,
- * where that fails; EWOULDBLOCK where another process was faster: the caller tries the next name.
- * File systems without locks do without. */
-bool pmet_hold_temp(const struct pmet_io *io, const char *temp, int fd);
 /* Removes "PATH.tmp-PID-K", files and folders, of processes that were killed: those whose process
  * is not alive on this machine and that nobody holds locked. (*names)[0..*n), NULL and 0 if there
  * was none, are what was removed: pmet_free_names. Never fails: what cannot be looked at or removed

@@ -13,18 +13,15 @@
 #define BUFFER 65536
 
 struct pmet_out {
-    const struct pmet_io *io;
-    char *path, *temp;
+    struct pmet_temp t;
     char *before; /* a second name of what `path` held, while it may have to be put back; or NULL */
-    int fd;
     size_t n;
     unsigned char buffer[BUFFER];
 };
 
 static void release(struct pmet_out *o)
 {
-    free(o->path);
-    free(o->temp);
+    pmet_temp_free(&o->t);
     free(o->before);
     free(o);
 }
@@ -33,40 +30,18 @@ static void release(struct pmet_out *o)
 static enum pmet_status take_path(struct pmet_out *o, const char *path, struct pmet_error *err)
 {
     struct stat st;
-    PMET_TRY(pmet_calloc(&o->path, strlen(path) + 1, 1, path, err));
-    memcpy(o->path, path, strlen(path));
+    PMET_TRY(pmet_copy_text(path, &o->t.path, path, err));
     if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) {
         char *real = realpath(path, NULL);
         if (!real)
             return pmet_fail_errno(err, path, "follow the link");
-        free(o->path);
-        o->path = real;
+        free(o->t.path);
+        o->t.path = real;
     }
-    if (stat(o->path, &st) == 0 && !S_ISREG(st.st_mode))
+    if (stat(o->t.path, &st) == 0 && !S_ISREG(st.st_mode))
         return pmet_fail(err, PMET_INPUT, "%s: found %s; expected a file or a free name", path,
                          S_ISDIR(st.st_mode) ? "a folder" : "something that is not a file");
     return PMET_OK;
-}
-
-static enum pmet_status create_temp(struct pmet_out *o, const char *path, struct pmet_error *err)
-{
-    for (unsigned k = 0; k < PMET_MAX_TEMP; k++) {
-        free(o->temp);
-        o->temp = NULL;
-        PMET_TRY(pmet_temp_name(o->path, "tmp", k, &o->temp, err));
-        o->fd = o->io->open(o->io->user, o->temp, O_WRONLY | O_CREAT | O_EXCL, 0666);
-        if (o->fd >= 0) {
-            if (pmet_hold_temp(o->io, o->temp, o->fd))
-                return PMET_OK;
-            const int code = errno;
-            o->fd = -1;
-            o->io->unlink(o->io->user, o->temp);
-            errno = code;
-        }
-        if (errno != EEXIST && errno != EWOULDBLOCK)
-            break;
-    }
-    return pmet_fail_errno(err, path, "create");
 }
 
 enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struct pmet_out **out,
@@ -77,12 +52,11 @@ enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struc
     size_t n_left;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&o, 1, sizeof *o, path, err));
-    o->io = io;
-    o->fd = -1;
+    o->t = (struct pmet_temp){.io = io, .fd = -1};
     PMET_GO(take_path(o, path, err));
-    pmet_remove_left(io, o->path, &left, &n_left);
+    pmet_remove_left(io, o->t.path, &left, &n_left);
     pmet_free_names(left, n_left);
-    PMET_GO(create_temp(o, path, err));
+    PMET_GO(pmet_temp_create(&o->t, false, path, err));
     *out = o;
     o = NULL;
 done:
@@ -95,7 +69,7 @@ static enum pmet_status flush(struct pmet_out *o, struct pmet_error *err)
 {
     const size_t n = o->n;
     o->n = 0;
-    return pmet_write_all(o->io, o->fd, o->buffer, n, o->path, err);
+    return pmet_write_all(o->t.io, o->t.fd, o->buffer, n, o->t.path, err);
 }
 
 enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_bytes, struct pmet_error *err)
@@ -105,7 +79,7 @@ enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_b
     if (n_bytes > BUFFER - o->n)
         PMET_TRY(flush(o, err));
     if (n_bytes >= BUFFER)
-        return pmet_write_all(o->io, o->fd, data, n_bytes, o->path, err);
+        return pmet_write_all(o->t.io, o->t.fd, data, n_bytes, o->t.path, err);
     memcpy(o->buffer + o->n, data, n_bytes);
     o->n += n_bytes;
     return PMET_OK;
@@ -116,42 +90,36 @@ enum pmet_status pmet_out_write(struct pmet_out *o, const void *data, size_t n_b
 static enum pmet_status keep_before(struct pmet_out *o, struct pmet_error *err)
 {
     struct stat st;
-    if (lstat(o->path, &st) != 0)
+    if (lstat(o->t.path, &st) != 0)
         return PMET_OK;
-    for (unsigned k = 0; k < PMET_MAX_TEMP; k++) {
-        char *name;
-        PMET_TRY(pmet_temp_name(o->path, "old", k, &name, err));
-        if (o->io->link(o->io->user, o->path, name) == 0) {
-            o->before = name;
-            return PMET_OK;
-        }
-        const int code = errno;
-        free(name);
-        errno = code;
-        if (code != EEXIST)
-            break;
-    }
+    PMET_TRY(pmet_old_name(o->t.path, &o->before, err));
+    if (o->before && o->t.io->link(o->t.io->user, o->t.path, o->before) == 0)
+        return PMET_OK;
+    const int code = errno;
+    free(o->before);
+    o->before = NULL;
+    errno = code;
     if (errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK || errno == EACCES)
         return PMET_OK;
-    return pmet_fail_errno(err, o->path, "link");
+    return pmet_fail_errno(err, o->t.path, "link");
 }
 
 /* From the closed temporary file to `path`. */
 static enum pmet_status put_in_place(struct pmet_out *o, struct pmet_error *err)
 {
-    const struct pmet_io *io = o->io;
+    const struct pmet_io *io = o->t.io;
     struct stat st;
-    const bool fresh = lstat(o->path, &st) != 0;
+    const bool fresh = lstat(o->t.path, &st) != 0;
     PMET_TRY(keep_before(o, err));
     enum pmet_status status = PMET_OK;
-    if (io->rename(io->user, o->temp, o->path) != 0)
-        status = pmet_fail_errno(err, o->path, "rename");
-    else if ((status = pmet_sync_folder_of(io, o->path, err)) != PMET_OK) {
+    if (io->rename(io->user, o->t.temp, o->t.path) != 0)
+        status = pmet_fail_errno(err, o->t.path, "rename");
+    else if ((status = pmet_sync_folder_of(io, o->t.path, err)) != PMET_OK) {
         /* it may not survive a power cut: then it must not be taken for written */
-        if (o->before && io->rename(io->user, o->before, o->path) == 0)
+        if (o->before && io->rename(io->user, o->before, o->t.path) == 0)
             return status;
         if (fresh)
-            io->unlink(io->user, o->path);
+            io->unlink(io->user, o->t.path);
     }
     if (o->before)
         io->unlink(io->user, o->before);
@@ -160,18 +128,18 @@ static enum pmet_status put_in_place(struct pmet_out *o, struct pmet_error *err)
 
 enum pmet_status pmet_out_commit(struct pmet_out *o, struct pmet_error *err)
 {
-    const struct pmet_io *io = o->io;
+    const struct pmet_io *io = o->t.io;
     enum pmet_status status = flush(o, err);
-    if (status == PMET_OK && io->fsync(io->user, o->fd) != 0)
-        status = pmet_fail_errno(err, o->path, "sync");
-    const int fd = o->fd;
-    o->fd = -1;
+    if (status == PMET_OK && io->fsync(io->user, o->t.fd) != 0)
+        status = pmet_fail_errno(err, o->t.path, "sync");
+    const int fd = o->t.fd;
+    o->t.fd = -1;
     if (io->close(io->user, fd) != 0 && status == PMET_OK)
-        status = pmet_fail_errno(err, o->path, "close");
+        status = pmet_fail_errno(err, o->t.path, "close");
     if (status == PMET_OK)
         status = put_in_place(o, err);
     if (status != PMET_OK)
-        io->unlink(io->user, o->temp);
+        io->unlink(io->user, o->t.temp);
     release(o);
     return status;
 }
@@ -180,8 +148,8 @@ void pmet_out_discard(struct pmet_out *o)
 {
     if (!o)
         return;
-    if (o->fd >= 0)
-        o->io->close(o->io->user, o->fd);
-    o->io->unlink(o->io->user, o->temp);
+    if (o->t.fd >= 0)
+        o->t.io->close(o->t.io->user, o->t.fd);
+    o->t.io->unlink(o->t.io->user, o->t.temp);
     release(o);
 }

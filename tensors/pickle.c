@@ -152,42 +152,28 @@ static enum pmet_status push_global(struct pmet_pickle *p, const struct pmet_pic
                      (int)(n_name < 99 ? n_name : 99), name);
 }
 
-/* The topmost n values into the items of a fresh value of `kind`, which takes their place. */
-static struct pmet_pickle_value *fold(struct pmet_pickle *p, size_t n)
+/* The topmost n values, or if `marked` all above the topmost mark, become a tuple; the mark goes, too. */
+static enum pmet_status make_tuple(struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t n,
+                                   bool marked, struct pmet_error *err)
 {
+    PMET_TRY(marked ? above_mark(p, op, &n, err) : need(p, op, n, err));
     const struct pmet_pickle_value **item = p->item + p->n_item;
-    p->n_stack -= n;
-    p->n_item += n;
     for (size_t i = 0; i < n; i++)
-        item[i] = p->stack[p->n_stack + i];
+        item[i] = p->stack[p->n_stack - n + i];
+    p->n_item += n;
+    p->n_stack -= n + marked;
     struct pmet_pickle_value *v = push(p, PMET_PICKLE_TUPLE);
     v->item = item;
     v->n = n;
-    return v;
-}
-
-static enum pmet_status tuple_of(struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t n,
-                                 struct pmet_error *err)
-{
-    PMET_TRY(need(p, op, n, err));
-    fold(p, n);
     return PMET_OK;
 }
 
-static enum pmet_status marked_tuple(struct pmet_pickle *p, const struct pmet_pickle_op *op,
-                                     struct pmet_error *err)
+/* One key and its value, or if `marked` all above the topmost mark, into the dict below them. */
+static enum pmet_status set_items(struct pmet_pickle *p, const struct pmet_pickle_op *op, bool marked,
+                                  struct pmet_error *err)
 {
-    size_t n;
-    PMET_TRY(above_mark(p, op, &n, err));
-    struct pmet_pickle_value *v = fold(p, n);
-    p->stack[--p->n_stack - 1] = v; /* where the mark was */
-    return PMET_OK;
-}
-
-/* The topmost n values, keys and values in turn, into the dict below them and, if `marked`, below the mark. */
-static enum pmet_status set_items(struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t n,
-                                  bool marked, struct pmet_error *err)
-{
+    size_t n = 2;
+    PMET_TRY(marked ? above_mark(p, op, &n, err) : need(p, op, 3, err));
     if (n % 2)
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: SETITEMS finds a key without a value",
                          p->text.where, op->at);
@@ -211,21 +197,6 @@ static enum pmet_status set_items(struct pmet_pickle *p, const struct pmet_pickl
         dict->last = e;
     }
     return PMET_OK;
-}
-
-static enum pmet_status set_item(struct pmet_pickle *p, const struct pmet_pickle_op *op,
-                                 struct pmet_error *err)
-{
-    PMET_TRY(need(p, op, 3, err));
-    return set_items(p, op, 2, false, err);
-}
-
-static enum pmet_status set_marked_items(struct pmet_pickle *p, const struct pmet_pickle_op *op,
-                                         struct pmet_error *err)
-{
-    size_t n;
-    PMET_TRY(above_mark(p, op, &n, err));
-    return set_items(p, op, n, true, err);
 }
 
 static enum pmet_status reduce(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
@@ -331,16 +302,16 @@ static enum pmet_status execute(struct pmet_pickle *p, const struct pmet_pickle_
         push(p, PMET_PICKLE_DICT);
         break;
     case EMPTY_TUPLE:
+        return make_tuple(p, op, 0, false, err);
     case TUPLE1:
     case TUPLE2:
     case TUPLE3:
-        return tuple_of(p, op, op->code == EMPTY_TUPLE ? 0 : (size_t)(op->code - TUPLE1) + 1, err);
+        return make_tuple(p, op, (size_t)(op->code - TUPLE1) + 1, false, err);
     case TUPLE:
-        return marked_tuple(p, op, err);
+        return make_tuple(p, op, 0, true, err);
     case SETITEM:
-        return set_item(p, op, err);
     case SETITEMS:
-        return set_marked_items(p, op, err);
+        return set_items(p, op, op->code == SETITEMS, err);
     case REDUCE:
         return reduce(p, op, err);
     case BINPERSID:

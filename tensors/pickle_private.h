@@ -6,35 +6,14 @@
 #include "tensors/pickle.h"
 
 /* Those that are read. */
+/* clang-format off */
 enum pmet_opcode {
-    MARK = '(',
-    STOP = '.',
-    BININT = 'J',
-    BININT1 = 'K',
-    BININT2 = 'M',
-    NONE_VALUE = 'N',
-    BINPERSID = 'Q',
-    REDUCE = 'R',
-    BINUNICODE = 'X',
-    BUILD = 'b',
-    GLOBAL = 'c',
-    EMPTY_DICT = '}',
-    BINGET = 'h',
-    LONG_BINGET = 'j',
-    BINPUT = 'q',
-    LONG_BINPUT = 'r',
-    SETITEM = 's',
-    TUPLE = 't',
-    EMPTY_TUPLE = ')',
-    SETITEMS = 'u',
-    PROTO = 0x80,
-    TUPLE1 = 0x85,
-    TUPLE2,
-    TUPLE3,
-    NEWTRUE,
-    NEWFALSE,
-    LONG1
+    MARK = '(', STOP = '.', BININT = 'J', BININT1 = 'K', BININT2 = 'M', NONE_VALUE = 'N', BINPERSID = 'Q',
+    REDUCE = 'R', BINUNICODE = 'X', BUILD = 'b', GLOBAL = 'c', EMPTY_DICT = '}', BINGET = 'h',
+    LONG_BINGET = 'j', BINPUT = 'q', LONG_BINPUT = 'r', SETITEM = 's', TUPLE = 't', EMPTY_TUPLE = ')',
+    SETITEMS = 'u', PROTO = 0x80, TUPLE1 = 0x85, TUPLE2, TUPLE3, NEWTRUE, NEWFALSE, LONG1
 };
+/* clang-format on */
 
 /* The bytes of a pickle and how far they are read. */
 struct pmet_pickle_text {

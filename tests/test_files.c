@@ -137,13 +137,11 @@ TEST(leftovers_of_a_killed_process_with_our_id_are_left_alone)
 {
     struct pmet_error err = {PMET_OK, ""};
     const char *path = test_path("left");
-    char *temp;
-    CHECK_OK(pmet_temp_name(path, "tmp", 0, &temp, &err), &err);
+    const char *temp = test_path("left.tmp-%ld-0", (long)getpid());
     test_write_file(temp, "stale", 5);
     CHECK_OK(write_file(pmet_io_system(), path, "new", &err), &err);
     CHECK(holds(path, "new") && holds(temp, "stale"));
     unlink(temp);
-    free(temp);
 }
 
 /* A folder with a file and a folder inside. */
