@@ -34,50 +34,43 @@ static enum pmet_status encode(const struct asking *a, const char *text, struct 
     return ids->n > 0 ? PMET_OK : refuse(a, text, "found no tokens; expected at least one", err);
 }
 
-static enum pmet_status append(struct asking *a, const char *more, struct pmet_error *err)
-{
-    return pmet_text_append(&a->text, more, strlen(more), err);
-}
-
 /* a->text = x, then y behind it. */
 static enum pmet_status join(struct asking *a, const char *x, const char *y, struct pmet_error *err)
 {
     a->text.n = 0;
-    PMET_TRY(append(a, x, err));
-    return append(a, y, err);
+    PMET_TRY(pmet_text_append(&a->text, x, strlen(x), err));
+    return pmet_text_append(&a->text, y, strlen(y), err);
 }
 
-/* The ids in hand become a row of the readout. */
-static enum pmet_status add_row(struct asking *a, const struct pmet_ids *ids, struct pmet_error *err)
+static enum pmet_status check_ids(const struct asking *a, const int32_t *id, size_t n, struct pmet_error *err)
 {
-    const struct pmet_config *c = a->q->config;
-    for (size_t i = 0; i < ids->n; i++)
-        if ((size_t)ids->id[i] >= c->n_vocab)
+    for (size_t i = 0; i < n; i++)
+        if ((size_t)id[i] >= a->q->config->n_vocab)
             return pmet_fail(err, PMET_INPUT,
                              "%s: record %zu (line %zu): found token id %d; the model has %zu", a->q->path,
-                             a->fact->record, a->fact->line, (int)ids->id[i], c->n_vocab);
-    if (ids->n > c->n_ctx)
+                             a->fact->record, a->fact->line, (int)id[i], a->q->config->n_vocab);
+    return PMET_OK;
+}
+
+/* a->row becomes a row of the readout, and the probabilities of n labels, the first one after token `at`, a question;
+ * `to`: where its answers go. */
+static enum pmet_status ask_row(struct asking *a, size_t at, const int32_t *label, size_t n,
+                                struct pmet_question to, struct pmet_error *err)
+{
+    struct pmet_questions *q = a->q;
+    PMET_TRY(check_ids(a, a->row.id, a->row.n, err));
+    if (a->row.n > q->config->n_ctx)
         return pmet_fail(err, PMET_INPUT,
                          "%s: record %zu (line %zu): found a prompt of %zu tokens; the model takes %zu",
-                         a->q->path, a->fact->record, a->fact->line, ids->n, c->n_ctx);
-    return pmet_readout_row(&a->q->readout, ids->id, ids->n, err);
-}
-
-static enum pmet_status add_place(struct asking *a, size_t at, int32_t label, struct pmet_error *err)
-{
-    if ((size_t)label >= a->q->config->n_vocab)
-        return pmet_fail(err, PMET_INPUT, "%s: record %zu (line %zu): found token id %d; the model has %zu",
-                         a->q->path, a->fact->record, a->fact->line, (int)label, a->q->config->n_vocab);
-    return pmet_readout_place(&a->q->readout, at, label, err);
-}
-
-/* Places [first, ..) of the readout become a question. */
-static enum pmet_status add_question(struct pmet_questions *q, size_t first, double *nll, double *perplexity,
-                                     bool *flag, struct pmet_error *err)
-{
+                         q->path, a->fact->record, a->fact->line, a->row.n, q->config->n_ctx);
+    PMET_TRY(check_ids(a, label, n, err));
+    to.first = q->readout.n_place;
+    to.n = n;
+    PMET_TRY(pmet_readout_row(&q->readout, a->row.id, a->row.n, err));
+    for (size_t j = 0; j < n; j++)
+        PMET_TRY(pmet_readout_place(&q->readout, at + j, label[j], err));
     PMET_TRY(pmet_grow(&q->question, &q->cap, q->n_question + 1, sizeof *q->question, "questions", err));
-    q->question[q->n_question++] =
-        (struct pmet_question){first, q->readout.n_place - first, nll, perplexity, flag};
+    q->question[q->n_question++] = to;
     return PMET_OK;
 }
 
@@ -86,28 +79,25 @@ static enum pmet_status add_question(struct pmet_questions *q, size_t first, dou
 static enum pmet_status ask_target(struct asking *a, const char *prompt, const char *target, double *nll,
                                    bool *correct, struct pmet_error *err)
 {
-    const size_t first = a->q->readout.n_place;
     PMET_TRY(join(a, " ", target, err));
     PMET_TRY(encode(a, a->text.data, &a->target, err));
     PMET_TRY(encode(a, prompt, &a->prompt, err));
     PMET_TRY(join(a, prompt, " ", err));
-    PMET_TRY(append(a, target, err));
+    PMET_TRY(pmet_text_append(&a->text, target, strlen(target), err));
     PMET_TRY(encode(a, a->text.data, &a->row, err));
-    if (a->prompt.n + a->target.n - 1 > a->row.n)
+    const size_t n = a->prompt.n + a->target.n - 1; /* nothing is read behind the last place */
+    if (n > a->row.n)
         return refuse(a, a->text.data, "the target's tokens reach past the end of the row; reword it", err);
-    a->row.n = a->prompt.n + a->target.n - 1; /* nothing is read behind the last place */
-    PMET_TRY(add_row(a, &a->row, err));
-    for (size_t j = 0; j < a->target.n; j++)
-        PMET_TRY(add_place(a, a->prompt.n + j - 1, a->target.id[j], err));
-    return add_question(a->q, first, nll, NULL, correct, err);
+    a->row.n = n;
+    return ask_row(a, a->prompt.n - 1, a->target.id, a->target.n,
+                   (struct pmet_question){.nll = nll, .flag = correct}, err);
 }
 
-/* E83: a->prompt, then a->target token by token. Being the likeliest token at each of these places is the same as being
+/* E83: the prompt, then a->target token by token. Being the likeliest token at each of these places is the same as being
  * what greedy decoding writes, since up to the first that is not both have the same tokens before them. */
 static enum pmet_status ask_greedy(struct asking *a, const char *prompt, const char *target, bool *flag,
                                    struct pmet_error *err)
 {
-    const size_t first = a->q->readout.n_place;
     PMET_TRY(join(a, " ", target, err));
     PMET_TRY(encode(a, a->text.data, &a->target, err));
     PMET_TRY(encode(a, prompt, &a->row, err));
@@ -115,10 +105,7 @@ static enum pmet_status ask_greedy(struct asking *a, const char *prompt, const c
     PMET_TRY(pmet_ids_reserve(&a->row, a->target.n, err));
     memcpy(a->row.id + n, a->target.id, (a->target.n - 1) * sizeof *a->target.id);
     a->row.n += a->target.n - 1; /* nothing is read behind the last token */
-    PMET_TRY(add_row(a, &a->row, err));
-    for (size_t j = 0; j < a->target.n; j++)
-        PMET_TRY(add_place(a, n + j - 1, a->target.id[j], err));
-    return add_question(a->q, first, NULL, NULL, flag, err);
+    return ask_row(a, n - 1, a->target.id, a->target.n, (struct pmet_question){.flag = flag}, err);
 }
 
 static enum pmet_status alloc_answers(struct pmet_answers *out, size_t n, size_t n_prompt, bool nll,
@@ -141,10 +128,9 @@ static enum pmet_status ask_prompts(struct asking *a, const char *const *prompt,
     const char *const target[2] = {a->fact->target, a->fact->target_true};
     PMET_TRY(alloc_answers(out, n, n, true, a->greedy, err));
     for (size_t i = 0; i < n; i++) {
-        PMET_TRY(
-            ask_target(a, prompt[i], target[0], &out->nll_new[i], aim == 0 ? &out->correct[i] : NULL, err));
-        PMET_TRY(
-            ask_target(a, prompt[i], target[1], &out->nll_true[i], aim == 1 ? &out->correct[i] : NULL, err));
+        bool *correct[2] = {aim == 0 ? &out->correct[i] : NULL, aim == 1 ? &out->correct[i] : NULL};
+        PMET_TRY(ask_target(a, prompt[i], target[0], &out->nll_new[i], correct[0], err));
+        PMET_TRY(ask_target(a, prompt[i], target[1], &out->nll_true[i], correct[1], err));
         if (a->greedy)
             PMET_TRY(ask_greedy(a, prompt[i], target[aim], &out->greedy[i], err));
     }
@@ -161,7 +147,6 @@ static enum pmet_status ask_tokens(struct asking *a, const char *prompt, const c
     PMET_TRY(encode(a, a->text.data, &a->target, err));
     PMET_TRY(alloc_answers(out, a->target.n, 1, false, a->greedy, err));
     for (size_t i = 0; i < a->target.n; i++) {
-        const size_t first = a->q->readout.n_place;
         a->text.n = 0;
         PMET_TRY(pmet_tokenizer_decode(tk, &a->target.id[i], 1, PMET_DECODE_CLEANUP, &a->text, err));
         PMET_TRY(encode(a, a->text.data, &a->row, err));
@@ -169,9 +154,7 @@ static enum pmet_status ask_tokens(struct asking *a, const char *prompt, const c
         PMET_TRY(join(a, prompt, "", err));
         PMET_TRY(pmet_tokenizer_decode(tk, a->target.id, i, PMET_DECODE_CLEANUP, &a->text, err));
         PMET_TRY(encode(a, a->text.data, &a->row, err));
-        PMET_TRY(add_row(a, &a->row, err));
-        PMET_TRY(add_place(a, a->row.n - 1, label, err));
-        PMET_TRY(add_question(a->q, first, NULL, NULL, &out->correct[i], err));
+        PMET_TRY(ask_row(a, a->row.n - 1, &label, 1, (struct pmet_question){.flag = &out->correct[i]}, err));
     }
     return a->greedy ? ask_greedy(a, prompt, target, &out->greedy[0], err) : PMET_OK;
 }
@@ -212,16 +195,11 @@ enum pmet_status pmet_ask_perplexity(struct pmet_questions *q, const struct pmet
                                      const char *text, double *out, struct pmet_error *err)
 {
     struct asking a = {.q = q, .fact = &record->fact};
-    const size_t first = q->readout.n_place;
-    enum pmet_status status;
-    PMET_GO(encode(&a, text, &a.row, err));
+    enum pmet_status status = encode(&a, text, &a.row, err);
     if (a.row.n > PERPLEXITY_TOKENS)
         a.row.n = PERPLEXITY_TOKENS;
-    PMET_GO(add_row(&a, &a.row, err));
-    for (size_t t = 0; t + 1 < a.row.n; t++)
-        PMET_GO(add_place(&a, t, a.row.id[t + 1], err));
-    status = add_question(q, first, NULL, out, NULL, err);
-done:
+    if (status == PMET_OK)
+        status = ask_row(&a, 0, a.row.id + 1, a.row.n - 1, (struct pmet_question){.perplexity = out}, err);
     stop_asking(&a);
     return status;
 }
