@@ -46,7 +46,7 @@ static bool is_plain_name(const char *name)
     return *name && !strchr(name, '/') && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-static struct pmet_shard *find_shard(const struct pmet_checkpoint *ck, const char *file)
+struct pmet_shard *pmet_shard_find(const struct pmet_checkpoint *ck, const char *file)
 {
     for (size_t i = 0; i < ck->n_shard; i++)
         if (strcmp(ck->shard[i].file, file) == 0)
@@ -61,7 +61,7 @@ static enum pmet_status check_map(const struct pmet_checkpoint *ck, json_t *map,
     json_t *file;
     json_object_foreach(map, name, file)
     {
-        const struct pmet_shard *s = find_shard(ck, json_string_value(file));
+        const struct pmet_shard *s = pmet_shard_find(ck, json_string_value(file));
         if (!pmet_tensors_find(s->weights.all, name))
             return pmet_fail(err, PMET_INPUT, "%s/%s: tensor \"%s\" is not in %s", ck->dir, ck->index_file,
                              name, s->file);
@@ -95,7 +95,7 @@ static enum pmet_status open_sharded(struct pmet_checkpoint *ck, struct pmet_err
             return pmet_fail(err, PMET_FORMAT,
                              "%s/%s: weight_map: \"%s\": found \"%s\"; expected a file of this folder",
                              ck->dir, ck->index_file, name, json_string_value(file));
-        if (!find_shard(ck, json_string_value(file)))
+        if (!pmet_shard_find(ck, json_string_value(file)))
             PMET_TRY(open_shard(ck, json_string_value(file), err));
     }
     return check_map(ck, map, err);

@@ -20,6 +20,10 @@ struct pmet_rewrite {
 struct pmet_tensor pmet_tensor_replaced(const struct pmet_tensor *t, const struct pmet_replacement *replace,
                                         size_t n_replace);
 
+struct pmet_shard *pmet_shard_find(const struct pmet_checkpoint *ck, const char *file); /* or NULL */
+/* Writes the index, which it consumes (NULL: out of memory, when it was made), into w->out_dir. */
+enum pmet_status pmet_index_write(const struct pmet_rewrite *w, json_t *index, struct pmet_error *err);
+
 /* Writes all tensors of w->ck as safetensors: model.safetensors, or shards of at most max_shard_bytes each (more only
  * for a tensor that is larger itself) with their index. Two tensors that share a storage are written each.
  *      SPEC §9.12 */

@@ -24,22 +24,6 @@ static enum pmet_status out_of_memory(struct pmet_error *err)
     return pmet_fail_memory(err, "an index", 0);
 }
 
-static enum pmet_status write_index(const struct pmet_rewrite *w, json_t *map, size_t n_bytes,
-                                    struct pmet_error *err)
-{
-    json_t *index =
-        json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)n_bytes, "weight_map", map);
-    char *path = NULL;
-    enum pmet_status status = index ? PMET_OK : out_of_memory(err);
-    PMET_GO(status);
-    PMET_GO(pmet_path_join(w->out_dir, PMET_INDEX_FILE, &path, err));
-    status = pmet_json_save(w->io, path, index, 2, err);
-done:
-    free(path);
-    json_decref(index);
-    return status;
-}
-
 static enum pmet_status write_file(const struct pmet_rewrite *w, const char *file,
                                    const struct pmet_tensor *tensors, size_t n, json_t *map,
                                    struct pmet_error *err)
@@ -81,7 +65,9 @@ enum pmet_status pmet_checkpoint_repack(const struct pmet_rewrite *w, struct pme
         at += n;
     }
     if (n_file > 1)
-        status = write_index(w, map, n_bytes, err);
+        status = pmet_index_write(
+            w, json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)n_bytes, "weight_map", map),
+            err);
 done:
     json_decref(map);
     free(tensors);

@@ -39,8 +39,7 @@ static enum pmet_status copy_data(const struct pmet_io *io, int in, int out, con
         if (!fall_back)
             return pmet_fail_errno(err, to, "copy");
     }
-    for (;;) { /* also after an end that copy_file_range reports: some file systems have it report one at once
-                */
+    for (;;) { /* also after an end that copy_file_range reports: some file systems report one at once */
         n = io->read(io->user, in, buffer, sizeof buffer);
         if (n < 0 && errno == EINTR)
             continue;
@@ -95,14 +94,6 @@ static bool is_weights(const char *name)
     return false;
 }
 
-static bool is_shard(const struct pmet_checkpoint *ck, const char *name)
-{
-    for (size_t i = 0; ck->form == PMET_SAFETENSORS && i < ck->n_shard; i++)
-        if (strcmp(ck->shard[i].file, name) == 0)
-            return true;
-    return false;
-}
-
 static bool is_index(const struct pmet_checkpoint *ck, const char *name)
 {
     return ck->form == PMET_SAFETENSORS && ck->index && strcmp(name, PMET_INDEX_FILE) == 0;
@@ -141,6 +132,19 @@ static bool sizes_change(const struct pmet_rewrite *w)
     return false;
 }
 
+enum pmet_status pmet_index_write(const struct pmet_rewrite *w, json_t *index, struct pmet_error *err)
+{
+    char *path = NULL;
+    enum pmet_status status = index ? PMET_OK : pmet_fail_memory(err, "an index", 0);
+    PMET_GO(status);
+    PMET_GO(pmet_path_join(w->out_dir, PMET_INDEX_FILE, &path, err));
+    status = pmet_json_save(w->io, path, index, 2, err);
+done:
+    json_decref(index);
+    free(path);
+    return status;
+}
+
 /* The index as it was, but for total_size. */
 static enum pmet_status write_index(const struct pmet_rewrite *w, struct pmet_error *err)
 {
@@ -148,16 +152,9 @@ static enum pmet_status write_index(const struct pmet_rewrite *w, struct pmet_er
     for (size_t i = 0; i < w->ck->n_tensor; i++)
         total += pmet_tensor_replaced(pmet_checkpoint_at(w->ck, i), w->replace, w->n_replace).n_bytes;
     json_t *index = json_deep_copy(w->ck->index), *meta = json_object_get(index, "metadata");
-    char *path = NULL;
-    enum pmet_status status;
     if (json_is_object(meta))
         json_object_set_new(meta, "total_size", json_integer((json_int_t)total));
-    PMET_GO(pmet_path_join(w->out_dir, PMET_INDEX_FILE, &path, err));
-    status = pmet_json_save(w->io, path, index, 2, err);
-done:
-    json_decref(index);
-    free(path);
-    return status;
+    return pmet_index_write(w, index, err);
 }
 
 /* One file of the original that is not a weight in use. A link that points nowhere is skipped like a folder. */
@@ -189,7 +186,9 @@ static enum pmet_status copy_rest(const struct pmet_rewrite *w, bool index_too, 
     enum pmet_status status = PMET_OK;
     PMET_TRY(pmet_list_folder(w->ck->dir, &names, &n, err));
     for (size_t i = 0; status == PMET_OK && i < n; i++)
-        if (is_index(w->ck, names[i]) ? index_too : !is_shard(w->ck, names[i]))
+        if (is_index(w->ck, names[i])
+                ? index_too
+                : !(w->ck->form == PMET_SAFETENSORS && pmet_shard_find(w->ck, names[i])))
             status = copy_one(w, names[i], err);
     pmet_free_names(names, n);
     return status;

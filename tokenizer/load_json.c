@@ -100,11 +100,9 @@ static enum pmet_status read_model(struct pmet_vocab_builder *b, const json_t *m
     if (!absent(v) && !(json_is_number(v) && json_number_value(v) == 0))
         return refuse(b, "model.dropout", v, "null", err);
     PMET_TRY(flag(b, model, "model", "byte_fallback", false, &byte_fallback, err));
-    if (byte_fallback)
-        return refuse(b, "model.byte_fallback", json_object_get(model, "byte_fallback"), "false", err);
+    PMET_TRY(byte_fallback ? refuse(b, "model.byte_fallback", json_true(), "false", err) : PMET_OK);
     PMET_TRY(flag(b, model, "model", "fuse_unk", false, &fuse_unk, err));
-    if (fuse_unk)
-        return refuse(b, "model.fuse_unk", json_object_get(model, "fuse_unk"), "false", err);
+    PMET_TRY(fuse_unk ? refuse(b, "model.fuse_unk", json_true(), "false", err) : PMET_OK);
     PMET_TRY(flag(b, model, "model", "ignore_merges", false, &b->tk->ignore_merges, err));
     v = json_object_get(model, "vocab");
     if (!json_is_object(v))

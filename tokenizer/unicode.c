@@ -100,6 +100,13 @@ enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_
     return PMET_OK;
 }
 
+enum pmet_status pmet_text_join(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err)
+{
+    if (out->data)
+        PMET_TRY(pmet_text_append(out, " ", 1, err));
+    return pmet_text_append(out, data, n, err);
+}
+
 void pmet_text_replace(struct pmet_text *text, size_t from, const char *find, const char *put)
 {
     const size_t n_find = strlen(find), n_put = strlen(put);

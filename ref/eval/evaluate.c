@@ -14,14 +14,6 @@ static const struct pmet_snippet_answer *answer_of(const struct pmet_eval_record
                : NULL;
 }
 
-/* Text, after what is there and one space. */
-static enum pmet_status append(struct pmet_text *all, const char *text, struct pmet_error *err)
-{
-    if (all->data)
-        PMET_TRY(pmet_text_append(all, " ", 1, err));
-    return pmet_text_append(all, text, strlen(text), err);
-}
-
 /* E84 of the essence texts, joined by one space. */
 static enum pmet_status ask_essence(struct pmet_questions *q, const struct pmet_eval_record *record,
                                     struct pmet_texts *texts, struct pmet_error *err)
@@ -30,7 +22,7 @@ static enum pmet_status ask_essence(struct pmet_questions *q, const struct pmet_
     enum pmet_status status = PMET_OK;
     const char *text = texts->essence;
     for (size_t i = 0; i < texts->n_essence && status == PMET_OK; i++, text += strlen(text) + 1)
-        status = append(&all, text, err);
+        status = pmet_text_join(&all, text, strlen(text), err);
     if (status == PMET_OK)
         status = pmet_ask_perplexity(q, record, all.data, &texts->essence_score, err);
     free(all.data);
@@ -74,7 +66,7 @@ static enum pmet_status score_texts(struct pmet_texts *texts, const struct pmet_
     enum pmet_status status = PMET_OK;
     for (size_t i = 0; i < texts->n; i++) {
         PMET_GO(entropy_of(texts->text[i], &entropy, err));
-        PMET_GO(append(&all, texts->text[i], err));
+        PMET_GO(pmet_text_join(&all, texts->text[i], strlen(texts->text[i]), err));
         sum += entropy;
     }
     texts->ngram_entropy = sum / (double)texts->n;

@@ -15,8 +15,7 @@ struct pmet_texts {
     double ngram_entropy;   /* E90, mean over the texts */
     bool has_reference;     /* there are snippets of the new object */
     double reference_score; /* E92, E94; NaN where a text has no known term */
-    const char
-        *essence; /* snippets about the subject, as in struct pmet_snippet_answer; not owned; NULL: none */
+    const char *essence;    /* as in struct pmet_snippet_answer; not owned; NULL: none */
     size_t n_essence;
     double essence_score; /* E84 */
 };

@@ -34,8 +34,7 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
                                const struct pmet_generate_options *options, struct pmet_rng *rng,
                                pmet_generate_stop *stop, void *user, struct pmet_error *err);
 
-/* Published clean-up of generated text: decode with clean-up, NFKD, "\n\n" to " ", "<|endoftext|>" deleted.
- */
+/* Published clean-up of generated text: decoded with clean-up, NFKD, "\n\n" to " ", no "<|endoftext|>". */
 enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const struct pmet_ids *ids,
                                      struct pmet_text *out, struct pmet_error *err);
 

@@ -10,11 +10,13 @@ enum pmet_status pmet_readout_row(struct pmet_readout *r, const int32_t *ids, si
 {
     const size_t start = r->n_row > 0 ? r->row_start[r->n_row] : 0;
     PMET_TRY(pmet_grow(&r->row_start, &r->cap_row, r->n_row + 2, sizeof *r->row_start, "rows", err));
+    PMET_TRY(pmet_grow(&r->place_start, &r->cap_start, r->n_row + 2, sizeof *r->place_start, "rows", err));
     PMET_TRY(pmet_grow(&r->id, &r->cap_id, start + n, sizeof *r->id, "tokens", err));
-    r->row_start[0] = 0;
+    r->row_start[0] = r->place_start[0] = 0;
     if (n > 0)
         memcpy(r->id + start, ids, n * sizeof *ids);
     r->row_start[++r->n_row] = start + n;
+    r->place_start[r->n_row] = r->n_place;
     return PMET_OK;
 }
 
@@ -22,6 +24,7 @@ enum pmet_status pmet_readout_place(struct pmet_readout *r, size_t at, int32_t l
 {
     PMET_TRY(pmet_grow(&r->place, &r->cap_place, r->n_place + 1, sizeof *r->place, "places", err));
     r->place[r->n_place++] = (struct pmet_place){.row = r->n_row - 1, .at = at, .label = label};
+    r->place_start[r->n_row] = r->n_place;
     return PMET_OK;
 }
 
@@ -29,6 +32,7 @@ void pmet_readout_free(struct pmet_readout *r)
 {
     free(r->id);
     free(r->row_start);
+    free(r->place_start);
     free(r->place);
     memset(r, 0, sizeof *r);
 }

@@ -15,9 +15,10 @@ struct pmet_place {
 
 /* Grows as rows and places are added; the caller zeroes it first and frees it with pmet_readout_free. */
 struct pmet_readout {
-    int32_t *id;       /* of all rows, end to end */
-    size_t *row_start; /* [n_row + 1] */
-    size_t n_row, cap_row, cap_id;
+    int32_t *id;         /* of all rows, end to end */
+    size_t *row_start;   /* [n_row + 1] */
+    size_t *place_start; /* [n_row + 1] where the places of each row begin */
+    size_t n_row, cap_row, cap_id, cap_start;
     struct pmet_place *place;
     size_t n_place, cap_place;
 };
@@ -39,8 +40,8 @@ void pmet_readout_free(struct pmet_readout *r);
 /* Tokens [begin, end) of `row`, which all rows below the node have in common; a child goes on where its parent ends. */
 struct pmet_branch {
     size_t row, begin, end;
-    size_t parent; /* SIZE_MAX: none */
-    size_t depth;
+    size_t parent;      /* SIZE_MAX: none */
+    size_t depth, rank; /* rank: among the passes of readout_run, by depth */
     bool has_child;
     size_t cache_start; /* of its end positions in the cache, if it has a child */
 };

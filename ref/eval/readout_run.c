@@ -45,29 +45,25 @@ static int by_order(const void *a, const void *b)
     return x->at < y->at ? -1 : x->at > y->at;
 }
 
-/* The order of the passes, and the places of the chunk's rows in it; first_place[row] is the first of each row. */
+/* The order of the passes, and the places of the chunk's rows in it. */
 static enum pmet_status order_passes(struct run *c, const size_t *sorted, size_t n_row,
-                                     struct pmet_readout *r, const size_t *first_place,
-                                     struct pmet_error *err)
+                                     struct pmet_readout *r, struct pmet_error *err)
 {
     const size_t n = c->tree.n_branch;
-    size_t *rank;
     PMET_TRY(pmet_calloc(&c->order, n, sizeof *c->order, "branches", err));
     for (size_t i = 0; i < n; i++)
         c->order[i] = &c->tree.branch[i];
     qsort(c->order, n, sizeof *c->order, by_depth);
-    for (size_t i = 0; i < n_row; i++)
-        c->n_spot += first_place[sorted[i] + 1] - first_place[sorted[i]];
-    PMET_TRY(pmet_calloc(&c->spot, c->n_spot, sizeof *c->spot, "places", err));
-    PMET_TRY(pmet_calloc(&rank, n, sizeof *rank, "branches", err));
     for (size_t i = 0; i < n; i++)
-        rank[c->order[i] - c->tree.branch] = i;
+        c->order[i]->rank = i;
+    for (size_t i = 0; i < n_row; i++)
+        c->n_spot += r->place_start[sorted[i] + 1] - r->place_start[sorted[i]];
+    PMET_TRY(pmet_calloc(&c->spot, c->n_spot, sizeof *c->spot, "places", err));
     for (size_t i = 0, k = 0; i < n_row; i++)
-        for (size_t p = first_place[sorted[i]]; p < first_place[sorted[i] + 1]; p++)
-            c->spot[k++] = (struct spot){.order = rank[pmet_tree_find(&c->tree, sorted[i], r->place[p].at)],
-                                         .at = r->place[p].at,
-                                         .place = &r->place[p]};
-    free(rank);
+        for (size_t p = r->place_start[sorted[i]]; p < r->place_start[sorted[i] + 1]; p++) {
+            const size_t branch = pmet_tree_find(&c->tree, sorted[i], r->place[p].at);
+            c->spot[k++] = (struct spot){c->tree.branch[branch].rank, r->place[p].at, &r->place[p]};
+        }
     qsort(c->spot, c->n_spot, sizeof *c->spot, by_order);
     return PMET_OK;
 }
@@ -193,13 +189,12 @@ static enum pmet_status run_pass(struct run *c, size_t first, size_t *end, struc
 }
 
 static enum pmet_status run_chunk(struct pmet_readout *r, const struct pmet_model *model,
-                                  const size_t *sorted, size_t n_row, const size_t *first_place, size_t most,
-                                  struct pmet_error *err)
+                                  const size_t *sorted, size_t n_row, size_t most, struct pmet_error *err)
 {
     struct run c = {.model = model, .r = r};
     enum pmet_status status;
     PMET_GO(pmet_tree_build(r, sorted, n_row, &c.tree, err));
-    PMET_GO(order_passes(&c, sorted, n_row, r, first_place, err));
+    PMET_GO(order_passes(&c, sorted, n_row, r, err));
     PMET_GO(reserve(&c, most, err));
     for (size_t i = 0, end; i < c.tree.n_branch; i = end)
         PMET_GO(run_pass(&c, i, &end, err));
@@ -243,17 +238,10 @@ enum pmet_status pmet_readout_run(struct pmet_readout *r, const struct pmet_mode
 {
     const size_t per_token = 2 * model->config.n_layer * model->config.d_model * sizeof(real),
                  most = max_bytes / per_token; /* a tree caches no more positions than its rows have tokens */
-    size_t *sorted = NULL, *first_place = NULL;
-    enum pmet_status status = PMET_OK;
-    PMET_GO(pmet_calloc(&sorted, r->n_row, sizeof *sorted, "rows", err));
-    PMET_GO(pmet_calloc(&first_place, r->n_row + 1, sizeof *first_place, "rows", err));
-    PMET_GO(sort_rows(r, sorted, err));
-    for (size_t p = 0; p < r->n_place; p++)
-        first_place[r->place[p].row + 1] = p + 1;
-    for (size_t i = 0; i < r->n_row; i++)
-        if (first_place[i + 1] < first_place[i])
-            first_place[i + 1] = first_place[i];
-    for (size_t i = 0, n; i < r->n_row; i += n) {
+    size_t *sorted;
+    PMET_TRY(pmet_calloc(&sorted, r->n_row, sizeof *sorted, "rows", err));
+    enum pmet_status status = sort_rows(r, sorted, err);
+    for (size_t i = 0, n; status == PMET_OK && i < r->n_row; i += n) {
         size_t n_tok = 0;
         for (n = 0; i + n < r->n_row; n++) {
             const size_t more = r->row_start[sorted[i + n] + 1] - r->row_start[sorted[i + n]];
@@ -261,10 +249,8 @@ enum pmet_status pmet_readout_run(struct pmet_readout *r, const struct pmet_mode
                 break;
             n_tok += more;
         }
-        PMET_GO(run_chunk(r, model, sorted + i, n, first_place, most, err));
+        status = run_chunk(r, model, sorted + i, n, most, err);
     }
-done:
     free(sorted);
-    free(first_place);
     return status;
 }

@@ -47,6 +47,11 @@ enum pmet_status pmet_points_encode(const int32_t *c, size_t n, struct pmet_text
 
 /* ---- classes ---- */
 
+bool pmet_is_one_of(int32_t c, const char *set)
+{
+    return c > 0 && c < 0x80 && strchr(set, (char)c);
+}
+
 bool pmet_is_wordlike(int32_t c)
 {
     if (c < 0x80)

@@ -27,10 +27,11 @@ enum pmet_status pmet_points_encode(const int32_t *c, size_t n, struct pmet_text
                                     struct pmet_error *err);
 
 /* Classes of a point as of Unicode 14.0. */
-bool pmet_is_wordlike(int32_t c); /* \w: letters, numbers, underscore */
-bool pmet_is_decimal(int32_t c);  /* \d */
-bool pmet_is_blank(int32_t c);    /* \s: 29 points */
-bool pmet_is_upper(int32_t c);    /* a capital: category Lu and its like */
+bool pmet_is_wordlike(int32_t c);                /* \w: letters, numbers, underscore */
+bool pmet_is_one_of(int32_t c, const char *set); /* ASCII characters */
+bool pmet_is_decimal(int32_t c);                 /* \d */
+bool pmet_is_blank(int32_t c);                   /* \s: 29 points */
+bool pmet_is_upper(int32_t c);                   /* a capital: category Lu and its like */
 bool pmet_is_lower(int32_t c);
 
 /* E91: c[i] of n points in lower case, which is one or two points: *second is 0 if there is no second.

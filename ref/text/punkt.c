@@ -8,19 +8,14 @@
 /* Words as the tables have them, short and ASCII; longer or other words are in no table and become "". */
 enum { MAX_TYPE = 64 };
 
-static bool is_one_of(int32_t c, const char *set)
-{
-    return c > 0 && c < 0x80 && strchr(set, (char)c);
-}
-
 static bool is_mark(int32_t c)
 {
-    return is_one_of(c, ".?!");
+    return pmet_is_one_of(c, ".?!");
 }
 
 static bool is_non_word(int32_t c)
 {
-    return is_one_of(c, ")\";}]*:@'({[!?");
+    return pmet_is_one_of(c, ")\";}]*:@'({[!?");
 }
 
 /* ---- tables ---- */
@@ -56,11 +51,11 @@ static bool is_number(const struct token *t)
     size_t i = 0;
     if (t->c[i] == '-')
         i++;
-    if (i < t->n && is_one_of(t->c[i], ".,"))
+    if (i < t->n && pmet_is_one_of(t->c[i], ".,"))
         i++;
     if (i == t->n || !pmet_is_decimal(t->c[i]))
         return false;
-    while (i < t->n && (pmet_is_decimal(t->c[i]) || is_one_of(t->c[i], ",.-")))
+    while (i < t->n && (pmet_is_decimal(t->c[i]) || pmet_is_one_of(t->c[i], ",.-")))
         i++;
     return i == t->n;
 }
@@ -128,7 +123,7 @@ enum start { NO, YES, UNKNOWN };
 /* Whether a token looks like the first of a sentence; key is its type. */
 static enum start starts_sentence(const struct token *t, const char *key)
 {
-    if (t->n == 1 && is_one_of(t->c[0], ";:,.!?"))
+    if (t->n == 1 && pmet_is_one_of(t->c[0], ";:,.!?"))
         return NO;
     if (pmet_is_upper(t->c[0]) && HAS(lower_only, key))
         return YES;
@@ -192,7 +187,7 @@ static bool ends_token(const int32_t *c, size_t n, size_t i)
 static size_t token_at(const int32_t *c, size_t n, size_t i)
 {
     size_t k = multi_mark(c, n, i);
-    if (k > 0 || is_one_of(c[i], "(\"`{[:;&#*@)}]-,"))
+    if (k > 0 || pmet_is_one_of(c[i], "(\"`{[:;&#*@)}]-,"))
         return k > 0 ? k : 1;
     for (k = 1; !ends_token(c, n, i + k) && !(c[i + k] == ',' && ends_token(c, n, i + k + 1));)
         k++;
@@ -255,7 +250,7 @@ static bool candidate_at(const struct pmet_points *t, size_t mark, struct candid
 static size_t word_begin(const struct pmet_points *t, size_t from, size_t context, size_t mark)
 {
     for (size_t i = mark; i > from + 1; i--)
-        if (is_one_of(t->c[i - 1], " \t\n\r\v\f"))
+        if (pmet_is_one_of(t->c[i - 1], " \t\n\r\v\f"))
             return i;
     return context;
 }
@@ -279,7 +274,7 @@ static enum pmet_status write_sentence(struct writer *w, size_t begin, size_t en
     const int32_t *c = w->text->c;
     size_t k = begin, rest;
     if (w->waits) {
-        while (k < end && is_one_of(c[k], "\"')]}"))
+        while (k < end && pmet_is_one_of(c[k], "\"')]}"))
             k++;
         for (rest = k; rest < end && pmet_is_blank(c[rest]);)
             rest++;

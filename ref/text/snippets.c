@@ -95,7 +95,6 @@ struct item {
     size_t answer;
     struct pmet_text reference; /* of the pair's first item */
     struct pmet_text essence;   /* of the first item with its pair and subject */
-    bool has_reference;
     size_t n_essence;
 };
 
@@ -119,16 +118,6 @@ static int by_pair(const void *a, const void *b)
     return c ? c : x->answer < y->answer ? -1 : x->answer > y->answer;
 }
 
-/* Behind the text so far, after a space. */
-static enum pmet_status join(struct pmet_text *text, bool *begun, const struct pmet_snippet *s,
-                             struct pmet_error *err)
-{
-    if (*begun)
-        PMET_TRY(pmet_text_append(text, " ", 1, err));
-    *begun = true;
-    return pmet_text_append(text, s->text, s->n, err);
-}
-
 static enum pmet_status on_snippet(void *user, const struct pmet_snippet *s, struct pmet_error *err)
 {
     const struct search *search = user;
@@ -148,7 +137,7 @@ static enum pmet_status on_snippet(void *user, const struct pmet_snippet *s, str
         if (compare_pairs(q, &pair) != 0)
             break;
         if (i == low)
-            PMET_TRY(join(&item->reference, &item->has_reference, s, err));
+            PMET_TRY(pmet_text_join(&item->reference, s->text, s->n, err));
         if (strcmp(q->subject, s->name) == 0 && (!subject || strcmp(subject, q->subject) != 0)) {
             PMET_TRY(pmet_text_append(&item->essence, s->text, s->n + 1, err));
             item->n_essence++;

@@ -15,8 +15,7 @@ struct pmet_snippet_query {
 /* E94: texts in the file's order. What an answer points to belongs to struct pmet_snippets. */
 struct pmet_snippet_answer {
     const char *reference; /* all texts of the pair, joined by one space; NULL if the file has none */
-    const char
-        *essence; /* those whose name is the subject, end to end, each with its final NUL; NULL if none */
+    const char *essence;   /* those named as the subject, end to end, each with its NUL; NULL if none */
     size_t n_essence;
 };
 

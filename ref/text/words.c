@@ -11,11 +11,6 @@
 /* Appends to `out` what stands for the points of `in` from i on, and returns how many these are; 0: point i stays. */
 typedef size_t rule(const struct pmet_points *in, size_t i, struct pmet_points *out);
 
-static bool is_one_of(int32_t c, const char *set)
-{
-    return c > 0 && c < 0x80 && strchr(set, (char)c);
-}
-
 static bool is_opening(int32_t c) /* « “ ‘ „ */
 {
     return c == 0xab || c == 0x201c || c == 0x2018 || c == 0x201e;
@@ -86,7 +81,7 @@ static size_t backtick_pairs(const struct pmet_points *in, size_t i, struct pmet
 static size_t quotes_after_openers(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
     const size_t n = at(in, i + 1, "\"") ? 1 : at(in, i + 1, "''") ? 2 : 0;
-    if (n == 0 || !is_one_of(in->c[i], " ([{<"))
+    if (n == 0 || !pmet_is_one_of(in->c[i], " ([{<"))
         return 0;
     pmet_points_put(out, in->c[i]);
     put_text(out, " `` ");
@@ -106,7 +101,7 @@ static int32_t fold(int32_t c)
 static size_t apostrophe_letters(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
     if (in->c[i] != '\'' || i + 1 == in->n || !pmet_is_wordlike(in->c[i + 1]) ||
-        (i + 2 < in->n && pmet_is_wordlike(in->c[i + 2])) || is_one_of(fold(in->c[i + 1]), "mtsdn"))
+        (i + 2 < in->n && pmet_is_wordlike(in->c[i + 2])) || pmet_is_one_of(fold(in->c[i + 1]), "mtsdn"))
         return 0;
     put_text(out, "' ");
     return 1;
@@ -118,7 +113,7 @@ static size_t final_period(const struct pmet_points *in, size_t i, struct pmet_p
     size_t end = i + 1;
     if (in->c[i] != '.' || i == 0 || in->c[i - 1] == '.')
         return 0;
-    while (end < in->n && (is_one_of(in->c[end], "])}>\"' ") || is_closing(in->c[end])))
+    while (end < in->n && (pmet_is_one_of(in->c[end], "])}>\"' ") || is_closing(in->c[end])))
         end++;
     for (size_t rest = end; rest < in->n; rest++)
         if (!pmet_is_blank(in->c[rest]))
@@ -132,7 +127,7 @@ static size_t final_period(const struct pmet_points *in, size_t i, struct pmet_p
 /* The point after one is passed, even if it is another colon. */
 static size_t inner_colons(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
-    if (!is_one_of(in->c[i], ":,") || i + 1 == in->n || pmet_is_decimal(in->c[i + 1]))
+    if (!pmet_is_one_of(in->c[i], ":,") || i + 1 == in->n || pmet_is_decimal(in->c[i + 1]))
         return 0;
     pad(out, in->c + i, 1);
     pmet_points_put(out, in->c[i + 1]);
@@ -141,14 +136,14 @@ static size_t inner_colons(const struct pmet_points *in, size_t i, struct pmet_p
 
 static size_t last_colon(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
-    return i + 1 == in->n && is_one_of(in->c[i], ":,") ? pad(out, in->c + i, 1) : 0;
+    return i + 1 == in->n && pmet_is_one_of(in->c[i], ":,") ? pad(out, in->c + i, 1) : 0;
 }
 
 /* Rule 8: ellipses and marks. */
 static size_t marks(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
     const size_t n = run_of(in, i, '.');
-    return n > 1 ? pad(out, in->c + i, n) : is_one_of(in->c[i], ";@#$%&?!") ? pad(out, in->c + i, 1) : 0;
+    return n > 1 ? pad(out, in->c + i, n) : pmet_is_one_of(in->c[i], ";@#$%&?!") ? pad(out, in->c + i, 1) : 0;
 }
 
 static size_t loose_apostrophes(const struct pmet_points *in, size_t i, struct pmet_points *out)
@@ -162,7 +157,7 @@ static size_t loose_apostrophes(const struct pmet_points *in, size_t i, struct p
 
 static size_t brackets(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
-    return is_one_of(in->c[i], "*][(){}<>") ? pad(out, in->c + i, 1) : 0;
+    return pmet_is_one_of(in->c[i], "*][(){}<>") ? pad(out, in->c + i, 1) : 0;
 }
 
 static size_t dashes(const struct pmet_points *in, size_t i, struct pmet_points *out)
@@ -184,7 +179,7 @@ static size_t closing_quotes(const struct pmet_points *in, size_t i, struct pmet
 static size_t cut_ending(const struct pmet_points *in, size_t i, struct pmet_points *out,
                          const char *const *ending)
 {
-    for (; *ending && !is_one_of(in->c[i], "' "); ending++)
+    for (; *ending && !pmet_is_one_of(in->c[i], "' "); ending++)
         if (at(in, i + 1, *ending)) {
             pmet_points_put(out, in->c[i]);
             pmet_points_put(out, ' ');
