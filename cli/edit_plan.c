@@ -129,8 +129,8 @@ static void plan_text(const struct pmet_edit_job *j, const struct pmet_edit_plan
 {
     const struct pmet_config *c = &j->s->model->config;
     printf("Nothing is written: this is the plan.\n\n");
-    printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->s->ck->dir,
-           c->family->name, c->n_layer, c->d_model, j->s->op->name);
+    printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->s->ck->dir, c->family->name, c->n_layer,
+           c->d_model, j->s->op->name);
     printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->facts.n_fact, p->n_row,
            p->n_token, p->longest, c->n_ctx);
     printf("contexts  %zu, %s%s\n", j->contexts.n_template,

@@ -140,8 +140,7 @@ static void print_dtypes(const struct pmet_checkpoint *ck)
         n_bytes += (double)t->n_bytes;
         n_elem += pmet_dtype_is_float(t->dtype) ? (double)t->n_elem : 0;
     }
-    printf("tensors      %zu, %.0f parameters, %s:", ck->n_tensor, n_elem,
-           format_bytes(n_bytes).text);
+    printf("tensors      %zu, %.0f parameters, %s:", ck->n_tensor, n_elem, format_bytes(n_bytes).text);
     for (size_t d = 0; d < COUNT_OF(all); d++) {
         size_t n = 0;
         for (size_t i = 0; i < ck->n_tensor; i++)

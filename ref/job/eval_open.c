@@ -11,8 +11,7 @@
 static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet_error *err)
 {
     const struct pmet_evaluate_request *r = &j->request;
-    const char *model = j->s->ck->dir,
-               *before = j->before ? j->before->ck->dir : NULL;
+    const char *model = j->s->ck->dir, *before = j->before ? j->before->ck->dir : NULL;
     if (!r->facts)
         return pmet_fail(err, PMET_INPUT, "the request lacks facts");
     if (strcmp(r->facts, "-") == 0)
