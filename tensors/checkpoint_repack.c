@@ -24,6 +24,19 @@ static enum pmet_status out_of_memory(struct pmet_error *err)
     return pmet_fail_memory(err, "an index", 0);
 }
 
+enum pmet_status pmet_index_write(const struct pmet_rewrite *w, json_t *index, struct pmet_error *err)
+{
+    char *path = NULL;
+    enum pmet_status status = index ? PMET_OK : out_of_memory(err);
+    PMET_GO(status);
+    PMET_GO(pmet_path_join(w->out_dir, PMET_INDEX_FILE, &path, err));
+    status = pmet_json_save(w->io, path, index, 2, err);
+done:
+    json_decref(index);
+    free(path);
+    return status;
+}
+
 static enum pmet_status write_file(const struct pmet_rewrite *w, const char *file,
                                    const struct pmet_tensor *tensors, size_t n, json_t *map,
                                    struct pmet_error *err)

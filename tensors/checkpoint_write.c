@@ -132,19 +132,6 @@ static bool sizes_change(const struct pmet_rewrite *w)
     return false;
 }
 
-enum pmet_status pmet_index_write(const struct pmet_rewrite *w, json_t *index, struct pmet_error *err)
-{
-    char *path = NULL;
-    enum pmet_status status = index ? PMET_OK : pmet_fail_memory(err, "an index", 0);
-    PMET_GO(status);
-    PMET_GO(pmet_path_join(w->out_dir, PMET_INDEX_FILE, &path, err));
-    status = pmet_json_save(w->io, path, index, 2, err);
-done:
-    json_decref(index);
-    free(path);
-    return status;
-}
-
 /* The index as it was, but for total_size. */
 static enum pmet_status write_index(const struct pmet_rewrite *w, struct pmet_error *err)
 {
