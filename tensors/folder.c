@@ -34,8 +34,8 @@ enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *
         if (lstat(*out, &st) != 0)
             return PMET_OK;
         free(*out);
+        *out = NULL;
     }
-    *out = NULL;
     errno = EEXIST;
     return PMET_OK;
 }
@@ -135,27 +135,38 @@ enum pmet_status pmet_list_folder(const char *path, char ***names, size_t *n, st
     char **list = NULL;
     size_t count = 0, cap = 0;
     DIR *d = opendir(path);
-    enum pmet_status status = d ? PMET_OK : pmet_fail_errno(err, path, "open");
-    PMET_TRY(status);
+    if (!d)
+        return pmet_fail_errno(err, path, "open");
     for (struct dirent *e; errno = 0, (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
-        PMET_GO(pmet_grow(&list, &cap, count + 1, sizeof *list, "a folder's listing", err));
-        PMET_GO(pmet_copy_text(e->d_name, &list[count], "a folder's listing", err));
+        if (count == cap) {
+            char **grown = realloc(list, (cap = 2 * cap + 16) * sizeof *grown);
+            if (!grown)
+                goto memory;
+            list = grown;
+        }
+        list[count] = strdup(e->d_name);
+        if (!list[count])
+            goto memory;
         count++;
     }
-    if (errno != 0)
-        PMET_GO(pmet_fail_errno(err, path, "list"));
+    if (errno != 0) {
+        pmet_fail_errno(err, path, "list");
+        closedir(d);
+        pmet_free_names(list, count);
+        return PMET_IO;
+    }
+    closedir(d);
     if (count > 0)
         qsort(list, count, sizeof *list, compare);
     *names = list;
     *n = count;
-    list = NULL;
-done:
+    return PMET_OK;
+memory:
     closedir(d);
-    if (list)
-        pmet_free_names(list, count);
-    return status;
+    pmet_free_names(list, count);
+    return pmet_fail_memory(err, "a folder's listing", cap * sizeof *list);
 }
 
 void pmet_free_names(char **names, size_t n)
