@@ -136,7 +136,8 @@ enum pmet_status pmet_list_folder(const char *path, char ***names, size_t *n, st
     size_t count = 0, cap = 0;
     DIR *d = opendir(path);
     if (!d)
-        return pmet_fail_errno(err, path, "open");
+        return errno == ENOMEM ? pmet_fail_memory(err, "a folder's listing", sizeof(struct dirent))
+                               : pmet_fail_errno(err, path, "open");
     for (struct dirent *e; errno = 0, (e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
@@ -235,27 +236,26 @@ static bool remove_unheld(const struct pmet_io *io, const char *path)
     return lstat(path, &st) != 0;
 }
 
-void pmet_remove_left(const struct pmet_io *io, const char *path, char ***names, size_t *n)
+enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, char ***names, size_t *n,
+                                  struct pmet_error *err)
 {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     const size_t n_name = strlen(name);
-    struct pmet_error ignored = {PMET_OK, ""};
-    char *folder = NULL, **all = NULL, *entry;
+    char *folder, **all = NULL, *entry;
     size_t n_all = 0;
-    *names = NULL;
+    struct pmet_error why = {PMET_OK, ""};
+    PMET_TRY(folder_of(path, &folder, err));
+    enum pmet_status status = pmet_list_folder(folder, &all, &n_all, &why);
     *n = 0;
-    if (folder_of(path, &folder, &ignored) != PMET_OK ||
-        pmet_list_folder(folder, &all, &n_all, &ignored) != PMET_OK) {
-        free(folder);
-        return;
-    }
     for (size_t i = 0; i < n_all; i++) {
         bool removed = false;
-        if (strncmp(all[i], name, n_name) == 0 && strncmp(all[i] + n_name, ".tmp-", 5) == 0 &&
-            names_dead_process(all[i] + n_name + 5) &&
-            pmet_path_join(folder, all[i], &entry, &ignored) == PMET_OK) {
-            removed = remove_unheld(io, entry);
-            free(entry);
+        if (status == PMET_OK && strncmp(all[i], name, n_name) == 0 &&
+            strncmp(all[i] + n_name, ".tmp-", 5) == 0 && names_dead_process(all[i] + n_name + 5)) {
+            status = pmet_path_join(folder, all[i], &entry, &why);
+            if (status == PMET_OK) {
+                removed = remove_unheld(io, entry);
+                free(entry);
+            }
         }
         if (removed)
             all[(*n)++] = all[i];
@@ -264,4 +264,5 @@ void pmet_remove_left(const struct pmet_io *io, const char *path, char ***names,
     }
     *names = all;
     free(folder);
+    return status == PMET_MEMORY ? pmet_fail(err, status, "%s", why.message) : PMET_OK;
 }

@@ -22,9 +22,10 @@ enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *
 
 /* Removes "PATH.tmp-PID-K", files and folders, of processes that were killed: those whose process
  * is not alive on this machine and that nobody holds locked. (*names)[0..*n), NULL and 0 if there
- * was none, are what was removed: pmet_free_names. Never fails: what cannot be looked at or removed
- * stays, and does no harm. */
-void pmet_remove_left(const struct pmet_io *io, const char *path, char ***names, size_t *n);
+ * was none, are what was removed: pmet_free_names, after an error too. What cannot be looked at or
+ * removed stays, and does no harm: PMET_MEMORY is the only error. */
+enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, char ***names, size_t *n,
+                                  struct pmet_error *err);
 
 /* fsync of a folder; and of the one that holds `path`, after a rename in it. */
 enum pmet_status pmet_sync_folder(const struct pmet_io *io, const char *folder, struct pmet_error *err);

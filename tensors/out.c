@@ -48,18 +48,18 @@ enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struc
                                struct pmet_error *err)
 {
     struct pmet_out *o = NULL;
-    char **left;
-    size_t n_left;
+    char **left = NULL;
+    size_t n_left = 0;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&o, 1, sizeof *o, path, err));
     o->t = (struct pmet_temp){.io = io, .fd = -1};
     PMET_GO(take_path(o, path, err));
-    pmet_remove_left(io, o->t.path, &left, &n_left);
-    pmet_free_names(left, n_left);
+    PMET_GO(pmet_remove_left(io, o->t.path, &left, &n_left, err));
     PMET_GO(pmet_temp_create(&o->t, false, path, err));
     *out = o;
     o = NULL;
 done:
+    pmet_free_names(left, n_left);
     if (o)
         release(o);
     return status;

@@ -50,7 +50,7 @@ enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, b
     d->t = (struct pmet_temp){.io = io, .fd = -1};
     d->force = force;
     PMET_GO(take_path(d, path, err));
-    pmet_remove_left(io, d->t.path, &d->left, &d->n_left);
+    PMET_GO(pmet_remove_left(io, d->t.path, &d->left, &d->n_left, err));
     PMET_GO(pmet_temp_create(&d->t, true, d->t.path, err));
     *out = d;
     d = NULL;
