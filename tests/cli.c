@@ -136,8 +136,7 @@ static const char *stats_of(struct test *t, const char *model)
 {
     static char made[4][300];
     for (size_t i = 0; i < 4; i++) {
-        char path[300];
-        snprintf(path, sizeof path, "%s/stats.%s", test_tmpdir(), model);
+        const char *path = test_text(t, "%s/stats.%s", test_tmpdir(), model);
         if (strcmp(made[i], path) == 0)
             return made[i];
         if (made[i][0])
@@ -157,10 +156,31 @@ const char *cli_bench(struct test *t, const char *name, const char *model)
     const char *dir = test_path("%s", name), *stats = stats_of(t, model);
     cli_shell("mkdir %s && cp -r golden/%s/model %s/m && cp -r %s %s/s && cp golden/%s/contexts.json %s/ && "
               "cp golden/%s/counterfact.json %s/facts.json && head -n 6 golden/%s/stats_text.jsonl > "
-              "%s/text.jsonl && "
-              "cp golden/%s/forward_prompts.json %s/prompts.json && "
-              "sed 's/\"v_num_grad_steps\": *[0-9]*/\"v_num_grad_steps\": 2/; s/\"mom2_n_samples\": *[0-9]*/"
-              "\"mom2_n_samples\": 4/' golden/%s/hparams/PMET/pmet.json > %s/hparams.json",
+              "%s/text.jsonl && cp golden/%s/forward_prompts.json %s/prompts.json && sed "
+              "'s/\"v_num_grad_steps\": *[0-9]*/\"v_num_grad_steps\": 2/; s/\"mom2_n_samples\": "
+              "*[0-9]*/\"mom2_n_samples\": 4/' golden/%s/hparams/PMET/pmet.json > %s/hparams.json",
               dir, model, dir, stats, dir, model, dir, model, dir, model, dir, model, dir, model, dir);
     return dir;
+}
+
+char cli_start[4096];
+
+void cli_leave(void)
+{
+    if (chdir(cli_start) != 0)
+        exit(1);
+}
+
+static void leave(void *unused)
+{
+    (void)unused;
+    cli_leave();
+}
+
+void cli_enter(struct test *t, const char *name, const char *model)
+{
+    const char *dir = cli_bench(t, name, model);
+    if ((!cli_start[0] && !getcwd(cli_start, sizeof cli_start)) || chdir(dir) != 0)
+        exit(1);
+    test_own(t, NULL, leave);
 }

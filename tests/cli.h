@@ -26,6 +26,11 @@ void cli_shell(const char *fmt, ...) PMET_PRINTF(1, 2);
  * contexts.json, text.jsonl, prompts.json and s (statistics of it). Returns its path below test_tmpdir(). */
 const char *cli_bench(struct test *t, const char *name, const char *model);
 
+/* The same, and works in it until cli_leave or the claim's end. cli_start: the folder before. */
+void cli_enter(struct test *t, const char *name, const char *model);
+void cli_leave(void);
+extern char cli_start[4096];
+
 /* The whole file, NUL-terminated; free() releases it. Ends the program if it cannot be read. */
 char *cli_slurp(const char *path, size_t *n);
 

@@ -4,13 +4,18 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+
+static void close_checkpoint(void *ck)
+{
+    pmet_checkpoint_close(ck);
+}
 
 struct pmet_checkpoint *open_or_fail(struct test *t, const char *dir)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_checkpoint *ck = NULL;
-    CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err), &err);
-    return ck;
+    CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &t->err));
+    return test_own(t, ck, close_checkpoint);
 }
 
 void note_skipped(void *user, const char *name)
@@ -19,6 +24,16 @@ void note_skipped(void *user, const char *name)
     if (s->n < 8)
         snprintf(s->names[s->n], sizeof s->names[0], "%s", name);
     s->n++;
+}
+
+struct skips copy_into(struct test *t, const char *name, const struct pmet_checkpoint *ck,
+                       const struct pmet_replacement *r, size_t n, bool link)
+{
+    struct skips skips = {.n = 0};
+    const char *dir = test_path("%s", name);
+    mkdir(dir, 0777);
+    CHECK_DONE(pmet_checkpoint_write(pmet_io_system(), ck, dir, r, n, link, note_skipped, &skips, &t->err));
+    return skips;
 }
 
 enum pmet_status write_copy(const struct pmet_io *io, const struct pmet_checkpoint *ck, const char *path,

@@ -45,11 +45,20 @@ struct pmet_ops *test_ops(struct test *t)
     return op;
 }
 
-bool lab_open(struct lab *lab, struct test *t)
+static void close_lab(void *user)
 {
-    *lab = (struct lab){.t = t, .rng = {0x5eed}};
-    lab->op = test_ops(t);
-    return lab->op != NULL;
+    struct lab *lab = user;
+    lab_close(lab);
+    free(lab);
+}
+
+struct lab *lab_open(struct test *t)
+{
+    struct lab *lab = calloc(1, sizeof *lab);
+    *lab = (struct lab){.t = t, .op = test_ops(t), .rng = {0x5eed}};
+    if (!lab->op)
+        exit(1);
+    return test_own(t, lab, close_lab);
 }
 
 static struct lab_buffer *keep(struct lab *lab, size_t n_bytes)

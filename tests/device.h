@@ -45,7 +45,8 @@ struct lab {
     struct test_rng rng;
     struct lab_buffer *first;
 };
-bool lab_open(struct lab *lab, struct test *t);
+/* Closed when the claim ends; a table that does not open ends the program. */
+struct lab *lab_open(struct test *t);
 /* Checks all guard zones and inputs, then frees everything that the lab gave out. */
 void lab_close(struct lab *lab);
 #define LAB_OK(lab, call) test_ok((lab)->t, (call), &(lab)->err, __FILE__, __LINE__)

@@ -39,23 +39,21 @@ static enum pmet_status keep_fact(void *user, const struct pmet_event *event, st
     return PMET_OK;
 }
 
+static void free_editor(void *editor)
+{
+    pmet_editor_free(editor);
+    free(editor);
+}
+
 bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model, size_t first, size_t n,
                 enum pmet_solver solver, size_t max_bytes, struct edit_run *out)
 {
-    char path[128];
-    struct pmet_error err = {PMET_OK, ""};
-    const struct pmet_rows_options o = {g->facts.path, model->config.n_ctx, model->config.n_vocab, false};
-    struct pmet_fact_rows *rows = calloc(n, sizeof *rows);
+    const struct pmet_fact_rows *rows = golden_rows(t, g, first, n, false);
     *out = (struct edit_run){.n = n, .d = model->config.d_model, .facts = g->facts};
-    out->delta = calloc(n * 2 * out->d, sizeof *out->delta);
+    out->delta = test_alloc(t, n * 2 * out->d * sizeof *out->delta);
     out->facts.fact += first;
     out->facts.n_fact = n;
-    snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", g->name);
-    bool ok = CHECK_OK(golden_hparams(path, &out->h, &err), &err);
-    for (size_t i = 0; i < n; i++)
-        ok = ok &&
-             CHECK_OK(pmet_rows_build(g->tk, &out->facts.fact[i], &g->contexts, &o, true, &rows[i], &err),
-                      &err);
+    bool ok = rows && golden_hparams(t, g, "pmet", &out->h);
     out->editor = (struct pmet_editor){.method = &pmet_method_pmet,
                                        .model = model,
                                        .tk = g->tk,
@@ -67,17 +65,11 @@ bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model
                                        .listener = {.user = out, .on_event = keep_fact},
                                        .solver = solver,
                                        .max_bytes = max_bytes};
-    ok = ok && CHECK_OK(pmet_editor_run(&out->editor, &err), &err);
-    for (size_t i = 0; i < n; i++)
-        pmet_rows_free(&rows[i]);
-    free(rows);
+    ok = ok && CHECK_DONE(pmet_editor_run(&out->editor, &t->err));
+    struct pmet_editor *kept = malloc(sizeof *kept);
+    *kept = out->editor;
+    test_own(t, kept, free_editor);
     return ok;
-}
-
-void edit_run_free(struct edit_run *run)
-{
-    pmet_editor_free(&run->editor);
-    free(run->delta);
 }
 
 bool same_edited(const struct pmet_editor *a, const struct pmet_editor *b)

@@ -58,7 +58,7 @@ size_t fuzz(struct test *t, const char *text, size_t n, size_t n_round, uint64_t
     struct test_rng r = {seed};
     const char *path = test_path("damaged");
     const size_t room = 2 * n + 16;
-    char *p = malloc(room);
+    char *p = test_alloc(t, room);
     size_t n_taken = 0;
     for (size_t round = 0; round < n_round; round++) {
         struct pmet_error err = {PMET_OK, ""};
@@ -75,6 +75,5 @@ size_t fuzz(struct test *t, const char *text, size_t n, size_t n_round, uint64_t
             test_fail(t, "round %zu: status %d, error %d: \"%s\"", round, (int)status, (int)err.status,
                       err.message);
     }
-    free(p);
     return n_taken;
 }

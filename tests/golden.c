@@ -4,76 +4,119 @@
 
 const char *const golden_names[N_GOLDEN] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
 
-bool golden_open(struct test *t, struct golden *g, size_t i)
+static void close_golden(void *user)
 {
-    char path[256];
-    struct pmet_error err = {PMET_OK, ""};
-    const struct pmet_io *io = pmet_io_system();
-    *g = (struct golden){.name = golden_names[i]};
-    snprintf(path, sizeof path, "golden/%s/model", g->name);
-    if (!CHECK_OK(test_table(2, &g->op, &err), &err) ||
-        !CHECK_OK(pmet_checkpoint_open(io, path, &g->ck, &err), &err) ||
-        !CHECK_OK(pmet_model_open(g->ck, g->op, &g->model, &err), &err) ||
-        !CHECK_OK(pmet_tokenizer_open(io, path, &g->tk, &err), &err))
-        return false;
-    snprintf(path, sizeof path, "golden/%s/contexts.json", g->name);
-    if (!CHECK_OK(pmet_contexts_load(io, path, &g->contexts, &err), &err))
-        return false;
-    snprintf(path, sizeof path, "golden/%s/counterfact.json", g->name);
-    return CHECK_OK(pmet_facts_load(io, path, (struct pmet_facts_options){0}, &g->facts, &err), &err);
-}
-
-void golden_close(struct golden *g)
-{
+    struct golden *g = user;
     pmet_facts_free(&g->facts);
     pmet_contexts_free(&g->contexts);
     pmet_tokenizer_close(g->tk);
     pmet_model_close(g->model);
     pmet_checkpoint_close(g->ck);
     pmet_ops_free(g->op);
+    free(g);
 }
 
-enum pmet_status golden_hparams(const char *path, struct pmet_hparams *out, struct pmet_error *err)
+static bool open_golden(struct test *t, struct golden *g)
 {
-    return pmet_hparams_load(pmet_io_system(), path, pmet_method_pmet.hparams, out, err);
+    const char *dir = test_text(t, "golden/%s/model", g->name);
+    const struct pmet_io *io = pmet_io_system();
+    return CHECK_DONE(test_table(2, &g->op, &t->err)) &&
+           CHECK_DONE(pmet_checkpoint_open(io, dir, &g->ck, &t->err)) &&
+           CHECK_DONE(pmet_model_open(g->ck, g->op, &g->model, &t->err)) &&
+           CHECK_DONE(pmet_tokenizer_open(io, dir, &g->tk, &t->err)) &&
+           CHECK_DONE(pmet_contexts_load(io, test_text(t, "golden/%s/contexts.json", g->name), &g->contexts,
+                                         &t->err)) &&
+           golden_facts(t, g, "counterfact.json", &g->facts);
+}
+
+bool golden_open(struct test *t, struct golden *g, size_t i)
+{
+    struct golden *kept = calloc(1, sizeof *kept);
+    kept->name = golden_names[i];
+    const bool ok = open_golden(t, kept);
+    *g = *kept;
+    test_own(t, kept, close_golden);
+    return ok;
+}
+
+bool golden_facts(struct test *t, const struct golden *g, const char *file, struct pmet_facts *out)
+{
+    return CHECK_DONE(pmet_facts_load(pmet_io_system(), test_text(t, "golden/%s/%s", g->name, file),
+                                      (struct pmet_facts_options){0}, out, &t->err));
+}
+
+bool golden_hparams(struct test *t, const struct golden *g, const char *file, struct pmet_hparams *out)
+{
+    return CHECK_DONE(pmet_hparams_load(pmet_io_system(),
+                                        test_text(t, "golden/%s/hparams/PMET/%s.json", g->name, file),
+                                        pmet_method_pmet.hparams, out, &t->err));
 }
 
 json_t *golden_json(struct test *t, const struct golden *g, const char *file)
 {
-    char path[256];
+    const char *path = test_text(t, "golden/%s/%s", g->name, file);
     json_error_t e;
-    snprintf(path, sizeof path, "golden/%s/%s", g->name, file);
     json_t *root = json_load_file(path, 0, &e);
     if (!root)
         test_fail(t, "%s: %s", path, e.text);
-    return root;
+    return test_json(t, root);
+}
+
+static void close_docs(void *docs)
+{
+    pmet_docs_close(docs);
+}
+
+struct pmet_docs *golden_docs(struct test *t, const struct golden *g)
+{
+    const char *path = test_text(t, "golden/%s/stats_text.jsonl", g->name);
+    struct pmet_docs *docs = NULL;
+    CHECK_DONE(pmet_docs_open(pmet_io_system(), &path, 1, &docs, &t->err));
+    return test_own(t, docs, close_docs);
+}
+
+static void free_rows(void *rows)
+{
+    pmet_rows_free(rows);
+}
+
+struct pmet_fact_rows *golden_rows(struct test *t, const struct golden *g, size_t first, size_t n, bool keys)
+{
+    const struct pmet_rows_options o = {g->facts.path, g->model->config.n_ctx, g->model->config.n_vocab,
+                                        false};
+    struct pmet_fact_rows *rows = test_alloc(t, n * sizeof *rows);
+    for (size_t i = 0; i < n; i++) {
+        if (!CHECK_DONE(pmet_rows_build(g->tk, &g->facts.fact[first + i], &g->contexts, &o, !keys, &rows[i],
+                                        &t->err)))
+            return NULL;
+        test_own(t, &rows[i], free_rows);
+    }
+    return rows;
+}
+
+static void close_pair_file(void *st)
+{
+    pmet_safetensors_close(st);
 }
 
 bool golden_pair_open(struct test *t, struct golden_pair *pair, const struct golden *g, const char *stem)
 {
-    struct pmet_error err = {PMET_OK, ""};
     for (int i = 0; i < 2; i++) {
-        char path[256];
+        const char *path = test_text(t, "golden/%s/%s.%s.safetensors", g->name, stem, i ? "fp64" : "fp32");
         pair->p[i] = NULL;
-        snprintf(path, sizeof path, "golden/%s/%s.%s.safetensors", g->name, stem, i ? "fp64" : "fp32");
-        if (!CHECK_OK(pmet_safetensors_open(pmet_io_system(), path, &pair->p[i], &err), &err))
+        if (!CHECK_DONE(pmet_safetensors_open(pmet_io_system(), path, &pair->p[i], &t->err)))
             return false;
+        test_own(t, pair->p[i], close_pair_file);
     }
     return true;
 }
 
-void golden_pair_close(struct golden_pair *pair)
-{
-    pmet_safetensors_close(pair->p[0]);
-    pmet_safetensors_close(pair->p[1]);
-}
-
-double *golden_tensor(const struct pmet_safetensors *st, const char *name, size_t *n)
+double *golden_tensor(struct test *t, const struct pmet_safetensors *st, const char *name, size_t *n)
 {
     const struct pmet_tensor *s = pmet_tensors_find(&st->all, name);
     if (!s)
         return NULL;
-    double *x = malloc((s->n_elem + 1) * sizeof *x);
+    double *x = test_alloc(t, (s->n_elem + 1) * sizeof *x);
     pmet_to_f64(x, s->data, s->dtype, s->n_elem);
     *n = s->n_elem;
     return x;
@@ -128,19 +171,16 @@ void golden_smooth(struct test *t, const char *group, const struct golden_pair *
                    const real *got, size_t n)
 {
     size_t n32 = 0, n64 = 0;
-    double *a = golden_tensor(pair->p[0], name, &n32), *b = golden_tensor(pair->p[1], name, &n64);
+    double *a = golden_tensor(t, pair->p[0], name, &n32), *b = golden_tensor(t, pair->p[1], name, &n64);
     if (b && n64 == n && (!a || n32 == n)) {
-        double *x = malloc((n + 1) * sizeof *x);
+        double *x = test_alloc(t, (n + 1) * sizeof *x);
         for (size_t i = 0; i < n; i++)
             x[i] = (double)got[i];
         if (a)
             golden_smooth_values(t, group, name, x, a, b, n);
-        free(x);
     } else if (b) {
         test_fail(t, "%s: %zu elements; the golden has %zu", name, n, n64);
     }
-    free(a);
-    free(b);
 }
 
 void golden_run(const char *group, const double *got, const double *fp32, const double *fp64, size_t n)

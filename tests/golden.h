@@ -29,10 +29,16 @@ struct golden {
     struct pmet_contexts contexts;
     struct pmet_facts facts;
 };
+/* All that is opened here is closed when the claim ends. */
 bool golden_open(struct test *t, struct golden *g, size_t i);
-void golden_close(struct golden *g);
-/* PMET's hyper-parameters of a file. */
-enum pmet_status golden_hparams(const char *path, struct pmet_hparams *out, struct pmet_error *err);
+/* PMET's hyper-parameters, hparams/PMET/FILE.json. */
+bool golden_hparams(struct test *t, const struct golden *g, const char *file, struct pmet_hparams *out);
+/* pmet_facts_free releases them. */
+bool golden_facts(struct test *t, const struct golden *g, const char *file, struct pmet_facts *out);
+/* The rows of facts [first, first + n), for their keys or for the optimisation; NULL after a failed check. */
+struct pmet_fact_rows *golden_rows(struct test *t, const struct golden *g, size_t first, size_t n, bool keys);
+struct pmet_docs *golden_docs(struct test *t,
+                              const struct golden *g); /* its stats_text.jsonl; NULL if that fails */
 json_t *golden_json(struct test *t, const struct golden *g, const char *file);
 
 /* fp32 and fp64 of one golden file. */
@@ -40,9 +46,8 @@ struct golden_pair {
     struct pmet_safetensors *p[2];
 };
 bool golden_pair_open(struct test *t, struct golden_pair *pair, const struct golden *g, const char *stem);
-void golden_pair_close(struct golden_pair *pair);
-/* As doubles, free() releases them; NULL if the file lacks it. */
-double *golden_tensor(const struct pmet_safetensors *st, const char *name, size_t *n);
+/* As doubles; NULL if the file lacks it. */
+double *golden_tensor(struct test *t, const struct pmet_safetensors *st, const char *name, size_t *n);
 
 /* Holds `got` to the pair's tensor. Smooth: double build, 1e-9 relative to fp64; float build, error at most
  * twice the distance of fp32 from fp64. Kept for the closing table under `group`. */

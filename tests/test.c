@@ -48,6 +48,72 @@ bool test_ok(struct test *t, enum pmet_status status, const struct pmet_error *e
     return false;
 }
 
+bool test_refused(struct test *t, enum pmet_status status, enum pmet_status expected, const char *message,
+                  const char *file, int line)
+{
+    const char *dir = test_tmpdir(), *got = t->err.message;
+    const size_t n = strlen(dir);
+    if (strncmp(got, dir, n) == 0 && got[n] == '/')
+        got += n + 1;
+    bool ok = test_str(t, got, message, file, line);
+    if (status != expected || t->err.status != expected) {
+        test_fail(t, "%s:%d: status %d; expected %d", file, line, (int)status, (int)expected);
+        ok = false;
+    }
+    t->err = (struct pmet_error){PMET_OK, ""};
+    return ok;
+}
+
+/* What a claim holds until it ends. */
+struct test_owned {
+    struct test_owned *next;
+    void *p;
+    void (*done)(void *p);
+};
+
+void *test_own(struct test *t, void *p, void (*done)(void *p))
+{
+    struct test_owned *o = malloc(sizeof *o);
+    *o = (struct test_owned){t->owned, p, done};
+    t->owned = o;
+    return p;
+}
+
+void *test_alloc(struct test *t, size_t n_bytes)
+{
+    return test_own(t, calloc(n_bytes ? n_bytes : 1, 1), free);
+}
+
+const char *test_text(struct test *t, const char *fmt, ...)
+{
+    va_list args;
+    char *text = NULL;
+    va_start(args, fmt);
+    if (vasprintf(&text, fmt, args) < 0)
+        exit(1);
+    va_end(args);
+    return test_own(t, text, free);
+}
+
+static void release_json(void *value)
+{
+    json_decref(value);
+}
+
+json_t *test_json(struct test *t, json_t *value)
+{
+    return test_own(t, value, release_json);
+}
+
+static void let_go(struct test *t)
+{
+    for (struct test_owned *o; (o = t->owned);) {
+        t->owned = o->next;
+        o->done(o->p);
+        free(o);
+    }
+}
+
 bool test_close(struct test *t, const double *got, const double *expected, size_t n, double tol,
                 const char *file, int line)
 {
@@ -76,14 +142,30 @@ void test_skip(struct test *t, const char *fmt, ...)
     va_end(args);
 }
 
-int test_run(const struct test_case *cases, size_t n, int argc, char **argv)
+static struct {
+    const char *name;
+    test_fn *fn;
+} cases[64];
+static size_t n_case;
+
+void test_enter(const char *name, test_fn *fn)
+{
+    if (n_case == sizeof cases / sizeof *cases)
+        abort();
+    cases[n_case].name = name;
+    cases[n_case++].fn = fn;
+}
+
+/* argv[1]: only claims whose names hold it. */
+int main(int argc, char **argv)
 {
     size_t n_pass = 0, n_fail = 0, n_skip = 0;
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n_case; i++) {
         struct test t = {.name = cases[i].name};
         if (argc > 1 && !strstr(cases[i].name, argv[1]))
             continue;
         cases[i].fn(&t);
+        let_go(&t);
         if (t.n_fail == 0 && t.skip[0]) {
             printf("skip %s: %s\n", t.name, t.skip);
             n_skip++;
@@ -215,4 +297,35 @@ size_t test_count_files(const char *dir)
     }
     closedir(d);
     return n;
+}
+
+char *test_slurp(struct test *t, const char *path, size_t *n)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    char *data = NULL;
+    size_t n_bytes = 0;
+    if (pmet_read_file(pmet_io_system(), path, SIZE_MAX, &data, &n_bytes, &err) != PMET_OK)
+        return NULL;
+    if (n)
+        *n = n_bytes;
+    return test_own(t, data, free);
+}
+
+bool test_same_file(struct test *t, const char *a, const char *b)
+{
+    size_t n, m;
+    const char *x = test_slurp(t, a, &n), *y = test_slurp(t, b, &m);
+    return x && y && n == m && memcmp(x, y, n) == 0;
+}
+
+void test_write_text(const char *path, const char *text)
+{
+    test_write_file(path, text, strlen(text));
+}
+
+struct pmet_tensor test_tensor(const char *name, enum pmet_dtype dtype, size_t n, size_t m, const void *data)
+{
+    const size_t n_elem = m ? n * m : n;
+    return (struct pmet_tensor){name, dtype, m ? 2 : 1, {n, m}, n_elem, n_elem * pmet_dtype_size(dtype),
+                                data};
 }

@@ -12,8 +12,7 @@ static const char model[] = "golden/gptj-A/model", facts[] = "golden/gptj-A/coun
 static struct pmet_session *open_on(struct test *t, enum pmet_device device)
 {
     struct pmet_session *s = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_session_open(model, device, 2, &s, &err), &err);
+    CHECK_DONE(pmet_session_open(model, device, 2, &s, &t->err));
     return s;
 }
 
@@ -36,31 +35,25 @@ TEST(a_session_says_what_it_holds)
 static void check_logits(struct test *t, enum pmet_device device)
 {
     struct pmet_session *s = open_on(t, device);
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_safetensors *st = NULL;
-    json_t *prompts = json_load_file("golden/gptj-A/forward_prompts.json", 0, NULL);
-    CHECK_OK(pmet_safetensors_open(pmet_io_system(), "golden/gptj-A/forward.fp64.safetensors", &st, &err),
-             &err);
+    json_t *prompts = test_json(t, json_load_file("golden/gptj-A/forward_prompts.json", 0, NULL));
+    CHECK_DONE(
+        pmet_safetensors_open(pmet_io_system(), "golden/gptj-A/forward.fp64.safetensors", &st, &t->err));
     for (size_t r = 0; r < json_array_size(prompts); r++) {
         const char *text = json_string_value(json_array_get(prompts, r));
         int32_t *ids = NULL;
         size_t n = 0;
-        char name[32];
-        snprintf(name, sizeof name, "row%zu.logits", r);
-        const struct pmet_tensor *want = pmet_tensors_find(&st->all, name);
-        CHECK_OK(pmet_encode(s, text, strlen(text), &ids, &n, &err), &err);
-        float *logits = malloc((n * 1024 + 1) * sizeof *logits);
-        double *got = malloc((n * 1024 + 1) * sizeof *got);
-        CHECK_OK(pmet_logits(s, ids, n, logits, &err), &err);
+        const struct pmet_tensor *want = pmet_tensors_find(&st->all, test_text(t, "row%zu.logits", r));
+        CHECK_DONE(pmet_encode(s, text, strlen(text), &ids, &n, &t->err));
+        float *logits = test_alloc(t, (n * 1024 + 1) * sizeof *logits);
+        double *got = test_alloc(t, (n * 1024 + 1) * sizeof *got);
+        CHECK_DONE(pmet_logits(s, ids, n, logits, &t->err));
         for (size_t i = 0; i < n * 1024; i++)
             got[i] = (double)logits[i];
         if (CHECK(want && want->n_elem == n * 1024))
             CHECK(test_rel_l2(got, want->data, n * 1024) < 1e-6);
         free(ids);
-        free(logits);
-        free(got);
     }
-    json_decref(prompts);
     pmet_safetensors_close(st);
     pmet_session_close(s);
 }
@@ -79,12 +72,11 @@ TEST(text_goes_to_ids_and_back)
 {
     static const char text[] = "The capital of France is\n\xe6\x9d\x91\xe4\xb8\x8a";
     struct pmet_session *s = open_model(t);
-    struct pmet_error err = {PMET_OK, ""};
     int32_t *ids = NULL;
     char *back = NULL;
     size_t n = 0, n_bytes = 0;
-    CHECK_OK(pmet_encode(s, text, strlen(text), &ids, &n, &err), &err);
-    CHECK_OK(pmet_decode(s, ids, n, &back, &n_bytes, &err), &err);
+    CHECK_DONE(pmet_encode(s, text, strlen(text), &ids, &n, &t->err));
+    CHECK_DONE(pmet_decode(s, ids, n, &back, &n_bytes, &t->err));
     CHECK_STR(back, text);
     CHECK(n_bytes == strlen(text));
     free(ids);
@@ -95,11 +87,10 @@ TEST(text_goes_to_ids_and_back)
 TEST(a_seed_fixes_what_is_drawn)
 {
     struct pmet_session *s = open_model(t);
-    struct pmet_error err = {PMET_OK, ""};
     int32_t row[3][24] = {{5, 6}, {5, 6}, {5, 6}};
-    CHECK_OK(pmet_continue(s, row[0], 2, 24, 5, 7, &err), &err);
-    CHECK_OK(pmet_continue(s, row[1], 2, 24, 5, 7, &err), &err);
-    CHECK_OK(pmet_continue(s, row[2], 2, 24, 5, 8, &err), &err);
+    CHECK_DONE(pmet_continue(s, row[0], 2, 24, 5, 7, &t->err));
+    CHECK_DONE(pmet_continue(s, row[1], 2, 24, 5, 7, &t->err));
+    CHECK_DONE(pmet_continue(s, row[2], 2, 24, 5, 8, &t->err));
     CHECK(memcmp(row[0], row[1], sizeof row[0]) == 0);
     CHECK(memcmp(row[0], row[2], sizeof row[0]) != 0);
     pmet_session_close(s);
@@ -157,9 +148,8 @@ TEST(an_interrupted_or_incomplete_request_leaves_nothing)
     CHECK_STR(lacks.message, "the request lacks facts, stats or out");
     request.out = "golden/gptj-A/model/edited";
     CHECK(pmet_edit_folder(s, &request, NULL, NULL, &inside) == PMET_INPUT);
-    CHECK_STR(inside.message,
-              "golden/gptj-A/model/edited: lies inside golden/gptj-A/model, used for the model; "
-              "expected a path apart from it");
+    CHECK_STR(inside.message, "golden/gptj-A/model/edited: lies inside golden/gptj-A/model, used for the "
+                              "model; expected a path apart from it");
     request.out = out;
     stopped = (struct pmet_error){PMET_OK, ""};
     CHECK(pmet_edit_folder(s, &request, &listener, NULL, &stopped) == PMET_INTERRUPTED);
@@ -223,10 +213,8 @@ TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
     CHECK(heard.n_progress > 1 && heard.n_done == 1 && heard.last == 3 && heard.total == 3);
     CHECK(e.n_record == 3 && count_lines(out) == 4); /* a header, then a record each */
     for (size_t i = 0; i < sizeof tail / sizeof *tail; i++) {
-        char post[64], pre[64];
-        snprintf(post, sizeof post, "post_%s", tail[i]);
-        snprintf(pre, sizeof pre, "pre_%s", tail[i]);
-        const struct pmet_metric *a = metric(&e, post), *b = metric(&e, pre);
+        const struct pmet_metric *a = metric(&e, test_text(t, "post_%s", tail[i])),
+                                 *b = metric(&e, test_text(t, "pre_%s", tail[i]));
         CHECK(a && b && a->n == 3 && b->n == 3 && a->mean == b->mean);
     }
     CHECK(!metric(&e, "post_ngram_entropy")); /* no texts were asked for */
@@ -240,9 +228,3 @@ TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
     pmet_session_close(s);
     pmet_session_close(before);
 }
-
-TEST_MAIN(CASE(a_session_says_what_it_holds), CASE(logits_of_a_text_are_the_goldens),
-          CASE(logits_on_the_plain_device_are_the_goldens), CASE(text_goes_to_ids_and_back),
-          CASE(a_seed_fixes_what_is_drawn), CASE(ids_out_of_range_are_refused),
-          CASE(an_interrupted_or_incomplete_request_leaves_nothing),
-          CASE(an_evaluation_counts_its_records_and_keeps_their_lines))

@@ -24,15 +24,14 @@ static bool same_tensor(const struct pmet_tensor *a, const struct pmet_tensor *b
 static void check_same(struct test *t, const struct pmet_checkpoint *a, const struct pmet_checkpoint *b)
 {
     char hex[2][65];
-    struct pmet_error err = {PMET_OK, ""};
     CHECK(a->n_tensor == b->n_tensor);
     for (size_t i = 0; i < a->n_tensor; i++) {
         const struct pmet_tensor *x = pmet_checkpoint_at(a, i);
         if (!CHECK(same_tensor(x, pmet_checkpoint_find(b, x->name))))
             test_fail(t, "tensor %s", x->name);
     }
-    CHECK_OK(pmet_checkpoint_fingerprint(a, hex[0], &err), &err);
-    CHECK_OK(pmet_checkpoint_fingerprint(b, hex[1], &err), &err);
+    CHECK_DONE(pmet_checkpoint_fingerprint(a, hex[0], &t->err));
+    CHECK_DONE(pmet_checkpoint_fingerprint(b, hex[1], &t->err));
     CHECK_STR(hex[0], hex[1]);
 }
 
@@ -49,20 +48,17 @@ static const char *sharded_model(struct test *t, const char *name)
 {
     const char *dir = bin_model(name);
     struct pmet_checkpoint *ck = open_or_fail(t, GPTJ);
-    struct pmet_error err = {PMET_OK, ""};
-    json_t *map = json_object(), *index = json_pack("{s:{}, s:o}", "metadata", "weight_map", map);
+    json_t *map = json_object(),
+           *index = test_json(t, json_pack("{s:{}, s:o}", "metadata", "weight_map", map));
     unlink(test_path("%s/pytorch_model.bin", name));
     for (size_t i = 0; i < 2; i++) {
         const struct pmet_safetensors *st = ck->shard[i].weights.st;
-        char file[64];
-        snprintf(file, sizeof file, "pytorch_model-0000%zu-of-00002.bin", i + 1);
+        const char *file = test_text(t, "pytorch_model-0000%zu-of-00002.bin", i + 1);
         for (size_t k = 0; k < st->all.n; k++)
             json_object_set_new(map, st->all.tensor[k].name, json_string(file));
         torch_write(test_path("%s/%s", name, file), &st->all.tensor[0], st->all.n);
     }
-    CHECK_OK(pmet_json_save(pmet_io_system(), test_path("%s/" BIN_INDEX, name), index, 2, &err), &err);
-    json_decref(index);
-    pmet_checkpoint_close(ck);
+    CHECK_DONE(pmet_json_save(pmet_io_system(), test_path("%s/" BIN_INDEX, name), index, 2, &t->err));
     return dir;
 }
 
@@ -78,31 +74,26 @@ TEST(a_bin_file_and_its_shards_hold_the_tensors_of_the_safetensors)
     for (size_t i = 0; i < bin->n_tensor; i++)
         CHECK((uintptr_t)pmet_checkpoint_at(bin, i)->data % 64 == 0); /* mapped, as torch aligned them */
     CHECK(strstr(pmet_checkpoint_file_of(bin, pmet_checkpoint_at(bin, 1)), "whole/pytorch_model.bin"));
-    pmet_checkpoint_close(st);
-    pmet_checkpoint_close(bin);
-    pmet_checkpoint_close(sharded);
 }
 
 TEST(an_index_that_contradicts_its_bin_files_is_refused)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_checkpoint *ck = NULL;
     const char *dir = sharded_model(t, "contradiction");
     cli_shell("sed -i 's/\"lm_head.bias\"/\"lm_tail.bias\"/' %s/" BIN_INDEX, dir);
-    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err) == PMET_INPUT && !ck);
-    CHECK_STR(strstr(err.message, "contradiction"),
+    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &t->err) == PMET_INPUT && !ck);
+    CHECK_STR(strstr(t->err.message, "contradiction"),
               "contradiction/pytorch_model.bin.index.json: tensor \"lm_tail.bias\" is not in "
               "pytorch_model-00001-of-00002.bin");
-    err = (struct pmet_error){PMET_OK, ""};
+    t->err = (struct pmet_error){PMET_OK, ""};
     cli_shell("sed -i 's/\"pytorch_model-00002/\"..\\/pytorch_model-00002/' %s/" BIN_INDEX, dir);
-    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err) == PMET_FORMAT && !ck);
-    err = (struct pmet_error){PMET_OK, ""};
-    cli_shell("cp " GPTJ
-              "/model-00001-of-00002.safetensors %s/model.bin && echo '{\"weight_map\": {\"lm_head.bias\": "
-              "\"model.bin\"}}' > %s/" BIN_INDEX,
+    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &t->err) == PMET_FORMAT && !ck);
+    t->err = (struct pmet_error){PMET_OK, ""};
+    cli_shell("cp " GPTJ "/model-00001-of-00002.safetensors %s/model.bin && echo '{\"weight_map\": "
+              "{\"lm_head.bias\": \"model.bin\"}}' > %s/" BIN_INDEX,
               dir, dir);
-    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &err) == PMET_FORMAT && !ck);
-    CHECK_STR(strstr(err.message, "contradiction"),
+    CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &t->err) == PMET_FORMAT && !ck);
+    CHECK_STR(strstr(t->err.message, "contradiction"),
               "contradiction/model.bin: found no end record; expected a zip archive that is complete");
 }
 
@@ -118,11 +109,10 @@ TEST(opening_reports_every_call_that_fails)
 /* Shards of at most `max` bytes (0: the default); what is replaced is replaced, all else keeps its bits. */
 static void check_repacked(struct test *t, const char *from, uint64_t max, size_t n_file, size_t n_skip)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct skips skips = {.n = 0};
     struct pmet_checkpoint *ck = open_or_fail(t, from), *out;
     const struct pmet_tensor *w = pmet_checkpoint_find(ck, "transformer.h.0.mlp.fc_out.weight");
-    uint16_t *data = calloc(w->n_elem, sizeof *data);
+    uint16_t *data = test_alloc(t, w->n_elem * sizeof *data);
     const struct pmet_replacement r = {w->name, PMET_F16, data};
     const char *dir = test_path("repacked-%zu-%zu", n_file, n_skip);
     mkdir(dir, 0777);
@@ -131,7 +121,7 @@ static void check_repacked(struct test *t, const char *from, uint64_t max, size_
     for (size_t i = 0; i < ck->n_tensor; i++)
         all += pmet_tensor_replaced(pmet_checkpoint_at(ck, i), &r, 1).n_bytes;
     ck->max_shard_bytes = max == EXACTLY ? all : max ? max : ck->max_shard_bytes;
-    CHECK_OK(pmet_checkpoint_write(pmet_io_system(), ck, dir, &r, 1, true, note_skipped, &skips, &err), &err);
+    CHECK_DONE(pmet_checkpoint_write(pmet_io_system(), ck, dir, &r, 1, true, note_skipped, &skips, &t->err));
     CHECK(skips.n == n_skip && strstr(skips.names[0], "pytorch_model"));
     if ((out = open_or_fail(t, dir))) {
         size_t n_bytes = 0;
@@ -156,9 +146,6 @@ static void check_repacked(struct test *t, const char *from, uint64_t max, size_
         CHECK(access(test_path("repacked-%zu-%zu/tokenizer.json", n_file, n_skip), F_OK) == 0 &&
               access(test_path("repacked-%zu-%zu/pytorch_model.bin", n_file, n_skip), F_OK) != 0);
     }
-    free(data);
-    pmet_checkpoint_close(out);
-    pmet_checkpoint_close(ck);
 }
 
 TEST(a_bin_checkpoint_is_written_as_safetensors_whole_or_in_shards)
@@ -188,7 +175,6 @@ TEST(writing_that_fails_at_any_call_leaves_nothing_behind)
         }
         CHECK(status == PMET_IO && test_count_files(parent) == 0 && strstr(err.message, strerror(ENOSPC)));
     }
-    pmet_checkpoint_close(ck);
 }
 
 /* Nothing but the form of the weights differs: the same record, fingerprint and matrices. */
@@ -199,8 +185,7 @@ TEST(an_edit_of_a_bin_model_is_the_edit_of_the_safetensors_one)
     for (int i = 0; i < 2; i++)
         CHECK(cli(NULL,
                   "edit --model %s/%c --facts %s/facts.json --hparams %s/hparams.json --contexts "
-                  "%s/contexts.json "
-                  "--stats %s/s --threads 1 --limit 2 --out %s/out-%c",
+                  "%s/contexts.json --stats %s/s --threads 1 --limit 2 --out %s/out-%c",
                   dir, "mb"[i], dir, dir, dir, dir, dir, "mb"[i]) == 0);
     CHECK(strstr(cli_err(), "pytorch_model.bin: left out of the edited folder"));
     struct pmet_checkpoint *m = open_or_fail(t, test_path("edits/out-m")),
@@ -208,12 +193,9 @@ TEST(an_edit_of_a_bin_model_is_the_edit_of_the_safetensors_one)
     const char *name = "transformer.h.0.mlp.fc_out.weight";
     check_same(t, m, b);
     CHECK(!same_tensor(pmet_checkpoint_find(base, name), pmet_checkpoint_find(b, name)));
-    cli_shell("cd %s && test -e out-b/model.safetensors && test ! -e out-b/pytorch_model.bin && "
-              "cmp out-m/pmet_edit.json out-b/pmet_edit.json && cmp m/config.json out-b/config.json",
+    cli_shell("cd %s && test -e out-b/model.safetensors && test ! -e out-b/pytorch_model.bin && cmp "
+              "out-m/pmet_edit.json out-b/pmet_edit.json && cmp m/config.json out-b/config.json",
               dir);
-    pmet_checkpoint_close(m);
-    pmet_checkpoint_close(b);
-    pmet_checkpoint_close(base);
 }
 
 TEST(inspect_shows_bin_checkpoints_and_bin_files)
@@ -227,11 +209,3 @@ TEST(inspect_shows_bin_checkpoints_and_bin_files)
     CHECK(strstr(cli_out(), "tests/data/kinds.bin: 13 tensors, 125 B; all values are numbers\n"));
     CHECK(cli(NULL, "inspect tests/data/legacy.bin") == 1);
 }
-
-TEST_MAIN(CASE(a_bin_file_and_its_shards_hold_the_tensors_of_the_safetensors),
-          CASE(an_index_that_contradicts_its_bin_files_is_refused),
-          CASE(opening_reports_every_call_that_fails),
-          CASE(a_bin_checkpoint_is_written_as_safetensors_whole_or_in_shards),
-          CASE(writing_that_fails_at_any_call_leaves_nothing_behind),
-          CASE(an_edit_of_a_bin_model_is_the_edit_of_the_safetensors_one),
-          CASE(inspect_shows_bin_checkpoints_and_bin_files))

@@ -53,21 +53,20 @@ TEST(a_long_batch_on_two_threads_gives_the_bits_of_single_rows_on_one)
     enum { TOKENS = 1100, OUT = 130, IN = 300 };
     static const size_t batch[] = {1, 600};
     struct pmet_ops *one = NULL, *two = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_ops_cpu(1, &one, &err), &err);
-    CHECK_OK(pmet_ops_cpu(2, &two, &err), &err);
+    CHECK_DONE(pmet_ops_cpu(1, &one, &t->err));
+    CHECK_DONE(pmet_ops_cpu(2, &two, &t->err));
     real *matrix = random_reals(13, OUT * IN), *x = random_reals(14, TOKENS * IN),
          *g = random_reals(15, TOKENS * OUT), *y = random_reals(16, TOKENS * OUT),
          *y1 = random_reals(17, TOKENS * OUT), *g_x = random_reals(18, TOKENS * IN),
          *g_x1 = random_reals(19, TOKENS * IN);
     const struct pmet_weight w = {.data = matrix, .dtype = PMET_REAL, .n_out = OUT, .n_in = IN};
-    CHECK_OK(two->matmul(two, y, OUT, x, w, NULL, TOKENS, &err), &err);
-    CHECK_OK(two->matmul_dx(two, g_x, g, OUT, w, false, TOKENS, &err), &err);
+    CHECK_DONE(two->matmul(two, y, OUT, x, w, NULL, TOKENS, &t->err));
+    CHECK_DONE(two->matmul_dx(two, g_x, g, OUT, w, false, TOKENS, &t->err));
     for (size_t k = 0; k < 2; k++) {
         for (size_t r = 0; r < TOKENS; r += batch[k]) {
             const size_t n = TOKENS - r < batch[k] ? TOKENS - r : batch[k];
-            CHECK_OK(one->matmul(one, y1 + r * OUT, OUT, x + r * IN, w, NULL, n, &err), &err);
-            CHECK_OK(one->matmul_dx(one, g_x1 + r * IN, g + r * OUT, OUT, w, false, n, &err), &err);
+            CHECK_DONE(one->matmul(one, y1 + r * OUT, OUT, x + r * IN, w, NULL, n, &t->err));
+            CHECK_DONE(one->matmul_dx(one, g_x1 + r * IN, g + r * OUT, OUT, w, false, n, &t->err));
         }
         CHECK(memcmp(y, y1, TOKENS * OUT * sizeof *y) == 0);
         CHECK(memcmp(g_x, g_x1, TOKENS * IN * sizeof *g_x) == 0);
@@ -78,6 +77,3 @@ TEST(a_long_batch_on_two_threads_gives_the_bits_of_single_rows_on_one)
     pmet_ops_free(one);
     pmet_ops_free(two);
 }
-
-TEST_MAIN(CASE(a_block_gives_the_bits_of_its_definition),
-          CASE(a_long_batch_on_two_threads_gives_the_bits_of_single_rows_on_one))

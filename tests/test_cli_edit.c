@@ -29,10 +29,7 @@ static json_t *result(struct test *t)
 static struct pmet_safetensors *open_file(struct test *t, const char *dir, const char *name)
 {
     struct pmet_safetensors *st = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    char path[600];
-    snprintf(path, sizeof path, "%s/%s", dir, name);
-    CHECK_OK(pmet_safetensors_open(pmet_io_system(), path, &st, &err), &err);
+    CHECK_DONE(pmet_safetensors_open(pmet_io_system(), test_text(t, "%s/%s", dir, name), &st, &t->err));
     return st;
 }
 
@@ -103,11 +100,10 @@ TEST(what_rounding_lost_is_what_the_report_says)
     const double much = json_real_value(
         json_object_get(json_array_get(json_object_get(report, "layers"), 0), "rounding_lost"));
     char warning[200];
-    snprintf(
-        warning, sizeof warning,
-        "pmet edit: warning: gpt_neox.layers.0.mlp.dense_4h_to_h.weight: %.0f %% of the update is lost in "
-        "rounding to BF16 (--out-dtype f32 keeps it)\n",
-        100 * much);
+    snprintf(warning, sizeof warning,
+             "pmet edit: warning: gpt_neox.layers.0.mlp.dense_4h_to_h.weight: %.0f %% of the update is lost "
+             "in rounding to BF16 (--out-dtype f32 keeps it)\n",
+             100 * much);
     CHECK(much > 0.05 && much < 0.5 && strstr(cli_err(), warning));
     if (!strstr(cli_err(), warning))
         test_fail(t, "%g: %s", much, cli_err());
@@ -121,11 +117,10 @@ TEST(what_is_not_edited_keeps_its_bytes)
     size_t n_changed = 0;
     CHECK(edit(dir, "m", "out", "") == 0);
     for (int s = 1; s <= 2; s++) {
-        char name[64];
-        snprintf(name, sizeof name, "m/model-0000%d-of-00002.safetensors", s);
-        struct pmet_safetensors *a = open_file(t, dir, name);
-        snprintf(name, sizeof name, "out/model-0000%d-of-00002.safetensors", s);
-        struct pmet_safetensors *b = open_file(t, dir, name);
+        struct pmet_safetensors *a =
+            open_file(t, dir, test_text(t, "m/model-0000%d-of-00002.safetensors", s));
+        struct pmet_safetensors *b =
+            open_file(t, dir, test_text(t, "out/model-0000%d-of-00002.safetensors", s));
         CHECK(a->all.n == b->all.n);
         for (size_t i = 0; i < a->all.n; i++) {
             const struct pmet_tensor *x = &a->all.tensor[i], *y = pmet_tensors_find(&b->all, x->name);
@@ -142,8 +137,7 @@ TEST(what_is_not_edited_keeps_its_bytes)
     CHECK(n_changed == 2);
     cli_shell("cmp %s/m/model-00002-of-00002.safetensors %s/out/model-00002-of-00002.safetensors", dir, dir);
     cli_shell("for f in config.json tokenizer.json vocab.json merges.txt added_tokens.json; do cmp %s/m/$f "
-              "%s/out/$f || exit 1; "
-              "done; test ! -e %s/out/pytorch_model.bin",
+              "%s/out/$f || exit 1; done; test ! -e %s/out/pytorch_model.bin",
               dir, dir, dir);
 }
 
@@ -161,13 +155,10 @@ TEST(the_same_command_writes_the_same_bytes)
 TEST(an_edited_model_can_be_edited_again_with_its_bases_statistics)
 {
     const char *dir = cli_bench(t, "again", "gptj-A");
-    char path[600];
     CHECK(edit(dir, "m", "one", "") == 0);
     CHECK(edit(dir, "one", "two", "") == 0);
-    snprintf(path, sizeof path, "%s/two/pmet_edit.json", dir);
-    json_t *record = json_load_file(path, 0, NULL);
-    snprintf(path, sizeof path, "%s/one/pmet_edit.json", dir);
-    json_t *first = json_load_file(path, 0, NULL);
+    json_t *record = test_json(t, json_load_file(test_text(t, "%s/two/pmet_edit.json", dir), 0, NULL));
+    json_t *first = test_json(t, json_load_file(test_text(t, "%s/one/pmet_edit.json", dir), 0, NULL));
     const json_t *ancestors = json_object_get(record, "ancestors");
     CHECK(json_array_size(ancestors) == 2);
     CHECK(json_equal(json_array_get(ancestors, 0), json_object_get(first, "fingerprint")));
@@ -184,26 +175,22 @@ TEST(an_edited_model_can_be_edited_again_with_its_bases_statistics)
     CHECK(edit(dir, "one", "three", "") == 1);
     CHECK(strstr(cli_err(), "pmet_edit.json: was written for other weights; it is not used\n"));
     CHECK(strstr(cli_err(), "statistics of another model"));
-    json_decref(record);
-    json_decref(first);
 }
 
 /* E54. Case 6 is known already and stops in its first pass, with no update; the steps of case 0 leave the numbers. */
 TEST(a_fact_whose_numbers_break_is_never_applied)
 {
     const char *dir = cli_bench(t, "broken", "gptj-A");
-    char more[700], first[1000];
-    snprintf(more, sizeof more, "--limit 7 --hparams %s/steep.json --work %s/w", dir, dir);
+    const char *more = test_text(t, "--limit 7 --hparams %s/steep.json --work %s/w", dir, dir);
     cli_shell("sed 's/\"v_lr\": *[0-9.]*/\"v_lr\": 1.7e308/' %s/hparams.json > %s/steep.json", dir, dir);
     CHECK(edit(dir, "m", "out", more) == 1);
     CHECK(strstr(cli_err(), "facts.json: record 0 (line 2): subject \"France\": "));
     CHECK(strstr(cli_err(), "(--skip-failed leaves it out)\n"));
-    snprintf(first, sizeof first, "%s", cli_err());
+    const char *first = test_text(t, "%s", cli_err());
     CHECK(edit(dir, "m", "out", more) == 1); /* all are settled now, and it has failed as before */
     CHECK_STR(cli_err(), first);
     cli_shell("test ! -e %s/out", dir);
-    strcat(more, " --skip-failed");
-    CHECK(edit(dir, "m", "out", more) == 0);
+    CHECK(edit(dir, "m", "out", test_text(t, "%s --skip-failed", more)) == 0);
     json_t *report = result(t);
     CHECK(json_integer_value(json_object_get(report, "facts")) == 7);
     CHECK(json_integer_value(json_object_get(report, "applied")) == 1);
@@ -235,8 +222,7 @@ TEST(a_plan_writes_nothing)
     json_decref(plan);
     CHECK(cli(NULL,
               "edit --model %s/m --facts %s/facts.json --hparams %s/hparams.json --contexts %s/contexts.json "
-              "--limit 1 "
-              "--dry-run --show 1",
+              "--limit 1 --dry-run --show 1",
               dir, dir, dir, dir) == 0);
     CHECK(strstr(cli_out(), "\n  row 0  The capital of Fran[ce] is Lim\n"));
     CHECK(strstr(cli_out(), "\n  KL     Fran[ce] is a\n"));
@@ -247,10 +233,10 @@ TEST(a_plan_writes_nothing)
               "--limit 2 --dry-run --memory 1",
               dir, dir, dir, dir) == 0);
     CHECK(strstr(cli_out(), "one by one all the same\n"));
-    char path[600]; /* a token that ends inside a character, and a byte that would end the line */
+    /* a token that ends inside a character, and a byte that would end the line */
     static const char fact[] =
         "{\"prompt\": \"{}\\n is\", \"subject\": \"\xe6\x9d\xb1\", \"target_new\": \"Lima\"}";
-    snprintf(path, sizeof path, "%s/fact.json", dir);
+    const char *path = test_text(t, "%s/fact.json", dir);
     test_write_file(path, fact, sizeof fact - 1);
     CHECK(cli(NULL,
               "edit --model %s/m --facts %s --hparams %s/hparams.json --contexts %s/contexts.json --dry-run "
@@ -259,8 +245,3 @@ TEST(a_plan_writes_nothing)
     CHECK(strstr(cli_out(), "\n  row 0  \\xe6\\x9d[\\xb1]\\n is Lim\n"));
     CHECK(strstr(cli_out(), "\nfact 0 (case 0, line 1): \"{}? is\", subject \"\xe6\x9d\xb1\"\n"));
 }
-
-TEST_MAIN(CASE(what_rounding_lost_is_what_the_report_says), CASE(what_is_not_edited_keeps_its_bytes),
-          CASE(the_same_command_writes_the_same_bytes),
-          CASE(an_edited_model_can_be_edited_again_with_its_bases_statistics),
-          CASE(a_fact_whose_numbers_break_is_never_applied), CASE(a_plan_writes_nothing))

@@ -165,12 +165,10 @@ TEST(a_signal_stops_the_command_and_nothing_is_left)
     static const int signals[] = {SIGHUP, SIGINT, SIGTERM};
     for (size_t i = 0; i < N_COMMAND; i++) {
         const struct command *c = &commands[i];
-        char name[32], line[80];
         size_t n_stopped = 0, n_written = 0;
         if (!c->makes)
             continue;
-        snprintf(name, sizeof name, "signal%zu", i);
-        prepare(t, c, name);
+        prepare(t, c, test_text(t, "signal%zu", i));
         const size_t before = test_count_files(".");
         for (size_t k = 0;; k += is_long() ? 2 : strstr(c->line, "--trace") ? 37 : 7) {
             const int sig = signals[k % 3], status = cli(blow_at(sig, k), "%s", c->line);
@@ -184,9 +182,9 @@ TEST(a_signal_stops_the_command_and_nothing_is_left)
                 continue;
             n_stopped++;
             n_written += written;
-            snprintf(line, sizeof line, "stopped by signal %d; %s\n", sig,
-                     written ? "out is written, trace is not" : "nothing was left behind");
-            if (!CHECK(strstr(cli_err(), line)))
+            if (!CHECK(strstr(cli_err(), test_text(t, "stopped by signal %d; %s\n", sig,
+                                                   written ? "out is written, trace is not"
+                                                           : "nothing was left behind"))))
                 test_fail(t, "%s: signal at call %zu: %s", c->name, k, cli_err());
         }
         printf("     %s: stopped %zu times, %zu of them when it was written\n", c->name, n_stopped,
@@ -195,6 +193,3 @@ TEST(a_signal_stops_the_command_and_nothing_is_left)
         leave();
     }
 }
-
-TEST_MAIN(CASE(a_call_that_fails_fails_the_command_in_one_line),
-          CASE(a_signal_stops_the_command_and_nothing_is_left))

@@ -28,7 +28,7 @@ static bool is_tensors(const char *path)
 static void replace_in(struct test *t, const char *path, const struct damage *d)
 {
     size_t n, m = 0;
-    char *text = cli_slurp(path, &n), *out;
+    char *text = test_slurp(t, path, &n), *out;
     uint64_t len = 0;
     if (is_tensors(path)) {
         memcpy(&len, text, sizeof len);
@@ -47,16 +47,14 @@ static void replace_in(struct test *t, const char *path, const struct damage *d)
         CHECK(out);
     }
     test_write_file(path, out, m);
-    free(text);
     free(out);
 }
 
 static void inflict(struct test *t, const char *dir, const struct damage *d)
 {
-    char path[600];
     FILE *f;
     uint64_t len = d->n;
-    snprintf(path, sizeof path, "%s/%s", dir, d->file ? d->file : "");
+    const char *path = test_text(t, "%s/%s", dir, d->file ? d->file : "");
     switch (d->kind) {
     case NOTHING:
         break;
@@ -85,24 +83,21 @@ static void inflict(struct test *t, const char *dir, const struct damage *d)
 
 static void check(struct test *t, const struct refusal *r, size_t i)
 {
-    char name[32], expected[1300], here[4096], command[64];
-    snprintf(name, sizeof name, "%zu", i);
-    const char *dir = cli_bench(t, name, r->model ? r->model : "gptj-A");
+    const char *name = test_text(t, "%zu", i);
+    cli_enter(t, name, r->model ? r->model : "gptj-A"); /* so that messages hold short paths */
     for (size_t k = 0; k < 2; k++)
-        inflict(t, dir, &r->damage[k]);
-    const size_t before = test_count_files(dir);
-    if (!getcwd(here, sizeof here) || chdir(dir) != 0) /* so that messages hold short paths */
-        exit(1);
+        inflict(t, ".", &r->damage[k]);
+    const size_t before = test_count_files(".");
     const int status = cli(NULL, "%s", r->command);
-    if (chdir(here) != 0)
-        exit(1);
-    snprintf(command, sizeof command, "%.*s", (int)strcspn(r->command, " "), r->command);
-    snprintf(expected, sizeof expected, "pmet %s: %s\n", command, r->message);
-    if (status != 1 || strcmp(cli_err(), expected) != 0 || test_count_files(dir) != before || cli_out()[0])
+    const size_t after = test_count_files(".");
+    const char *expected =
+        test_text(t, "pmet %.*s: %s\n", (int)strcspn(r->command, " "), r->command, r->message);
+    if (status != 1 || strcmp(cli_err(), expected) != 0 || after != before || cli_out()[0])
         test_fail(t, "%s: exit %d, %zu files more, \"%s\"\n     found    %s     expected %s", r->what, status,
-                  test_count_files(dir) - before, cli_out(), cli_err(), expected);
+                  after - before, cli_out(), cli_err(), expected);
     t->n_check++;
-    cli_shell("rm -r %s", dir);
+    cli_leave();
+    cli_shell("rm -r %s", test_path("%s", name));
 }
 
 TEST(every_refused_input_has_its_line)
@@ -133,11 +128,8 @@ TEST(a_weight_that_is_no_number_is_found_by_check)
 
 TEST(an_output_that_exists_is_left_as_it_is)
 {
-    const char *dir = cli_bench(t, "exists", "gptj-A");
-    char here[4096];
-    cli_shell("mkdir %s/out && echo mine > %s/out/file", dir, dir);
-    if (!getcwd(here, sizeof here) || chdir(dir) != 0)
-        exit(1);
+    cli_enter(t, "exists", "gptj-A");
+    cli_shell("mkdir out && echo mine > out/file");
     CHECK(cli(NULL, "%s", EDIT) == 1);
     CHECK_STR(cli_err(), "pmet edit: out: exists; give --force to replace it\n");
     CHECK(cli(NULL, "%s", STATS) == 1);
@@ -145,9 +137,4 @@ TEST(an_output_that_exists_is_left_as_it_is)
     cli_shell("test \"$(cat out/file)\" = mine");
     CHECK(cli(NULL, "%s --force", STATS) == 0);
     cli_shell("test ! -e out/file");
-    if (chdir(here) != 0)
-        exit(1);
 }
-
-TEST_MAIN(CASE(every_refused_input_has_its_line), CASE(a_weight_that_is_no_number_is_found_by_check),
-          CASE(an_output_that_exists_is_left_as_it_is))

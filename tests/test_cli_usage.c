@@ -13,8 +13,7 @@ static const char *const commands[] = {"edit",     "stats", "eval",    "generate
 TEST(every_command_has_its_help)
 {
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        char start[64];
-        snprintf(start, sizeof start, "Usage: pmet %s ", commands[i]);
+        const char *start = test_text(t, "Usage: pmet %s ", commands[i]);
         CHECK(cli(NULL, "%s --help", commands[i]) == 0);
         CHECK(strncmp(cli_out(), start, strlen(start)) == 0 && strstr(cli_out(), "\nExample:\n"));
         CHECK_STR(cli_err(), "");
@@ -31,71 +30,60 @@ TEST(every_command_has_its_help)
 TEST(wrong_usage_is_one_line_and_exit_2)
 {
     static const struct {
-        const char *line, *message;
+        const char *line, *message; /* between "pmet COMMAND: " and "; see pmet COMMAND --help" */
     } wrong[] = {
-        {"", "pmet: a command is missing; see pmet --help\n"},
-        {"edti", "pmet: edti: no such command; did you mean edit? see pmet --help\n"},
-        {"frobnicate", "pmet: frobnicate: no such command; see pmet --help\n"},
-        {"--model m", "pmet: --model: found an option; expected a command first; see pmet --help\n"},
-        {"help edti", "pmet: edti: no such command; did you mean edit? see pmet --help\n"},
-        {"edit", "pmet edit: --model DIR is missing; see pmet edit --help\n"},
-        {"edit --model m --facts f --stats s", "pmet edit: --out DIR is missing; see pmet edit --help\n"},
-        {"edit --model m --facts f --out o", "pmet edit: --stats DIR is missing; see pmet edit --help\n"},
-        {"edit --model", "pmet edit: --model: an argument is missing; expected DIR; see pmet edit --help\n"},
-        {"edit --modle m",
-         "pmet edit: --modle: no such option; did you mean --model? see pmet edit --help\n"},
-        {"edit --hpramas=x",
-         "pmet edit: --hpramas: no such option; did you mean --hparams? see pmet edit --help\n"},
-        {"edit --frobnicate", "pmet edit: --frobnicate: no such option; see pmet edit --help\n"},
-        {"edit --s 1",
-         "pmet edit: --s: short for more than one option, such as --stats; see pmet edit --help\n"},
-        {"edit -\xc3\xa9", "pmet edit: -\\xc3: no such option; see pmet edit --help\n"},
-        {"edit --memory 0x10",
-         "pmet edit: --memory: found \"0x10\"; expected a size such as 800M or 16G; see pmet edit --help\n"},
-        {"edit --model m --facts f --stats s --out o --trace-facts 3",
-         "pmet edit: --trace-facts 3: needs --trace; see pmet edit --help\n"},
-        {"edit -x", "pmet edit: -x: no such option; see pmet edit --help\n"},
-        {"edit --model ''", "pmet edit: --model: found nothing; expected DIR; see pmet edit --help\n"},
-        {"edit --limit three",
-         "pmet edit: --limit: found \"three\"; expected a whole number; see pmet edit --help\n"},
-        {"edit --limit -1",
-         "pmet edit: --limit: found \"-1\"; expected a whole number; see pmet edit --help\n"},
-        {"edit --limit 99999999999999999999", "pmet edit: --limit: found \"99999999999999999999\"; expected "
-                                              "a whole number; see pmet edit --help\n"},
-        {"edit --ridge -1",
-         "pmet edit: --ridge: found \"-1\"; expected a number not below 0; see pmet edit --help\n"},
-        {"edit --ridge nan",
-         "pmet edit: --ridge: found \"nan\"; expected a number not below 0; see pmet edit --help\n"},
-        {"edit --memory 3X",
-         "pmet edit: --memory: found \"3X\"; expected a size such as 800M or 16G; see pmet edit --help\n"},
-        {"edit --solver lu",
-         "pmet edit: --solver: found \"lu\"; expected auto|cholesky|cg; see pmet edit --help\n"},
-        {"edit --strict=yes", "pmet edit: --strict=yes: takes no argument; see pmet edit --help\n"},
-        {"edit --model m --facts f --stats s --out o --show 2",
-         "pmet edit: --show 2: needs --dry-run; see pmet edit --help\n"},
-        {"edit --model m --facts f --stats s --out o more",
-         "pmet edit: more: one argument too many; see pmet edit --help\n"},
-        {"generate --model m", "pmet generate: --prompt TEXT is missing; see pmet generate --help\n"},
-        {"generate --model m --prompt x --top-k 0",
-         "pmet generate: --top-k: found 0; expected at least 1; see pmet generate --help\n"},
-        {"generate --device tpu",
-         "pmet generate: --device: found \"tpu\"; expected auto|plain|cpu|cuda; see pmet generate --help\n"},
+        {"", "a command is missing"},
+        {"edti", "edti: no such command; did you mean edit?"},
+        {"frobnicate", "frobnicate: no such command"},
+        {"--model m", "--model: found an option; expected a command first"},
+        {"help edti", "edti: no such command; did you mean edit?"},
+        {"edit", "--model DIR is missing"},
+        {"edit --model m --facts f --stats s", "--out DIR is missing"},
+        {"edit --model m --facts f --out o", "--stats DIR is missing"},
+        {"edit --model", "--model: an argument is missing; expected DIR"},
+        {"edit --modle m", "--modle: no such option; did you mean --model?"},
+        {"edit --hpramas=x", "--hpramas: no such option; did you mean --hparams?"},
+        {"edit --frobnicate", "--frobnicate: no such option"},
+        {"edit --s 1", "--s: short for more than one option, such as --stats"},
+        {"edit -\xc3\xa9", "-\\xc3: no such option"},
+        {"edit --memory 0x10", "--memory: found \"0x10\"; expected a size such as 800M or 16G"},
+        {"edit --model m --facts f --stats s --out o --trace-facts 3", "--trace-facts 3: needs --trace"},
+        {"edit -x", "-x: no such option"},
+        {"edit --model ''", "--model: found nothing; expected DIR"},
+        {"edit --limit three", "--limit: found \"three\"; expected a whole number"},
+        {"edit --limit -1", "--limit: found \"-1\"; expected a whole number"},
+        {"edit --limit 99999999999999999999",
+         "--limit: found \"99999999999999999999\"; expected a whole number"},
+        {"edit --ridge -1", "--ridge: found \"-1\"; expected a number not below 0"},
+        {"edit --ridge nan", "--ridge: found \"nan\"; expected a number not below 0"},
+        {"edit --memory 3X", "--memory: found \"3X\"; expected a size such as 800M or 16G"},
+        {"edit --solver lu", "--solver: found \"lu\"; expected auto|cholesky|cg"},
+        {"edit --strict=yes", "--strict=yes: takes no argument"},
+        {"edit --model m --facts f --stats s --out o --show 2", "--show 2: needs --dry-run"},
+        {"edit --model m --facts f --stats s --out o more", "more: one argument too many"},
+        {"generate --model m", "--prompt TEXT is missing"},
+        {"generate --model m --prompt x --top-k 0", "--top-k: found 0; expected at least 1"},
+        {"generate --device tpu", "--device: found \"tpu\"; expected auto|plain|cpu|cuda"},
         {"edit --model m --facts f --stats s --out o --half-activations",
-         "pmet edit: --half-activations: needs --device cuda; see pmet edit --help\n"},
-        {"trace --model m --prompts p --out o --device cpu --tf32",
-         "pmet trace: --tf32: needs --device cuda; see pmet trace --help\n"},
+         "--half-activations: needs --device cuda"},
+        {"trace --model m --prompts p --out o --device cpu --tf32", "--tf32: needs --device cuda"},
         {"eval --model m --facts f --device cuda --tf32 --half-activations",
-         "pmet eval: --half-activations and --tf32: found both; expected one; see pmet eval --help\n"},
-        {"tokenize --model m --tf32", "pmet tokenize: --tf32: no such option; see pmet tokenize --help\n"},
-        {"trace --model m --seed 3", "pmet trace: --seed: no such option; see pmet trace --help\n"},
-        {"inspect m --threads 2", "pmet inspect: --threads: no such option; see pmet inspect --help\n"},
-        {"tokenize --model m a b", "pmet tokenize: b: one argument too many; see pmet tokenize --help\n"},
-        {"diff a", "pmet diff: B is missing; see pmet diff --help\n"},
-        {"inspect", "pmet inspect: PATH is missing; see pmet inspect --help\n"},
+         "--half-activations and --tf32: found both; expected one"},
+        {"tokenize --model m --tf32", "--tf32: no such option"},
+        {"trace --model m --seed 3", "--seed: no such option"},
+        {"inspect m --threads 2", "--threads: no such option"},
+        {"tokenize --model m a b", "b: one argument too many"},
+        {"diff a", "B is missing"},
+        {"inspect", "PATH is missing"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         const int status = cli(NULL, "%s", wrong[i].line);
-        CHECK_STR(cli_err(), wrong[i].message);
+        const char *command = "";
+        for (size_t k = 0; k < sizeof commands / sizeof *commands; k++)
+            if (strncmp(wrong[i].line, commands[k], strlen(commands[k])) == 0)
+                command = test_text(t, " %s", commands[k]);
+        CHECK_STR(cli_err(), test_text(t, "pmet%s: %s%s see pmet%s --help\n", command, wrong[i].message,
+                                       strchr(wrong[i].message, '?') ? "" : ";", command));
         if (status != 2 || cli_out()[0])
             test_fail(t, "\"%s\": exit %d, \"%s\"", wrong[i].line, status, cli_out());
     }
@@ -105,31 +93,24 @@ static json_t *one_object(struct test *t)
 {
     json_t *v = json_loads(cli_out(), JSON_REJECT_DUPLICATES, NULL);
     CHECK(json_is_object(v));
-    return v;
+    return test_json(t, v);
 }
 
 TEST(json_is_one_object_and_quiet_is_quiet)
 {
-    const char *dir = cli_bench(t, "json", "gptj-A");
-    CHECK(cli(NULL,
-              "stats -q --json --model %s/m --text %s/text.jsonl --hparams %s/hparams.json --out %s/out", dir,
-              dir, dir, dir) == 0);
+    cli_enter(t, "json", "gptj-A");
+    CHECK(cli(NULL, "stats -q --json --model m --text text.jsonl --hparams hparams.json --out out") == 0);
     json_t *v = one_object(t);
     CHECK(json_is_number(json_object_get(json_object_get(v, "seconds"), "stats")));
     CHECK(json_integer_value(json_object_get(v, "used")) == 4);
     CHECK_STR(cli_err(), "");
-    json_decref(v);
-    CHECK(cli(NULL, "generate -q --json --model %s/m --prompt Egypt --prompt 'The capital' --max-tokens 3",
-              dir) == 0);
+    CHECK(cli(NULL, "generate -q --json --model m --prompt Egypt --prompt 'The capital' --max-tokens 3") ==
+          0);
     v = one_object(t);
     CHECK(json_array_size(json_object_get(v, "results")) == 2);
     CHECK_STR(cli_err(), "");
-    json_decref(v);
-    CHECK(cli(NULL,
-              "edit -q --json --model %s/m --facts %s/facts.json --hparams %s/hparams.json --contexts "
-              "%s/contexts.json "
-              "--stats %s/s --limit 2 --out %s/edited",
-              dir, dir, dir, dir, dir, dir) == 0);
+    CHECK(cli(NULL, "edit -q --json --model m --facts facts.json --hparams hparams.json --contexts "
+                    "contexts.json --stats s --limit 2 --out edited") == 0);
     v = one_object(t);
     static const char *const stages[] = {"load", "stats", "delta", "keys", "solve", "write"};
     for (size_t i = 0; i < 6; i++)
@@ -137,56 +118,45 @@ TEST(json_is_one_object_and_quiet_is_quiet)
     CHECK(json_integer_value(json_object_get(v, "peak_memory_bytes")) > 0);
     CHECK(json_integer_value(json_object_get(v, "facts")) == 2);
     CHECK_STR(cli_err(), "");
-    json_decref(v);
 }
 
 TEST(text_is_tokenized_by_lines_and_as_json_and_back)
 {
     static const char lines[] = "The capital of France\n\n  caf\xc3\xa9 \t x\n";
-    const char *dir = cli_bench(t, "text", "neox-A");
-    char path[600], ids[4096];
-    snprintf(path, sizeof path, "%s/lines", dir);
-    test_write_file(path, lines, strlen(lines));
-    CHECK(cli(NULL, "tokenize --model %s/m %s/lines", dir, dir) == 0);
-    snprintf(ids, sizeof ids, "%s", cli_out());
+    cli_enter(t, "text", "neox-A");
+    test_write_text("lines", lines);
+    CHECK(cli(NULL, "tokenize --model m lines") == 0);
+    const char *ids = test_text(t, "%s", cli_out());
     CHECK(strstr(ids, "\n\n"));
-    snprintf(path, sizeof path, "%s/ids", dir);
-    test_write_file(path, ids, strlen(ids));
-    CHECK(cli(NULL, "tokenize --decode --model %s/m %s/ids", dir, dir) == 0);
+    test_write_text("ids", ids);
+    CHECK(cli(NULL, "tokenize --decode --model m ids") == 0);
     CHECK_STR(cli_out(), lines);
-    snprintf(path, sizeof path, "%s/strings.json", dir);
-    test_write_file(path, "[\"a\\nb\", \"\"]", 12);
-    CHECK(cli(NULL, "tokenize --json --model %s/m %s/strings.json", dir, dir) == 0);
-    snprintf(path, sizeof path, "%s/ids.json", dir);
-    test_write_file(path, cli_out(), strlen(cli_out()));
-    CHECK(cli(NULL, "tokenize --json --decode --model %s/m %s/ids.json", dir, dir) == 0);
+    test_write_file("strings.json", "[\"a\\nb\", \"\"]", 12);
+    CHECK(cli(NULL, "tokenize --json --model m strings.json") == 0);
+    test_write_text("ids.json", cli_out());
+    CHECK(cli(NULL, "tokenize --json --decode --model m ids.json") == 0);
     CHECK_STR(cli_out(), "[\"a\\nb\",\"\"]\n");
+}
+
+/* Two files of golden/gptj-A. */
+static int diff(const char *a, const char *b, const char *options)
+{
+    return cli(NULL, "diff golden/gptj-A/%s.safetensors golden/gptj-A/%s.safetensors %s", a, b, options);
 }
 
 TEST(diff_measures_in_each_of_its_ways)
 {
-    static const char g[] = "golden/gptj-A/";
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp32.safetensors", g, g) == 0);
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp64.safetensors", g, g) == 3);
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --rtol 1e-3 --atol 1e-4", g,
-              g) == 0);
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --rtol 1e-9", g, g) == 3);
-    CHECK(cli(NULL,
-              "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --yardstick "
-              "%sforward.fp32.safetensors",
-              g, g, g) == 0);
-    CHECK(cli(NULL,
-              "diff %sforward.fp32.safetensors %sforward.fp64.safetensors --yardstick "
-              "%sforward.fp32.safetensors "
-              "--ratio 0.9",
-              g, g, g) == 3);
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %skeys.fp64.safetensors", g, g) == 3);
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp32.safetensors --require row0.logits", g,
-              g) == 0);
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors %sforward.fp32.safetensors --require row9.logits", g,
-              g) == 3);
-    CHECK(cli(NULL, "diff %sforward.fp32.safetensors golden/neox-C/forward.fp32.safetensors --atol 1e9", g) ==
-          3);
+    static const char yardstick[] = "--yardstick golden/gptj-A/forward.fp32.safetensors";
+    CHECK(diff("forward.fp32", "forward.fp32", "") == 0);
+    CHECK(diff("forward.fp32", "forward.fp64", "") == 3);
+    CHECK(diff("forward.fp32", "forward.fp64", "--rtol 1e-3 --atol 1e-4") == 0);
+    CHECK(diff("forward.fp32", "forward.fp64", "--rtol 1e-9") == 3);
+    CHECK(diff("forward.fp32", "forward.fp64", yardstick) == 0);
+    CHECK(diff("forward.fp32", "forward.fp64", test_text(t, "%s --ratio 0.9", yardstick)) == 3);
+    CHECK(diff("forward.fp32", "keys.fp64", "") == 3);
+    CHECK(diff("forward.fp32", "forward.fp32", "--require row0.logits") == 0);
+    CHECK(diff("forward.fp32", "forward.fp32", "--require row9.logits") == 3);
+    CHECK(diff("forward.fp32", "../neox-C/forward.fp32", "--atol 1e9") == 3);
 }
 
 TEST(a_seed_of_the_command_line_is_the_one_that_draws)
@@ -218,15 +188,7 @@ static int judge(const char *name, double a, double b, double c)
         snprintf(names[i], sizeof names[i], "%zu.%s", i, name);
         ours[i] = 1 + off[i] * 1e-6;
         for (size_t f = 0; f < 3; f++)
-            tensors[f][i] = (struct pmet_tensor){.name = names[i],
-                                                 .dtype = PMET_F64,
-                                                 .n_dim = 1,
-                                                 .shape = {1},
-                                                 .n_elem = 1,
-                                                 .n_bytes = 8,
-                                                 .data = f == 0   ? &ours[i]
-                                                         : f == 1 ? &one
-                                                                  : &yard};
+            tensors[f][i] = test_tensor(names[i], PMET_F64, 1, 0, f == 0 ? &ours[i] : f == 1 ? &one : &yard);
     }
     for (size_t f = 0; f < 3; f++)
         if (pmet_safetensors_write(pmet_io_system(), test_path("%s", files[f]), tensors[f], 3, NULL, 0,
@@ -281,9 +243,8 @@ TEST(the_time_that_is_left_counts_what_this_run_has_done)
     dup2(was, STDERR_FILENO);
     close(was);
     close(log);
-    char *text = cli_slurp(path, &n);
+    char *text = test_slurp(t, path, &n);
     CHECK_STR(text, "pmet edit: optimising: 20 of 60 facts  10.0 s each  6:40 left\n");
-    free(text);
 }
 
 TEST(colour_is_for_those_who_ask)
@@ -297,9 +258,3 @@ TEST(colour_is_for_those_who_ask)
     CHECK(strchr(cli_err(), '\033'));
     unsetenv("NO_COLOR");
 }
-
-TEST_MAIN(CASE(every_command_has_its_help), CASE(wrong_usage_is_one_line_and_exit_2),
-          CASE(json_is_one_object_and_quiet_is_quiet), CASE(text_is_tokenized_by_lines_and_as_json_and_back),
-          CASE(diff_measures_in_each_of_its_ways), CASE(diff_judges_every_kind_by_its_own_rule),
-          CASE(a_seed_of_the_command_line_is_the_one_that_draws),
-          CASE(the_time_that_is_left_counts_what_this_run_has_done), CASE(colour_is_for_those_who_ask))

@@ -32,18 +32,15 @@ TEST(published_files_are_read)
     static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
     for (size_t m = 0; m < 4; m++) {
         struct pmet_contexts c;
-        struct pmet_error err = {PMET_OK, ""};
         const char *templates[6];
-        char path[64];
-        snprintf(path, sizeof path, "golden/%s/contexts.json", models[m]);
-        json_t *g = json_load_file(path, 0, NULL);
+        const char *path = test_text(t, "golden/%s/contexts.json", models[m]);
+        json_t *g = test_json(t, json_load_file(path, 0, NULL));
         for (size_t i = 0; i < 6; i++)
             templates[i] = json_string_value(json_array_get(json_array_get(g, i > 0), i > 0 ? i - 1 : 0));
-        if (CHECK_OK(pmet_contexts_load(pmet_io_system(), path, &c, &err), &err))
+        if (CHECK_DONE(pmet_contexts_load(pmet_io_system(), path, &c, &t->err)))
             check_contexts(t, &c, (const size_t[]){1, 5, 0}, templates);
         pmet_contexts_free(&c);
         pmet_contexts_free(&c); /* twice does no harm */
-        json_decref(g);
     }
 }
 
@@ -135,11 +132,10 @@ TEST(generated_texts_become_templates)
     static const char *const templates[] = {"{}",    "The end. {}", "I  said    . {}",
                                             " . {}", ". {}",        "ni\xc3\xb1o\n . {}"};
     struct pmet_contexts c;
-    struct pmet_error err = {PMET_OK, ""};
-    if (CHECK_OK(pmet_contexts_from_texts(texts, 5, &c, &err), &err))
+    if (CHECK_DONE(pmet_contexts_from_texts(texts, 5, &c, &t->err)))
         check_contexts(t, &c, (const size_t[]){1, 5, 0}, templates);
     pmet_contexts_free(&c);
-    if (CHECK_OK(pmet_contexts_from_texts(NULL, 0, &c, &err), &err))
+    if (CHECK_DONE(pmet_contexts_from_texts(NULL, 0, &c, &t->err)))
         check_contexts(t, &c, (const size_t[]){1, 0}, templates);
     pmet_contexts_free(&c);
 }
@@ -150,18 +146,17 @@ TEST(what_is_saved_is_what_is_loaded)
                                         "ni\xc3\xb1o \xe6\x9d\x91 \xf0\x9f\x8e\xb9", "\x01"};
     const char *path = test_path("saved.json");
     struct pmet_contexts made, loaded;
-    struct pmet_error err = {PMET_OK, ""};
-    if (!CHECK_OK(pmet_contexts_from_texts(texts, 4, &made, &err), &err))
+    if (!CHECK_DONE(pmet_contexts_from_texts(texts, 4, &made, &t->err)))
         return;
-    CHECK_OK(pmet_contexts_save(pmet_io_system(), path, &made, &err), &err);
-    if (CHECK_OK(pmet_contexts_load(pmet_io_system(), path, &loaded, &err), &err)) {
+    CHECK_DONE(pmet_contexts_save(pmet_io_system(), path, &made, &t->err));
+    if (CHECK_DONE(pmet_contexts_load(pmet_io_system(), path, &loaded, &t->err))) {
         check_contexts(t, &loaded, (const size_t[]){1, 4, 0}, (const char *const *)made.text);
         pmet_contexts_free(&loaded);
     }
     pmet_contexts_free(&made);
-    if (CHECK_OK(load_text("[[\"{}\"], [\"a {}\", \"b {}\"], [\"c {}\"]]", &made, &err), &err)) {
-        CHECK_OK(pmet_contexts_save(pmet_io_system(), path, &made, &err), &err); /* over the first */
-        if (CHECK_OK(pmet_contexts_load(pmet_io_system(), path, &loaded, &err), &err))
+    if (CHECK_DONE(load_text("[[\"{}\"], [\"a {}\", \"b {}\"], [\"c {}\"]]", &made, &t->err))) {
+        CHECK_DONE(pmet_contexts_save(pmet_io_system(), path, &made, &t->err)); /* over the first */
+        if (CHECK_DONE(pmet_contexts_load(pmet_io_system(), path, &loaded, &t->err)))
             check_contexts(t, &loaded, (const size_t[]){1, 2, 1, 0}, (const char *const *)made.text);
         pmet_contexts_free(&loaded);
     }
@@ -173,13 +168,10 @@ TEST(texts_that_are_not_utf8_are_not_saved)
     static const char *const texts[] = {"caf\xe9"};
     const char *path = test_path("not-utf8.json");
     struct pmet_contexts c;
-    struct pmet_error err = {PMET_OK, ""};
-    char message[600];
     const size_t n_before = test_count_files(test_tmpdir());
-    CHECK_OK(pmet_contexts_from_texts(texts, 1, &c, &err), &err);
-    CHECK(pmet_contexts_save(pmet_io_system(), path, &c, &err) == PMET_INPUT);
-    snprintf(message, sizeof message, "%s: template 1 is not UTF-8", path);
-    CHECK_STR(err.message, message);
+    CHECK_DONE(pmet_contexts_from_texts(texts, 1, &c, &t->err));
+    CHECK_REFUSED(pmet_contexts_save(pmet_io_system(), path, &c, &t->err), PMET_INPUT,
+                  "not-utf8.json: template 1 is not UTF-8");
     CHECK(test_count_files(test_tmpdir()) == n_before);
     pmet_contexts_free(&c);
 }
@@ -188,25 +180,24 @@ TEST(a_failed_save_leaves_the_old_file)
 {
     const char *path = test_path("kept.json");
     struct pmet_contexts c, old;
-    struct pmet_error err = {PMET_OK, ""};
     static const char *const texts[] = {"new"};
     test_write_file(path, "[\"old {}\"]", 10);
     const size_t n_before = test_count_files(test_tmpdir());
-    CHECK_OK(pmet_contexts_from_texts(texts, 1, &c, &err), &err);
+    CHECK_DONE(pmet_contexts_from_texts(texts, 1, &c, &t->err));
     size_t k = 0, n_old = 0;
     for (;; k++) {
         struct fault fault;
-        err = (struct pmet_error){PMET_OK, ""};
+        t->err = (struct pmet_error){PMET_OK, ""};
         fault_begin(&fault, k, ENOSPC);
-        const enum pmet_status status = pmet_contexts_save(&fault.io, path, &c, &err);
+        const enum pmet_status status = pmet_contexts_save(&fault.io, path, &c, &t->err);
         if (!fault.fired) {
-            CHECK_OK(status, &err);
+            CHECK_DONE(status);
             break;
         }
-        CHECK(status == PMET_IO && strstr(err.message, "No space left on device") != NULL);
+        CHECK(status == PMET_IO && strstr(t->err.message, "No space left on device") != NULL);
         CHECK(test_count_files(test_tmpdir()) == n_before);
-        err = (struct pmet_error){PMET_OK, ""};
-        if (CHECK_OK(pmet_contexts_load(pmet_io_system(), path, &old, &err), &err))
+        t->err = (struct pmet_error){PMET_OK, ""};
+        if (CHECK_DONE(pmet_contexts_load(pmet_io_system(), path, &old, &t->err)))
             n_old += strcmp(old.text[1], "old {}") == 0;
         pmet_contexts_free(&old);
     }
@@ -238,8 +229,3 @@ TEST(damaged_files_are_read_or_refused_in_one_line)
                          fuzz(t, flat, sizeof flat - 1, 3000, 5, load_damaged);
     CHECK(taken > 500 && taken < 5000);
 }
-
-TEST_MAIN(CASE(published_files_are_read), CASE(nesting_makes_groups_and_a_flat_list_two),
-          CASE(what_is_no_list_of_templates_is_refused), CASE(generated_texts_become_templates),
-          CASE(what_is_saved_is_what_is_loaded), CASE(texts_that_are_not_utf8_are_not_saved),
-          CASE(a_failed_save_leaves_the_old_file), CASE(damaged_files_are_read_or_refused_in_one_line))

@@ -14,9 +14,9 @@ size_t cuda_on_cpu_alive(void);
 /* The launch's message begins with "kernel NAME, block (0,0,0)" and ends with `end`. */
 static void found(struct test *t, const char *which, const char *end)
 {
-    char message[512], begin[96];
+    char message[512];
     run_broken(which, message, sizeof message);
-    snprintf(begin, sizeof begin, "kernel %s, block (0,0,0)", which);
+    const char *begin = test_text(t, "kernel %s, block (0,0,0)", which);
     const size_t n = strlen(message), n_end = strlen(end);
     t->n_check++;
     if (strncmp(message, begin, strlen(begin)) != 0 || n < n_end || strcmp(message + n - n_end, end) != 0)
@@ -108,13 +108,11 @@ TEST(launches_that_no_device_takes)
 TEST(a_device_that_is_too_small_says_what_is_needed)
 {
     struct pmet_ops *op;
-    struct pmet_error err = {PMET_OK, ""};
     void *p = NULL;
     cuda_on_cpu_memory((size_t)1 << 20);
-    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &err), &err)) {
-        CHECK(op->alloc(op, (size_t)1 << 21, &p, &err) == PMET_MEMORY);
-        CHECK_STR(err.message,
-                  "cuda: out of memory: an activation needs 2097152 bytes; 1048576 of 1048576 are free");
+    if (CHECK_DONE(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &t->err))) {
+        CHECK_REFUSED(op->alloc(op, (size_t)1 << 21, &p, &t->err), PMET_MEMORY,
+                      "cuda: out of memory: an activation needs 2097152 bytes; 1048576 of 1048576 are free");
         pmet_ops_free(op);
     }
     cuda_on_cpu_memory((size_t)1 << 30);
@@ -125,28 +123,25 @@ TEST(plans_follow_what_the_device_has)
 {
     static const size_t mib = (size_t)1 << 20;
     struct pmet_ops *op, *host;
-    struct pmet_error err = {PMET_OK, ""};
     void *p = NULL;
     size_t room = 0, n_free = 0, n_all = 0;
     cuda_on_cpu_memory(64 * mib);
-    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &err), &err)) {
-        CHECK(CHECK_OK(op->alloc(op, 16 * mib, &p, &err), &err) && op->own_memory);
-        CHECK(CHECK_OK(op->memory(op, &n_free, &n_all, &err), &err) && n_free == 48 * mib &&
+    if (CHECK_DONE(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &t->err))) {
+        CHECK(CHECK_DONE(op->alloc(op, 16 * mib, &p, &t->err)) && op->own_memory);
+        CHECK(CHECK_DONE(op->memory(op, &n_free, &n_all, &t->err)) && n_free == 48 * mib &&
               n_all == 64 * mib);
-        CHECK(CHECK_OK(pmet_capacity(op, 7, &room, &err), &err) && room == 24 * mib);
-        CHECK_OK(pmet_capacity_check(op, "all", 44. * (double)mib, &err), &err);
-        CHECK(pmet_capacity_check(op, "all", 45. * (double)mib, &err) == PMET_MEMORY);
-        CHECK_STR(err.message,
-                  "all: needs 49 MiB of the device's memory, of which 4 are for its kernels; found 48 of "
-                  "64 MiB free");
+        CHECK(CHECK_DONE(pmet_capacity(op, 7, &room, &t->err)) && room == 24 * mib);
+        CHECK_DONE(pmet_capacity_check(op, "all", 44. * (double)mib, &t->err));
+        CHECK_REFUSED(pmet_capacity_check(op, "all", 45. * (double)mib, &t->err), PMET_MEMORY,
+                      "all: needs 49 MiB of the device's memory, of which 4 are for its kernels; "
+                      "found 48 of 64 MiB free");
         op->release(op, p);
         pmet_ops_free(op);
     }
-    err = (struct pmet_error){PMET_OK, ""};
-    if (CHECK_OK(pmet_ops_cpu(1, &host, &err), &err)) {
-        CHECK(CHECK_OK(pmet_capacity(host, 7, &room, &err), &err) && room == 7 && !host->own_memory);
-        CHECK_OK(pmet_capacity_check(host, "all", 1e30, &err), &err);
-        CHECK(CHECK_OK(host->memory(host, &n_free, &n_all, &err), &err) && n_free > 0 && n_free <= n_all);
+    if (CHECK_DONE(pmet_ops_cpu(1, &host, &t->err))) {
+        CHECK(CHECK_DONE(pmet_capacity(host, 7, &room, &t->err)) && room == 7 && !host->own_memory);
+        CHECK_DONE(pmet_capacity_check(host, "all", 1e30, &t->err));
+        CHECK(CHECK_DONE(host->memory(host, &n_free, &n_all, &t->err)) && n_free > 0 && n_free <= n_all);
         pmet_ops_free(host);
     }
     cuda_on_cpu_memory((size_t)1 << 30);
@@ -157,10 +152,9 @@ TEST(a_table_of_another_build_is_refused)
 {
     struct pmet_ops *op;
     for (int k = 0; k < 2; k++) {
-        struct pmet_error err = {PMET_OK, ""};
-        CHECK(pmet_ops_cuda_on_cpu(sizeof *op + (k ? 8 : 0), k ? sizeof(real) : 12 - sizeof(real),
-                                   PMET_DEVICE_CUDA, &op, &err) == PMET_UNSUPPORTED);
-        CHECK_STR(err.message, "cuda: libpmet_cuda.so is of another build than the program");
+        CHECK_REFUSED(pmet_ops_cuda_on_cpu(sizeof *op + (k ? 8 : 0), k ? sizeof(real) : 12 - sizeof(real),
+                                           PMET_DEVICE_CUDA, &op, &t->err),
+                      PMET_UNSUPPORTED, "cuda: libpmet_cuda.so is of another build than the program");
     }
 }
 
@@ -199,22 +193,21 @@ static enum pmet_status no_factor(const struct pmet_ops *op, double *a, size_t n
 
 static void tried(struct test *t, struct pmet_ops *op, const struct pmet_ops *plain, const char *entry)
 {
-    struct pmet_error err = {PMET_OK, ""};
-    CHECK(pmet_ops_trial(op, plain, &err) == PMET_NUMERIC);
-    if (!strstr(err.message, entry) || strncmp(err.message, op->name, strlen(op->name)) != 0)
-        test_fail(t, "found \"%s\"; expected %s", err.message, entry);
+    CHECK(pmet_ops_trial(op, plain, &t->err) == PMET_NUMERIC);
+    if (!strstr(t->err.message, entry) || strncmp(t->err.message, op->name, strlen(op->name)) != 0)
+        test_fail(t, "found \"%s\"; expected %s", t->err.message, entry);
+    t->err = (struct pmet_error){PMET_OK, ""};
 }
 
 TEST(a_table_is_tried_beside_plain_c)
 {
     struct pmet_ops *op, *plain;
-    struct pmet_error err = {PMET_OK, ""};
-    if (!CHECK_OK(pmet_ops_cpu(1, &plain, &err), &err))
+    if (!CHECK_DONE(pmet_ops_cpu(1, &plain, &t->err)))
         return;
-    if (CHECK_OK(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &err), &err)) {
+    if (CHECK_DONE(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &t->err))) {
         struct pmet_ops wrong = *op;
         right = op;
-        CHECK_OK(pmet_ops_trial(op, plain, &err), &err);
+        CHECK_DONE(pmet_ops_trial(op, plain, &t->err));
         wrong.act = other_act;
         tried(t, &wrong, plain, ": act is off by ");
         wrong.matmul = no_bias;
@@ -321,11 +314,3 @@ TEST(attention_over_rows_of_2048_tokens)
     lab_close_f64(&lab, "out", lab_get(&lab, out, N), want, one, N, ONE_ROUNDING + 1000);
     lab_close(&lab);
 }
-
-TEST_MAIN(CASE(right_kernels_pass), CASE(a_missing_barrier_is_a_race), CASE(a_missing_syncwarp_is_a_race),
-          CASE(a_barrier_that_some_threads_miss), CASE(bounds_of_shared_arrays),
-          CASE(shared_memory_that_nobody_wrote), CASE(bounds_of_device_memory),
-          CASE(shuffles_keep_to_their_mask), CASE(launches_that_no_device_takes),
-          CASE(a_device_that_is_too_small_says_what_is_needed), CASE(plans_follow_what_the_device_has),
-          CASE(a_table_of_another_build_is_refused), CASE(a_table_is_tried_beside_plain_c),
-          CASE(any_call_may_fail), CASE(attention_over_rows_of_2048_tokens))

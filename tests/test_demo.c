@@ -33,15 +33,14 @@ TEST(every_record_can_be_edited_and_evaluated)
 {
     struct pmet_records *records = NULL;
     struct pmet_facts facts = {0};
-    struct pmet_error err = {PMET_OK, ""};
-    json_t *snippets = json_load_file(DEMO "snippets.json", 0, NULL);
+    json_t *snippets = test_json(t, json_load_file(DEMO "snippets.json", 0, NULL));
     size_t n = 0;
     CHECK(json_array_size(snippets) > 0);
-    if (!CHECK_OK(pmet_records_open(pmet_io_system(), DEMO "counterfact.json", 0, &records, &err), &err))
+    if (!CHECK_DONE(pmet_records_open(pmet_io_system(), DEMO "counterfact.json", 0, &records, &t->err)))
         return;
     for (bool more = true; more; n += more) {
         struct pmet_eval_record r = {0};
-        if (!CHECK_OK(pmet_records_next(records, &r, &more, &err), &err))
+        if (!CHECK_DONE(pmet_records_next(records, &r, &more, &t->err)))
             break;
         if (more && !CHECK(r.kind == PMET_COUNTERFACT && r.paraphrase.n == 2 && r.neighborhood.n > 0 &&
                            r.generation.n > 0 && r.relation_id && r.target_id && has_snippet(snippets, &r)))
@@ -49,16 +48,13 @@ TEST(every_record_can_be_edited_and_evaluated)
         pmet_eval_record_free(&r);
     }
     pmet_records_close(records);
-    json_decref(snippets);
     CHECK(n == 640);
-    if (CHECK_OK(pmet_facts_load(pmet_io_system(), DEMO "counterfact.json", (struct pmet_facts_options){0},
-                                 &facts, &err),
-                 &err))
+    if (CHECK_DONE(pmet_facts_load(pmet_io_system(), DEMO "counterfact.json", (struct pmet_facts_options){0},
+                                   &facts, &t->err)))
         CHECK(facts.n_fact == n);
     pmet_facts_free(&facts);
-    if (CHECK_OK(
-            pmet_facts_load(pmet_io_system(), DEMO "zsre.json", (struct pmet_facts_options){0}, &facts, &err),
-            &err))
+    if (CHECK_DONE(pmet_facts_load(pmet_io_system(), DEMO "zsre.json", (struct pmet_facts_options){0}, &facts,
+                                   &t->err)))
         CHECK(facts.n_fact == 100);
     pmet_facts_free(&facts);
 }
@@ -73,20 +69,19 @@ struct knower {
 static bool open_knower(struct test *t, const char *name, struct knower *k)
 {
     char path[64];
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_contexts contexts = {0};
     struct pmet_hparams hp;
     *k = (struct knower){0};
     snprintf(path, sizeof path, DEMO "%s", name);
-    if (!CHECK_OK(pmet_ops_cpu(2, &k->op, &err), &err) ||
-        !CHECK_OK(pmet_checkpoint_open(pmet_io_system(), path, &k->ck, &err), &err) ||
-        !CHECK_OK(pmet_model_open(k->ck, k->op, &k->model, &err), &err) ||
-        !CHECK_OK(pmet_tokenizer_open(pmet_io_system(), path, &k->tk, &err), &err) ||
-        !CHECK_OK(pmet_contexts_load(pmet_io_system(), DEMO "contexts.json", &contexts, &err), &err))
+    if (!CHECK_DONE(pmet_ops_cpu(2, &k->op, &t->err)) ||
+        !CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), path, &k->ck, &t->err)) ||
+        !CHECK_DONE(pmet_model_open(k->ck, k->op, &k->model, &t->err)) ||
+        !CHECK_DONE(pmet_tokenizer_open(pmet_io_system(), path, &k->tk, &t->err)) ||
+        !CHECK_DONE(pmet_contexts_load(pmet_io_system(), DEMO "contexts.json", &contexts, &t->err)))
         return false;
     pmet_contexts_free(&contexts);
     snprintf(path, sizeof path, DEMO "%s/hparams.json", name);
-    return CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &hp, &err), &err);
+    return CHECK_DONE(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &hp, &t->err));
 }
 
 static void close_knower(struct knower *k)
@@ -109,22 +104,21 @@ TEST(the_models_know_the_facts)
 {
     for (size_t m = 0; m < 2; m++) {
         struct knower k;
-        struct pmet_error err = {PMET_OK, ""};
         struct pmet_records *records = NULL;
         struct pmet_eval_record record[N_ASKED];
         struct pmet_verdict verdict[N_ASKED] = {0};
         size_t n = 0, n_prompt = 0, n_known = 0;
         bool more = true;
         if (open_knower(t, models[m], &k) &&
-            CHECK_OK(pmet_records_open(pmet_io_system(), DEMO "counterfact.json", N_ASKED, &records, &err),
-                     &err)) {
+            CHECK_DONE(
+                pmet_records_open(pmet_io_system(), DEMO "counterfact.json", N_ASKED, &records, &t->err))) {
             struct pmet_questions q = {.tk = k.tk, .config = &k.model->config, .path = "counterfact.json"};
-            while (n < N_ASKED && CHECK_OK(pmet_records_next(records, &record[n], &more, &err), &err) &&
+            while (n < N_ASKED && CHECK_DONE(pmet_records_next(records, &record[n], &more, &t->err)) &&
                    more) {
-                CHECK_OK(pmet_ask(&q, &record[n], false, &verdict[n], &err), &err);
+                CHECK_DONE(pmet_ask(&q, &record[n], false, &verdict[n], &t->err));
                 n++;
             }
-            CHECK_OK(pmet_answer(&q, k.model, (size_t)1 << 28, &err), &err);
+            CHECK_DONE(pmet_answer(&q, k.model, (size_t)1 << 28, &t->err));
             pmet_questions_free(&q);
         }
         for (size_t i = 0; i < n; i++) {
@@ -141,5 +135,3 @@ TEST(the_models_know_the_facts)
         close_knower(&k);
     }
 }
-
-TEST_MAIN(CASE(every_record_can_be_edited_and_evaluated), CASE(the_models_know_the_facts))

@@ -33,7 +33,7 @@ TEST(the_shuffle_is_cpythons)
                  {2, {5, 9, 3, 4, 6, 7, 2, 8, 1, 0}},
                  {12345, {8, 7, 3, 5, 1, 2, 9, 4, 0, 6}},
                  {4294967295u, {0, 7, 1, 5, 2, 6, 4, 8, 3, 9}}};
-    size_t *order = malloc(100003 * sizeof *order);
+    size_t *order = test_alloc(t, 100003 * sizeof *order);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pmet_shuffle(order, cases[i].n, cases[i].seed);
         CHECK(is_order(order, cases[i].order, cases[i].n_known));
@@ -48,14 +48,13 @@ TEST(the_shuffle_is_cpythons)
     CHECK(order[0] == 7);
     pmet_shuffle(order, 1, 1);
     CHECK(order[0] == 0);
-    free(order);
 }
 
 TEST(a_shuffle_loses_no_document)
 {
     const size_t n = 65537;
-    size_t *order = malloc(n * sizeof *order), n_seen = 0;
-    char *seen = calloc(n, 1);
+    size_t *order = test_alloc(t, n * sizeof *order), n_seen = 0;
+    char *seen = test_alloc(t, n * 1);
     pmet_shuffle(order, n, 1);
     for (size_t i = 0; i < n; i++)
         if (order[i] < n && !seen[order[i]]) {
@@ -63,8 +62,6 @@ TEST(a_shuffle_loses_no_document)
             n_seen++;
         }
     CHECK(n_seen == n);
-    free(order);
-    free(seen);
 }
 
 static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
@@ -75,46 +72,47 @@ TEST(documents_are_sampled_in_the_published_order)
     for (size_t m = 0; m < 4; m++) {
         char path[64];
         struct pmet_docs *docs = NULL;
-        struct pmet_error err = {PMET_OK, ""};
         const char *paths[] = {path};
         snprintf(path, sizeof path, "golden/%s/layer_stats.json", models[m]);
-        json_t *g = json_load_file(path, 0, NULL);
+        json_t *g = test_json(t, json_load_file(path, 0, NULL));
         const json_t *expected = json_object_get(g, "sampled_order");
         snprintf(path, sizeof path, "golden/%s/stats_text.jsonl", models[m]);
-        if (CHECK_OK(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &err), &err)) {
+        if (CHECK_DONE(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &t->err))) {
             const size_t n = pmet_docs_count(docs);
-            size_t *order = malloc(n * sizeof *order), n_same = 0;
+            size_t *order = test_alloc(t, n * sizeof *order), n_same = 0;
             CHECK(n == 240 && (json_int_t)n == json_integer_value(json_object_get(g, "n_docs")));
             pmet_shuffle(order, n, 1);
             for (size_t i = 0; i < n && i < json_array_size(expected); i++)
                 n_same += (json_int_t)order[i] == json_integer_value(json_array_get(expected, i));
             CHECK(n_same == 180);
-            free(order);
         }
         pmet_docs_close(docs);
-        json_decref(g);
     }
 }
 
+static void close_docs(void *docs)
+{
+    pmet_docs_close(docs);
+}
+
+/* Closed when the claim ends. */
 static struct pmet_docs *open_texts(struct test *t, const char *const *texts, const size_t *sizes, size_t n)
 {
     const char *paths[4];
     struct pmet_docs *docs = NULL;
-    struct pmet_error err = {PMET_OK, ""};
     for (size_t i = 0; i < n; i++) {
         paths[i] = test_path("text.%zu", i);
         test_write_file(paths[i], texts[i], sizes ? sizes[i] : strlen(texts[i]));
     }
-    CHECK_OK(pmet_docs_open(pmet_io_system(), paths, n, &docs, &err), &err);
-    return docs;
+    CHECK_DONE(pmet_docs_open(pmet_io_system(), paths, n, &docs, &t->err));
+    return test_own(t, docs, close_docs);
 }
 
 static void check_document(struct test *t, const struct pmet_docs *docs, size_t i, const char *expected)
 {
     char *text = NULL;
     size_t n = 0;
-    struct pmet_error err = {PMET_OK, ""};
-    if (CHECK_OK(pmet_docs_get(docs, i, &text, &n, &err), &err)) {
+    if (CHECK_DONE(pmet_docs_get(docs, i, &text, &n, &t->err))) {
         CHECK_STR(text, expected);
         CHECK(n == strlen(expected));
     }
@@ -151,7 +149,6 @@ TEST(a_document_is_what_stands_between_blank_lines_or_in_text)
                 check_document(t, docs, n, cases[i].docs[n]);
         if (!CHECK(pmet_docs_count(docs) == n))
             test_fail(t, "%zu documents, expected %zu: %s", pmet_docs_count(docs), n, cases[i].text);
-        pmet_docs_close(docs);
     }
 }
 
@@ -167,12 +164,11 @@ TEST(what_is_no_text_is_refused_when_asked_for)
         return;
     check_document(t, docs, 0, "a\n\xc3\xa9");
     for (size_t i = 1; i < 3; i++) {
-        struct pmet_error err = {PMET_OK, ""};
-        CHECK(pmet_docs_get(docs, i, &text, &n, &err) == PMET_FORMAT && !text);
-        CHECK(strstr(err.message, i == 1 ? "text.0: line 5: found byte 0xc3; expected text in UTF-8"
-                                         : "text.1: line 1: found byte 0x00; expected text in UTF-8"));
+        CHECK_REFUSED(pmet_docs_get(docs, i, &text, &n, &t->err), PMET_FORMAT,
+                      i == 1 ? "text.0: line 5: found byte 0xc3; expected text in UTF-8"
+                             : "text.1: line 1: found byte 0x00; expected text in UTF-8");
+        CHECK(!text);
     }
-    pmet_docs_close(docs);
 }
 
 /* A document ends with its file; the hash is of the files' bytes one after the other. */
@@ -191,14 +187,6 @@ TEST(files_follow_each_other)
     struct pmet_docs *one = open_texts(t, joined, NULL, 1);
     if (one)
         CHECK_STR(pmet_docs_sha256(one), pmet_docs_sha256(docs));
-    pmet_docs_close(one);
-    pmet_docs_close(docs);
-}
-
-static void check_message(struct test *t, const struct pmet_error *err, const char *expected)
-{
-    const char *mark = "/text.0: ", *at = strstr(err->message, mark);
-    CHECK_STR(at ? at + strlen(mark) : err->message, expected);
 }
 
 TEST(files_without_documents_are_refused)
@@ -221,28 +209,24 @@ TEST(files_without_documents_are_refused)
     const char *paths[] = {test_path("text.0"), test_path("text.1")};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct pmet_docs *docs = NULL;
-        struct pmet_error err = {PMET_OK, ""};
-        test_write_file(paths[0], cases[i].text, strlen(cases[i].text));
-        CHECK(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &err) == cases[i].status && !docs);
-        check_message(t, &err, cases[i].message);
+        test_write_text(paths[0], cases[i].text);
+        CHECK_REFUSED(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &t->err), cases[i].status,
+                      test_text(t, "text.0: %s", cases[i].message));
+        CHECK(!docs);
     }
     struct pmet_docs *docs = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    test_write_file(paths[0], "\n", 1);
-    test_write_file(paths[1], "", 0);
-    CHECK(pmet_docs_open(pmet_io_system(), paths, 2, &docs, &err) == PMET_INPUT && !docs);
-    check_message(t, &err, "neither this file nor the others hold documents");
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_docs_open(pmet_io_system(), paths, 0, &docs, &err) == PMET_INPUT && !docs);
-    CHECK_STR(err.message, "text: no files are given");
-    err = (struct pmet_error){PMET_OK, ""};
-    const char *missing[] = {"no/such/text"};
-    CHECK(pmet_docs_open(pmet_io_system(), missing, 1, &docs, &err) == PMET_IO && !docs);
-    CHECK_STR(err.message, "no/such/text: open: No such file or directory");
-    err = (struct pmet_error){PMET_OK, ""};
-    const char *folder[] = {"golden"};
-    CHECK(pmet_docs_open(pmet_io_system(), folder, 1, &docs, &err) == PMET_IO && !docs);
-    CHECK_STR(err.message, "golden: size: Is a directory");
+    static const char *const missing[] = {"no/such/text"}, *const folder[] = {"golden"};
+    test_write_text(paths[0], "\n");
+    test_write_text(paths[1], "");
+    CHECK_REFUSED(pmet_docs_open(pmet_io_system(), paths, 2, &docs, &t->err), PMET_INPUT,
+                  "text.0: neither this file nor the others hold documents");
+    CHECK_REFUSED(pmet_docs_open(pmet_io_system(), paths, 0, &docs, &t->err), PMET_INPUT,
+                  "text: no files are given");
+    CHECK_REFUSED(pmet_docs_open(pmet_io_system(), missing, 1, &docs, &t->err), PMET_IO,
+                  "no/such/text: open: No such file or directory");
+    CHECK_REFUSED(pmet_docs_open(pmet_io_system(), folder, 1, &docs, &t->err), PMET_IO,
+                  "golden: size: Is a directory");
+    CHECK(!docs);
 }
 
 TEST(lines_without_a_text_are_refused_when_asked_for)
@@ -271,17 +255,16 @@ TEST(lines_without_a_text_are_refused_when_asked_for)
         const char *texts[] = {all};
         snprintf(all, sizeof all, "{\"text\": \"one\"}\n\n%s\n{\"text\": \"three\"}\n", cases[i].line);
         struct pmet_docs *docs = open_texts(t, texts, NULL, 1);
-        struct pmet_error err = {PMET_OK, ""};
         char *text = NULL;
         size_t n = 99;
         if (!docs)
             continue;
         CHECK(pmet_docs_count(docs) == 3);
-        CHECK(pmet_docs_get(docs, 1, &text, &n, &err) == cases[i].status && !text && n == 99);
-        check_message(t, &err, cases[i].message);
+        CHECK_REFUSED(pmet_docs_get(docs, 1, &text, &n, &t->err), cases[i].status,
+                      test_text(t, "text.0: %s", cases[i].message));
+        CHECK(!text && n == 99);
         check_document(t, docs, 0, "one"); /* the others are none the worse */
         check_document(t, docs, 2, "three");
-        pmet_docs_close(docs);
     }
 }
 
@@ -302,10 +285,8 @@ TEST(failing_calls_are_reported)
             pmet_docs_close(docs);
             break;
         }
-        char message[1100];
-        snprintf(message, sizeof message, "%s: %s: Input/output error", paths[k / 3], fault.call);
         CHECK(status == PMET_IO && !docs);
-        CHECK_STR(err.message, message);
+        CHECK_STR(err.message, test_text(t, "%s: %s: Input/output error", paths[k / 3], fault.call));
     }
     CHECK(k == 6); /* open, size and map of each */
 }
@@ -339,10 +320,3 @@ TEST(damaged_files_are_read_or_refused_in_one_line)
     const size_t plain_taken = fuzz(t, plain, sizeof plain - 1, 3000, 7, load_damaged);
     CHECK(plain_taken > 2000 && plain_taken < 2800);
 }
-
-TEST_MAIN(CASE(the_shuffle_is_cpythons), CASE(a_shuffle_loses_no_document),
-          CASE(documents_are_sampled_in_the_published_order),
-          CASE(a_document_is_what_stands_between_blank_lines_or_in_text),
-          CASE(what_is_no_text_is_refused_when_asked_for), CASE(files_follow_each_other),
-          CASE(files_without_documents_are_refused), CASE(lines_without_a_text_are_refused_when_asked_for),
-          CASE(failing_calls_are_reported), CASE(damaged_files_are_read_or_refused_in_one_line))

@@ -138,8 +138,7 @@ TEST(records_that_cannot_be_evaluated_are_refused_by_place)
     } cases[] = {
         {"{\"prompt\":\"{} is\",\"subject\":\"b\",\"target_new\":\"c\"}",
          "record 0 (line 1): requested_rewrite: found nothing, and no \"src\"; expected a CounterFact or a "
-         "zsRE "
-         "record"},
+         "zsRE record"},
         {GOOD "\n{" REQUEST("{} is") "}",
          "record 1 (line 2): paraphrase_prompts: found nothing; expected an array of strings"},
         {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[]") "}",
@@ -156,8 +155,7 @@ TEST(records_that_cannot_be_evaluated_are_refused_by_place)
          "record 0 (line 1): requested_rewrite.prompt: found \"{}\" twice; expected it once"},
         {"{\"requested_rewrite\":{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":\"c\"}}}",
          "record 0 (line 1): requested_rewrite.target_true: found nothing; expected a string, or an object "
-         "with "
-         "\"str\""},
+         "with \"str\""},
         {"{\"requested_rewrite\":{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":\"\"}}}",
          "record 0 (line 1): requested_rewrite.target_new.str: found an empty string; expected text"},
         {ZSRE(""), "record 0 (line 1): rephrase: found nothing; expected a string"},
@@ -191,11 +189,10 @@ TEST(records_that_cannot_be_evaluated_are_refused_by_place)
 TEST(prompts_that_the_model_cannot_take_are_refused_by_place)
 {
     struct golden g;
-    struct pmet_error err = {PMET_OK, ""};
     if (!golden_open(t, &g, 1))
         return;
     const char *path = test_path("long.json");
-    char *text = malloc(4096);
+    char *text = test_alloc(t, 4096);
     snprintf(text, 4096, "%s", "{" REQUEST("{} is") ",\"paraphrase_prompts\":[\"");
     for (size_t i = 0; i < 200; i++)
         strcat(text, " a");
@@ -206,31 +203,27 @@ TEST(prompts_that_the_model_cannot_take_are_refused_by_place)
     struct pmet_verdict verdict;
     struct pmet_questions q = {.tk = g.tk, .config = &g.model->config, .path = "long.json"};
     bool more;
-    CHECK_OK(pmet_records_open(pmet_io_system(), path, 0, &records, &err), &err);
-    CHECK_OK(pmet_records_next(records, &record, &more, &err), &err);
-    CHECK(pmet_ask(&q, &record, true, &verdict, &err) == PMET_INPUT);
-    CHECK_STR(err.message, "long.json: record 0 (line 1): found a prompt of 200 tokens; the model takes 192");
+    CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, &records, &t->err));
+    CHECK_DONE(pmet_records_next(records, &record, &more, &t->err));
+    CHECK_REFUSED(pmet_ask(&q, &record, true, &verdict, &t->err), PMET_INPUT,
+                  "long.json: record 0 (line 1): found a prompt of 200 tokens; the model takes 192");
     pmet_verdict_free(&verdict);
     pmet_eval_record_free(&record);
     pmet_records_close(records);
     pmet_questions_free(&q);
-    free(text);
-    golden_close(&g);
 }
 
 /* ---- the command ---- */
 
 #define RUN "eval -q --threads 1 --model golden/gptj-C/model --facts golden/gptj-C/counterfact.json"
 
-/* Lines of a file; *n of them. The strings end with the text. */
-static char *lines_of(const char *path, char **line, size_t *n)
+/* Lines of a file; *n of them. */
+static void lines_of(struct test *t, const char *path, char **line, size_t *n)
 {
-    size_t size;
-    char *text = cli_slurp(path, &size), *save = NULL;
+    char *text = test_slurp(t, path, NULL), *save = NULL;
     *n = 0;
     for (char *at = strtok_r(text, "\n", &save); at && *n < 64; at = strtok_r(NULL, "\n", &save))
         line[(*n)++] = at;
-    return text;
 }
 
 TEST(results_have_a_header_and_a_line_a_record)
@@ -239,9 +232,10 @@ TEST(results_have_a_header_and_a_line_a_record)
     char *line[64] = {NULL};
     size_t n;
     CHECK(cli(NULL, RUN " --decode greedy --generate 1 --top-k 1 --limit 3 --out %s", out) == 0);
-    char *text = lines_of(out, line, &n);
-    json_t *header = json_loads(line[0], 0, NULL), *first = json_loads(line[1], 0, NULL),
-           *golden = json_load_file("golden/gptj-C/eval.base.fp64.json", 0, NULL);
+    lines_of(t, out, line, &n);
+    json_t *header = test_json(t, json_loads(line[0], 0, NULL)),
+           *first = test_json(t, json_loads(line[1], 0, NULL)),
+           *golden = test_json(t, json_load_file("golden/gptj-C/eval.base.fp64.json", 0, NULL));
     const json_t *post = json_object_get(first, "post"),
                  *expected =
                      json_object_get(json_array_get(json_object_get(golden, "counterfact"), 0), "post");
@@ -259,32 +253,26 @@ TEST(results_have_a_header_and_a_line_a_record)
                      json_array_get(json_object_get(expected, "rewrite_prompts_probs"), 0), "target_new"));
     CHECK_CLOSE(&got, &want, 1, 1e-4);
     CHECK(access(test_path("results.jsonl.partial"), F_OK) != 0);
-    json_decref(header);
-    json_decref(first);
-    json_decref(golden);
-    free(text);
 }
 
 /* E94: those whose name is the subject, as many as there are. */
 TEST(essence_texts_are_a_list)
 {
-    static const char snippets[] = "[{\"relation_id\": \"P36\", \"target_id\": \"Q11633092\", \"samples\": "
-                                   "[{\"name\": \"France\", \"text\": \"Lima "
-                                   "is near.\"}, {\"name\": \"Iceland\", \"text\": \"No.\"}, {\"name\": "
-                                   "\"France\", \"text\": \"It is.\"}]}]";
+    static const char snippets[] =
+        "[{\"relation_id\": \"P36\", \"target_id\": \"Q11633092\", \"samples\": [{\"name\": \"France\", "
+        "\"text\": \"Lima is near.\"}, {\"name\": \"Iceland\", \"text\": \"No.\"}, {\"name\": \"France\", "
+        "\"text\": \"It is.\"}]}]";
     const char *path = test_path("essence.json"), *out = test_path("essence.jsonl");
     char *line[64] = {NULL};
     size_t n;
     test_write_file(path, snippets, sizeof snippets - 1);
     CHECK(cli(NULL, RUN " --generate 1 --limit 1 --snippets %s --out %s", path, out) == 0);
-    char *text = lines_of(out, line, &n);
-    json_t *record = json_loads(line[1], 0, NULL), *want = json_pack("[s, s]", "Lima is near.", "It is.");
+    lines_of(t, out, line, &n);
+    json_t *record = test_json(t, json_loads(line[1], 0, NULL)),
+           *want = test_json(t, json_pack("[s, s]", "Lima is near.", "It is."));
     const json_t *post = json_object_get(record, "post");
     CHECK(n == 2 && json_equal(json_object_get(post, "essence_text"), want));
     CHECK(json_number_value(json_object_get(post, "essence_score")) > 1);
-    json_decref(record);
-    json_decref(want);
-    free(text);
 }
 
 /* E87 from the published evaluation's own numbers: the mean of the goldens' flags is what the
@@ -292,14 +280,14 @@ TEST(essence_texts_are_a_list)
 TEST(two_models_are_set_side_by_side)
 {
     CHECK(cli(NULL, RUN " --before golden/gptj-C/model --json") == 0);
-    json_t *result = json_loads(cli_out(), 0, NULL);
+    json_t *result = test_json(t, json_loads(cli_out(), 0, NULL));
     const json_t *metrics = json_object_get(result, "metrics"),
                  *post = json_object_get(metrics, "post_neighborhood_acc"),
                  *pre = json_object_get(metrics, "pre_neighborhood_acc");
     CHECK(json_is_object(metrics) && json_array_size(post) == 2 && json_equal(post, pre));
     const json_t *change = json_object_get(json_object_get(result, "change"), "neighborhood_acc");
     CHECK(json_is_real(change) && json_real_value(change) == 0);
-    json_t *golden = json_load_file("golden/gptj-C/eval.base.fp32.json", 0, NULL);
+    json_t *golden = test_json(t, json_load_file("golden/gptj-C/eval.base.fp32.json", 0, NULL));
     const json_t *cases = json_object_get(golden, "counterfact");
     double mean = 0;
     for (size_t i = 0; i < json_array_size(cases); i++) {
@@ -312,21 +300,8 @@ TEST(two_models_are_set_side_by_side)
     }
     const double got = json_number_value(json_array_get(post, 0)), want = 100 * mean;
     CHECK_CLOSE(&got, &want, 1, 0.005 + 1e-9);
-    json_decref(golden);
-    json_decref(result);
     CHECK(cli(NULL, RUN " --before golden/gptj-C/model --limit 2") == 0);
     CHECK(strstr(cli_out(), "change") && strstr(cli_out(), "rewrite_success        efficacy"));
-}
-
-/* Bytes of a file, and of another, are the same. */
-static bool same_file(const char *a, const char *b)
-{
-    size_t n, m;
-    char *x = cli_slurp(a, &n), *y = cli_slurp(b, &m);
-    const bool same = n == m && memcmp(x, y, n) == 0;
-    free(x);
-    free(y);
-    return same;
 }
 
 #define OUT RUN " --generate 2 --before golden/gptj-C/model --out %s"
@@ -341,7 +316,7 @@ TEST(an_evaluation_that_fails_goes_on_where_it_was)
     struct fault f;
     CHECK(cli(NULL, OUT, whole) == 0);
     fault_begin(&f, FAULT_NEVER, 0);
-    CHECK(cli(&f.io, OUT, out) == 0 && same_file(out, whole));
+    CHECK(cli(&f.io, OUT, out) == 0 && test_same_file(t, out, whole));
     unlink(out);
     const size_t n_call = f.n_call,
                  first = n_call > 30 ? n_call - 30 : 0; /* those about the output come last */
@@ -350,7 +325,7 @@ TEST(an_evaluation_that_fails_goes_on_where_it_was)
         CHECK(cli(&f.io, OUT, out) == 1 && f.fired);
         CHECK(access(out, F_OK) != 0);
         n_kept += access(partial, F_OK) == 0;
-        if (!CHECK(cli(NULL, OUT, out) == 0 && same_file(out, whole)))
+        if (!CHECK(cli(NULL, OUT, out) == 0 && test_same_file(t, out, whole)))
             test_fail(t, "after call %zu (%s): %s", k, f.call, cli_err());
         CHECK(access(partial, F_OK) != 0);
         unlink(out);
@@ -367,7 +342,7 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
     size_t n, size, n_went_on = 0;
     struct fault f;
     CHECK(cli(NULL, RUN " --limit 4 --out %s", whole) == 0);
-    char *text = lines_of(whole, line, &n);
+    lines_of(t, whole, line, &n);
     fault_begin(&f, FAULT_NEVER, 0); /* a run whose last rename fails leaves the partial file of all lines */
     CHECK(cli(&f.io, RUN " --limit 4 --out %s", out) == 0);
     unlink(out);
@@ -377,7 +352,7 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
         cli(&f.io, RUN " --limit 4 --out %s", out);
         unlink(out);
     }
-    char *all = cli_slurp(partial, &size);
+    char *all = test_slurp(t, partial, &size);
     for (size_t cut = 0; cut <= size; cut += 1 + size / 23) {
         test_write_file(partial, all, cut);
         CHECK(cli(NULL,
@@ -385,7 +360,7 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
                   "--limit 4 --out %s",
                   out) == 0);
         n_went_on += strstr(cli_err(), "goes on after") != NULL;
-        CHECK(same_file(out, whole));
+        CHECK(test_same_file(t, out, whole));
         unlink(out);
     }
     CHECK(n_went_on > 10);
@@ -396,17 +371,15 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
     test_write_file(partial, "mine\n", 5);
     CHECK(cli(NULL, RUN " --limit 4 --out %s", out) == 1);
     CHECK_STR(cli_err(),
-              "pmet eval: T/goes.jsonl.partial: byte 0: found a damaged record, or what pmet did not "
-              "write, and 5 bytes after its beginning; expected whole records (truncate -s 0 begins "
-              "again)\n");
+              "pmet eval: T/goes.jsonl.partial: byte 0: found a damaged record, or what pmet did not write, "
+              "and 5 bytes after its beginning; expected whole records (truncate -s 0 begins again)\n");
     CHECK(access(partial, F_OK) == 0);
     all[size / 2] ^= 1;
     test_write_file(partial, all, size);
     unlink(out);
     CHECK(cli(NULL, RUN " --limit 4 --seed 2 --out %s", out) == 1);
-    CHECK_STR(cli_err(),
-              "pmet eval: T/goes.jsonl.partial: begun with other seed: found 1; this evaluation has 2 "
-              "(remove the file to begin again)\n");
+    CHECK_STR(cli_err(), "pmet eval: T/goes.jsonl.partial: begun with other seed: found 1; this evaluation "
+                         "has 2 (remove the file to begin again)\n");
     CHECK(cli(NULL, RUN " --limit 3 --out %s", out) == 1 && strstr(cli_err(), "begun with other facts"));
     CHECK(cli(NULL,
               "eval -q --model golden/neox-C/model --facts golden/gptj-C/counterfact.json --limit 4 --out %s",
@@ -414,8 +387,6 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
           strstr(cli_err(), "begun with other model"));
     CHECK(cli(NULL, RUN " --limit 4 --decode greedy --out %s", out) == 1 &&
           strstr(cli_err(), "begun with other decode"));
-    free(all);
-    free(text);
 }
 
 /* --work, with and without --out: a run killed at any call goes on, and prints and writes what an
@@ -424,23 +395,22 @@ TEST(an_evaluation_that_is_killed_goes_on_from_its_work_folder)
 {
     const char *work = test_path("work"), *out = test_path("worked.jsonl"), *whole = test_path("plain.jsonl"),
                *journal = test_path("work/eval.journal");
-    char line[512], table[4096];
     size_t n_killed = 0, n_went_on = 0;
     CHECK(cli(NULL, RUN " --limit 4 --out %s", whole) == 0);
     CHECK(cli(NULL, RUN " --limit 4") == 0);
-    snprintf(table, sizeof table, "%s", cli_out());
+    const char *table = test_text(t, "%s", cli_out());
     for (int writes = 0; writes < 2; writes++) {
-        snprintf(
-            line, sizeof line,
-            "eval --threads 1 --model golden/gptj-C/model --facts golden/gptj-C/counterfact.json --limit 4 "
-            "--force --work %s%s%s",
-            work, writes ? " --out " : "", writes ? out : "");
+        const char *line =
+            test_text(t,
+                      "eval --threads 1 --model golden/gptj-C/model --facts golden/gptj-C/counterfact.json "
+                      "--limit 4 --force --work %s%s%s",
+                      work, writes ? " --out " : "", writes ? out : "");
         for (size_t k = 0; blow_kills(t, line, k); k += 5) {
             n_killed++;
-            CHECK(access(out, F_OK) != 0 || same_file(out, whole));
+            CHECK(access(out, F_OK) != 0 || test_same_file(t, out, whole));
             CHECK(cli(NULL, "%s", line) == 0);
             n_went_on += strstr(cli_err(), "work/eval.journal: goes on after ") != NULL;
-            CHECK(writes ? same_file(out, whole) : strcmp(cli_out(), table) == 0);
+            CHECK(writes ? test_same_file(t, out, whole) : strcmp(cli_out(), table) == 0);
             CHECK((access(journal, F_OK) == 0) == !writes); /* what is written need not be kept */
             cli_shell("rm -rf %s %s", work, out);
         }
@@ -476,19 +446,9 @@ TEST(usage)
          "golden/gptj-C/none.json: open: No such file or directory", 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char expected[256];
-        snprintf(expected, sizeof expected, "pmet eval: %s\n", cases[i].message);
         CHECK(cli(NULL, "%s", cases[i].line) == cases[i].status);
-        CHECK_STR(cli_err(), expected);
+        CHECK_STR(cli_err(), test_text(t, "pmet eval: %s\n", cases[i].message));
         CHECK_STR(cli_out(), "");
     }
     CHECK(cli(NULL, "eval --help") == 0 && strstr(cli_out(), "--before DIR"));
 }
-
-TEST_MAIN(CASE(each_text_has_its_own_stream), CASE(the_summary_is_the_published_one),
-          CASE(records_that_cannot_be_evaluated_are_refused_by_place),
-          CASE(prompts_that_the_model_cannot_take_are_refused_by_place),
-          CASE(results_have_a_header_and_a_line_a_record), CASE(essence_texts_are_a_list),
-          CASE(two_models_are_set_side_by_side), CASE(an_evaluation_that_fails_goes_on_where_it_was),
-          CASE(any_beginning_of_a_partial_file_is_gone_on_from),
-          CASE(an_evaluation_that_is_killed_goes_on_from_its_work_folder), CASE(usage))

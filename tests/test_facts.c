@@ -38,19 +38,15 @@ TEST(every_form_of_a_record_is_read)
 {
     static const char text[] =
         "[{\"case_id\": 7, \"pararel_idx\": 1, \"requested_rewrite\": {\"prompt\": \"{} was born in\", "
-        "\"subject\": "
-        "\"Ada\", \"target_new\": {\"str\": \"Oslo\", \"id\": \"Q1\"}, \"target_true\": {\"str\": "
-        "\"London\"}}, "
-        "\"note\": [{\"}\": \"\\\"]\"}]},\n"
+        "\"subject\": \"Ada\", \"target_new\": {\"str\": \"Oslo\", \"id\": \"Q1\"}, \"target_true\": "
+        "{\"str\": \"London\"}}, \"note\": [{\"}\": \"\\\"]\"}]},\n"
         " {\"case_id\": 100, \"prompt\": \"The head of {} is\", \"subject\": \"Initech \", \"target_new\": "
-        "{\"str\": "
-        "\"Bob\"}, \"target_true\": {\"str\": \"Paul\"}},\n"
-        "\n {\"prompt\": \"{} is the capital of\", \"subject\": \"Rome\", \"target_new\": \" Peru\"},"
-        "{\"prompt\": \"Lima is in\", \"subject\": \"Lima\", \"target\": \"Chile\", \"target_true\": "
+        "{\"str\": \"Bob\"}, \"target_true\": {\"str\": \"Paul\"}},\n"
+        "\n {\"prompt\": \"{} is the capital of\", \"subject\": \"Rome\", \"target_new\": \" "
+        "Peru\"},{\"prompt\": \"Lima is in\", \"subject\": \"Lima\", \"target\": \"Chile\", \"target_true\": "
         "\"Peru\"},\n"
         " {\"src\": \"Where is Bor? I mean Bor.\", \"subject\": \"Bor\", \"answers\": [\"here\", \"there\"], "
-        "\"alt\": "
-        "\"away\"},\n"
+        "\"alt\": \"away\"},\n"
         " {\"case_id\": null, \"prompt\": \"In {}\", \"subject\": \"{}\", \"target\": {\"str\": \"x\"}, "
         "\"target_true\": null}]\n";
     struct pmet_facts f;
@@ -111,13 +107,11 @@ TEST(published_records_keep_every_byte)
 {
     static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
     for (size_t m = 0; m < 4; m++) {
-        char path[64];
         struct pmet_facts f;
-        struct pmet_error err = {PMET_OK, ""};
-        snprintf(path, sizeof path, "golden/%s/counterfact.json", models[m]);
-        if (!CHECK_OK(pmet_facts_load(pmet_io_system(), path, plain, &f, &err), &err))
+        const char *path = test_text(t, "golden/%s/counterfact.json", models[m]);
+        if (!CHECK_DONE(pmet_facts_load(pmet_io_system(), path, plain, &f, &t->err)))
             continue;
-        json_t *g = json_load_file(path, 0, NULL);
+        json_t *g = test_json(t, json_load_file(path, 0, NULL));
         CHECK(f.n_fact == 10 && json_array_size(g) == 10 && strcmp(f.path, path) == 0);
         for (size_t i = 0; i < f.n_fact; i++) {
             const char *prompt = "", *subject = "", *target = "", *was = "";
@@ -128,7 +122,6 @@ TEST(published_records_keep_every_byte)
             CHECK(*prompt && is_fact(&f.fact[i], prompt, subject, target) && f.fact[i].case_id == id);
             CHECK(f.fact[i].target_true && strcmp(f.fact[i].target_true, was) == 0);
         }
-        json_decref(g);
         pmet_facts_free(&f);
     }
 }
@@ -168,71 +161,64 @@ TEST(a_limit_takes_the_first_facts)
 #define GOOD "{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"}"
 #define REWRITE(request) "{\"case_id\":1,\"requested_rewrite\":" request "}"
 
-/* The message after the path of the file; the whole, where n says how many bytes hold NUL. */
 struct refusal {
-    const char *text, *message;
-    size_t n;
+    const char *text, *message; /* after the path of the file */
 };
+
+static void refuse(struct test *t, const char *text, size_t n, const char *message, enum pmet_status expected)
+{
+    struct pmet_facts f = {.n_fact = 9};
+    if (!CHECK_REFUSED(load_text(text, n, plain, &f, &t->err), expected,
+                       test_text(t, "facts.json: %s", message)))
+        test_fail(t, "%s", text);
+    CHECK(f.n_fact == 0 && !f.fact && !f.path);
+}
 
 static void try_refusals(struct test *t, const struct refusal *r, size_t n, enum pmet_status expected)
 {
-    const char *dir = test_tmpdir();
-    for (size_t i = 0; i < n; i++) {
-        struct pmet_facts f = {.n_fact = 9};
-        struct pmet_error err;
-        const enum pmet_status status =
-            load_text(r[i].text, r[i].n ? r[i].n : strlen(r[i].text), plain, &f, &err);
-        const char *prefix = "/facts.json: ";
-        CHECK(strncmp(err.message, dir, strlen(dir)) == 0 &&
-              strncmp(err.message + strlen(dir), prefix, strlen(prefix)) == 0);
-        CHECK_STR(strlen(err.message) > strlen(dir) + strlen(prefix)
-                      ? err.message + strlen(dir) + strlen(prefix)
-                      : err.message,
-                  r[i].message);
-        if (!CHECK(status == expected && err.status == expected))
-            test_fail(t, "status %d: %s", (int)status, r[i].text);
-        CHECK(f.n_fact == 0 && !f.fact && !f.path);
-    }
+    for (size_t i = 0; i < n; i++)
+        refuse(t, r[i].text, strlen(r[i].text), r[i].message, expected);
 }
 #define TRY(cases, status) try_refusals(t, cases, sizeof cases / sizeof *cases, status)
 
 TEST(files_that_are_not_records_are_refused)
 {
     static const struct refusal cases[] = {
-        {"\xef\xbb\xbf" GOOD, "begins with a byte order mark; expected UTF-8 without one", 0},
-        {"hello", "record 0 (line 1): found 'h'; expected an object", 0},
-        {"\n\n\"a\"", "record 0 (line 3): found '\"'; expected an object", 0},
-        {GOOD "\n\n7", "record 1 (line 3): found '7'; expected an object", 0},
-        {GOOD ",\n" GOOD, "record 1 (line 1): found ','; expected an object", 0},
-        {GOOD "\n\xc3\xa9", "record 1 (line 2): found byte 0xc3; expected an object", 0},
-        {GOOD "\n\0", "record 1 (line 2): found byte 0x00; expected an object", sizeof GOOD + 1},
-        {"[", "record 0 (line 1): found the end of the file; expected an object", 0},
-        {"[[" GOOD "]]", "record 0 (line 1): found '['; expected an object", 0},
-        {"[" GOOD, "record 1 (line 1): found the end of the file; expected ',' or ']'", 0},
-        {"[" GOOD "\n" GOOD "]", "record 1 (line 2): found '{'; expected ',' or ']'", 0},
-        {"[" GOOD ",\n]", "record 1 (line 2): found ']'; expected an object", 0},
-        {"[," GOOD "]", "record 0 (line 1): found ','; expected an object", 0},
-        {"[" GOOD ",", "record 1 (line 1): found the end of the file; expected an object", 0},
-        {"[" GOOD "]\n\n]", "record 1 (line 3): found ']'; expected nothing after the array", 0},
-        {"[" GOOD "]" GOOD, "record 1 (line 1): found '{'; expected nothing after the array", 0},
-        {GOOD "\n{\"prompt\":\"a\",", "record 1 (line 2): the file ends before the record does", 0},
-        {"{", "record 0 (line 1): the file ends before the record does", 0},
+        {"\xef\xbb\xbf" GOOD, "begins with a byte order mark; expected UTF-8 without one"},
+        {"hello", "record 0 (line 1): found 'h'; expected an object"},
+        {"\n\n\"a\"", "record 0 (line 3): found '\"'; expected an object"},
+        {GOOD "\n\n7", "record 1 (line 3): found '7'; expected an object"},
+        {GOOD ",\n" GOOD, "record 1 (line 1): found ','; expected an object"},
+        {GOOD "\n\xc3\xa9", "record 1 (line 2): found byte 0xc3; expected an object"},
+        {"[", "record 0 (line 1): found the end of the file; expected an object"},
+        {"[[" GOOD "]]", "record 0 (line 1): found '['; expected an object"},
+        {"[" GOOD, "record 1 (line 1): found the end of the file; expected ',' or ']'"},
+        {"[" GOOD "\n" GOOD "]", "record 1 (line 2): found '{'; expected ',' or ']'"},
+        {"[" GOOD ",\n]", "record 1 (line 2): found ']'; expected an object"},
+        {"[," GOOD "]", "record 0 (line 1): found ','; expected an object"},
+        {"[" GOOD ",", "record 1 (line 1): found the end of the file; expected an object"},
+        {"[" GOOD "]\n\n]", "record 1 (line 3): found ']'; expected nothing after the array"},
+        {"[" GOOD "]" GOOD, "record 1 (line 1): found '{'; expected nothing after the array"},
+        {GOOD "\n{\"prompt\":\"a\",", "record 1 (line 2): the file ends before the record does"},
+        {"{", "record 0 (line 1): the file ends before the record does"},
     };
     TRY(cases, PMET_FORMAT);
+    refuse(t, GOOD "\n\0", sizeof GOOD + 1, "record 1 (line 2): found byte 0x00; expected an object",
+           PMET_FORMAT);
 }
 
 TEST(records_that_are_not_json_are_refused)
 {
     static const struct refusal cases[] = {
-        {GOOD "\n{\"prompt\" \"a\"}", "record 1: line 2 column 13: not JSON: ':' expected near '\"a\"'", 0},
-        {"[" GOOD ",\n\n{\"a\":[1,}]}]", "record 1: line 3 column 9: not JSON: unexpected token near '}'", 0},
-        {"{\"prompt\": \"a\n\"}", "record 0: line 1 column 13: not JSON: unexpected newline near '\"a'", 0},
-        {"{\"a\":1,\"a\":2}", "record 0: line 1 column 10: duplicate object key near '\"a\"'", 0},
-        {"{\"a\":\"\xff\"}", "record 0: line 1 column 6: not JSON: unable to decode byte 0xff near '\"'", 0},
+        {GOOD "\n{\"prompt\" \"a\"}", "record 1: line 2 column 13: not JSON: ':' expected near '\"a\"'"},
+        {"[" GOOD ",\n\n{\"a\":[1,}]}]", "record 1: line 3 column 9: not JSON: unexpected token near '}'"},
+        {"{\"prompt\": \"a\n\"}", "record 0: line 1 column 13: not JSON: unexpected newline near '\"a'"},
+        {"{\"a\":1,\"a\":2}", "record 0: line 1 column 10: duplicate object key near '\"a\"'"},
+        {"{\"a\":\"\xff\"}", "record 0: line 1 column 6: not JSON: unable to decode byte 0xff near '\"'"},
         {"{\"a\":\"\\u0000\"}",
-         "record 0: line 1 column 13: found \\u0000 in a string; expected text without it", 0},
-        {"{\"a\":NaN}", "record 0: line 1 column 8: not JSON: invalid token near 'NaN'", 0},
-        {"{'a':1}", "record 0: line 1 column 2: not JSON: string or '}' expected near '''", 0},
+         "record 0: line 1 column 13: found \\u0000 in a string; expected text without it"},
+        {"{\"a\":NaN}", "record 0: line 1 column 8: not JSON: invalid token near 'NaN'"},
+        {"{'a':1}", "record 0: line 1 column 2: not JSON: string or '}' expected near '''"},
     };
     TRY(cases, PMET_FORMAT);
 }
@@ -240,62 +226,54 @@ TEST(records_that_are_not_json_are_refused)
 TEST(fields_of_the_wrong_kind_are_refused_by_name)
 {
     static const struct refusal cases[] = {
-        {"", "holds no facts", 0},
-        {" \n\n", "holds no facts", 0},
-        {"[]", "holds no facts", 0},
-        {"[\n]\n", "holds no facts", 0},
-        {"{}", "record 0 (line 1): prompt: found nothing; expected a string", 0},
-        {"{\"requests\":[" GOOD "]}", "record 0 (line 1): prompt: found nothing; expected a string", 0},
-        {"\n" REWRITE("7"), "record 0 (line 2): requested_rewrite: found an integer; expected an object", 0},
-        {REWRITE("{}"), "record 0 (line 1): requested_rewrite.prompt: found nothing; expected a string", 0},
+        {"", "holds no facts"},
+        {" \n\n", "holds no facts"},
+        {"[]", "holds no facts"},
+        {"[\n]\n", "holds no facts"},
+        {"{}", "record 0 (line 1): prompt: found nothing; expected a string"},
+        {"{\"requests\":[" GOOD "]}", "record 0 (line 1): prompt: found nothing; expected a string"},
+        {"\n" REWRITE("7"), "record 0 (line 2): requested_rewrite: found an integer; expected an object"},
+        {REWRITE("{}"), "record 0 (line 1): requested_rewrite.prompt: found nothing; expected a string"},
         {GOOD "\n" REWRITE("{\"prompt\":\"{}\",\"subject\":1.5}"),
          "record 1 (line 2): requested_rewrite.subject: found a number with a fraction or exponent; expected "
-         "a "
-         "string",
-         0},
+         "a string"},
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"\"}"),
-         "record 0 (line 1): requested_rewrite.subject: found an empty string; expected text", 0},
+         "record 0 (line 1): requested_rewrite.subject: found an empty string; expected text"},
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\"}"),
          "record 0 (line 1): requested_rewrite.target_new: found nothing; expected a string, or an object "
-         "with "
-         "\"str\"",
-         0},
+         "with \"str\""},
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{}}"),
-         "record 0 (line 1): requested_rewrite.target_new.str: found nothing; expected a string", 0},
+         "record 0 (line 1): requested_rewrite.target_new.str: found nothing; expected a string"},
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":null}}"),
-         "record 0 (line 1): requested_rewrite.target_new.str: found null; expected a string", 0},
+         "record 0 (line 1): requested_rewrite.target_new.str: found null; expected a string"},
         {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":[]}",
-         "record 0 (line 1): target: found an array; expected a string, or an object with \"str\"", 0},
+         "record 0 (line 1): target: found an array; expected a string, or an object with \"str\""},
         {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"\"}",
-         "record 0 (line 1): target: found an empty string; expected text", 0},
+         "record 0 (line 1): target: found an empty string; expected text"},
         {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\",\"target_new\":true}",
-         "record 0 (line 1): target_new: found a boolean; expected a string, or an object with \"str\"", 0},
+         "record 0 (line 1): target_new: found a boolean; expected a string, or an object with \"str\""},
         {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\",\"target_true\":0}",
-         "record 0 (line 1): target_true: found an integer; expected a string, or an object with \"str\"", 0},
+         "record 0 (line 1): target_true: found an integer; expected a string, or an object with \"str\""},
         {"{\"case_id\":\"7\",\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
-         "record 0 (line 1): case_id: found a string; expected an integer", 0},
+         "record 0 (line 1): case_id: found a string; expected an integer"},
         {"{\"case_id\":7.0,\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
-         "record 0 (line 1): case_id: found a number with a fraction or exponent; expected an integer", 0},
+         "record 0 (line 1): case_id: found a number with a fraction or exponent; expected an integer"},
         {"{\"prompt\":\"the capital\",\"subject\":\"Rome\",\"target\":\"c\"}",
          "record 0 (line 1): prompt: found no \"{}\", and the subject \"Rome\" 0 times; expected one or the "
-         "other, "
-         "once",
-         0},
+         "other, once"},
         {"{\"prompt\":\"Rome, Rome\",\"subject\":\"Rome\",\"target\":\"c\"}",
          "record 0 (line 1): prompt: found no \"{}\", and the subject \"Rome\" 2 times; expected one or the "
-         "other, "
-         "once",
-         0},
+         "other, once"},
         {"{\"src\":\"Who?\",\"answers\":[\"a\"]}",
-         "record 0 (line 1): subject: found nothing; expected a string", 0},
+         "record 0 (line 1): subject: found nothing; expected a string"},
         {"{\"src\":7,\"subject\":\"b\",\"answers\":[\"a\"]}",
-         "record 0 (line 1): src: found an integer; expected a string", 0},
+         "record 0 (line 1): src: found an integer; expected a string"},
         {"{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":\"a\"}",
-         "record 0 (line 1): answers: found a string; expected an array of strings", 0},
+         "record 0 (line 1): answers: found a string; expected an array of strings"},
         {"{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":[]}",
-         "record 0 (line 1): answers[0]: found nothing; expected a string", 0},
+         "record 0 (line 1): answers[0]: found nothing; expected a string"},
         {"{\"src\":\"Who is B?\",\"subject\":\"b\",\"answers\":[\"a\"]}",
-         "record 0 (line 1): src: found no \"b\"; expected the subject in it", 0},
+         "record 0 (line 1): src: found no \"b\"; expected the subject in it"},
     };
     TRY(cases, PMET_INPUT);
 }
@@ -322,11 +300,10 @@ static const char contradicting[] = "{\"prompt\":\"{} is in\",\"subject\":\"Lima
 
 TEST(contradictions_are_refused_with_both_places)
 {
-    static const struct refusal cases[] = {{contradicting,
-                                            "records 0 (line 1) and 3 (line 5) contradict each other: \"Lima "
-                                            "is in\" goes on \"Peru\" and \"Chile\"; "
-                                            "--conflicts first or last chooses",
-                                            0}};
+    static const struct refusal cases[] = {
+        {contradicting,
+         "records 0 (line 1) and 3 (line 5) contradict each other: \"Lima is in\" goes on \"Peru\" and "
+         "\"Chile\"; --conflicts first or last chooses"}};
     TRY(cases, PMET_INPUT);
 }
 
@@ -356,14 +333,13 @@ TEST(of_contradictions_the_first_or_the_last_is_kept)
 TEST(large_files_load_in_well_under_a_second)
 {
     const size_t n = 40000, size = 160;
-    char *text = malloc(n * size);
+    char *text = test_alloc(t, n * size);
     size_t at = 0;
     for (size_t i = 0; i < n; i++)
-        at += (size_t)snprintf(
-            text + at, size,
-            "%c{\"case_id\": %zu, \"requested_rewrite\": {\"prompt\": \"{} was born in\", \"subject\": "
-            "\"subject %zu\", \"target_new\": {\"str\": \"town %zu\"}}}%s",
-            i ? ',' : '[', i, i == n - 1 ? 17 : i, i, i == n - 1 ? "]" : "\n");
+        at += (size_t)snprintf(text + at, size,
+                               "%c{\"case_id\": %zu, \"requested_rewrite\": {\"prompt\": \"{} was born in\", "
+                               "\"subject\": \"subject %zu\", \"target_new\": {\"str\": \"town %zu\"}}}%s",
+                               i ? ',' : '[', i, i == n - 1 ? 17 : i, i, i == n - 1 ? "]" : "\n");
     struct pmet_facts f;
     struct pmet_error err;
     struct pmet_facts_options o = plain;
@@ -377,7 +353,6 @@ TEST(large_files_load_in_well_under_a_second)
               f.fact[n - 2].record == n - 1);
         pmet_facts_free(&f);
     }
-    free(text);
 }
 
 TEST(failing_calls_are_reported)
@@ -388,11 +363,10 @@ TEST(failing_calls_are_reported)
     for (;; k++) {
         struct fault fault;
         struct pmet_facts f = {.n_fact = 9};
-        struct pmet_error err = {PMET_OK, ""};
         fault_begin(&fault, k, EIO);
-        const enum pmet_status status = pmet_facts_load(&fault.io, path, plain, &f, &err);
+        const enum pmet_status status = pmet_facts_load(&fault.io, path, plain, &f, &t->err);
         if (!fault.fired) {
-            CHECK_OK(status, &err);
+            CHECK_DONE(status);
             pmet_facts_free(&f);
             break;
         }
@@ -431,12 +405,3 @@ TEST(damaged_files_are_read_or_refused_in_one_line)
                          fuzz(t, array, sizeof array - 1, 3000, 2, load_damaged);
     CHECK(taken > 300 && taken < 3000); /* the damage is neither too little nor too much */
 }
-
-TEST_MAIN(CASE(every_form_of_a_record_is_read), CASE(json_lines_and_arrays_read_alike),
-          CASE(published_records_keep_every_byte), CASE(the_hash_is_of_the_files_bytes),
-          CASE(a_limit_takes_the_first_facts), CASE(files_that_are_not_records_are_refused),
-          CASE(records_that_are_not_json_are_refused), CASE(fields_of_the_wrong_kind_are_refused_by_name),
-          CASE(the_zsre_target_alt_is_asked_for_by_name), CASE(contradictions_are_refused_with_both_places),
-          CASE(of_contradictions_the_first_or_the_last_is_kept),
-          CASE(large_files_load_in_well_under_a_second), CASE(failing_calls_are_reported),
-          CASE(damaged_files_are_read_or_refused_in_one_line))

@@ -12,20 +12,10 @@
 
 static const int errnos[] = {ENOSPC, EROFS, EIO};
 
-static char *slurp(const char *path)
+static bool holds(struct test *t, const char *path, const char *expected)
 {
-    struct pmet_error err = {PMET_OK, ""};
-    char *data = NULL;
-    size_t n;
-    return pmet_read_file(pmet_io_system(), path, SIZE_MAX, &data, &n, &err) == PMET_OK ? data : NULL;
-}
-
-static bool holds(const char *path, const char *expected)
-{
-    char *got = slurp(path);
-    const bool same = got && strcmp(got, expected) == 0;
-    free(got);
-    return same;
+    const char *got = test_slurp(t, path, NULL);
+    return got && strcmp(got, expected) == 0;
 }
 
 static enum pmet_status write_file(const struct pmet_io *io, const char *path, const char *text,
@@ -58,11 +48,11 @@ static void fail_each_call(struct test *t, const char *before)
             fault_begin(&f, k, errnos[e]);
             const enum pmet_status status = write_file(&f.io, path, big, &err);
             if (!f.fired) {
-                CHECK(status == PMET_OK && holds(path, big) && test_count_files(dir) == 1);
+                CHECK(status == PMET_OK && holds(t, path, big) && test_count_files(dir) == 1);
                 CHECK(k >= 6); /* open, write, fsync, rename, open and fsync of the folder */
                 break;
             }
-            const bool untouched = before ? holds(path, before) : access(path, F_OK) != 0;
+            const bool untouched = before ? holds(t, path, before) : access(path, F_OK) != 0;
             if (status != PMET_IO || !untouched || test_count_files(dir) != (before ? 1 : 0) ||
                 !strstr(err.message, strerror(errnos[e])))
                 test_fail(t, "%s (call %zu) fails with %s: status %d, \"%s\", %zu files, original %s", f.call,
@@ -88,15 +78,14 @@ TEST(a_file_is_replaced_where_there_are_no_hard_links)
     size_t n_link = 0;
     for (size_t k = 0;; k++) {
         struct fault f;
-        struct pmet_error err = {PMET_OK, ""};
         test_write_file(path, "old", 3);
         fault_begin(&f, k, EPERM);
-        const enum pmet_status status = write_file(&f.io, path, "new", &err);
+        const enum pmet_status status = write_file(&f.io, path, "new", &t->err);
         if (!f.fired)
             break;
         if (strcmp(f.call, "link") == 0) {
-            CHECK_OK(status, &err);
-            CHECK(holds(path, "new"));
+            CHECK_DONE(status);
+            CHECK(holds(t, path, "new"));
             n_link++;
         }
     }
@@ -106,41 +95,35 @@ TEST(a_file_is_replaced_where_there_are_no_hard_links)
 TEST(short_writes_are_continued)
 {
     struct fault f;
-    struct pmet_error err = {PMET_OK, ""};
     fault_begin(&f, FAULT_NEVER, 0);
     f.max_bytes = 3;
-    CHECK_OK(write_file(&f.io, test_path("short"), "eleven char", &err), &err);
-    CHECK(holds(test_path("short"), "eleven char") && f.n_call > 6);
+    CHECK_DONE(write_file(&f.io, test_path("short"), "eleven char", &t->err));
+    CHECK(holds(t, test_path("short"), "eleven char") && f.n_call > 6);
 }
 
 TEST(only_files_and_links_to_files_are_replaced)
 {
-    struct pmet_error err = {PMET_OK, ""};
     mkdir(test_path("folder"), 0777);
-    CHECK(write_file(pmet_io_system(), test_path("folder"), "x", &err) == PMET_INPUT);
-    CHECK_STR(strrchr(err.message, '/'), "/folder: found a folder; expected a file or a free name");
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(write_file(pmet_io_system(), "/dev/null", "x", &err) == PMET_INPUT);
-    CHECK_STR(err.message, "/dev/null: found something that is not a file; expected a file or a free name");
-    err = (struct pmet_error){PMET_OK, ""};
+    CHECK_REFUSED(write_file(pmet_io_system(), test_path("folder"), "x", &t->err), PMET_INPUT,
+                  "folder: found a folder; expected a file or a free name");
+    CHECK_REFUSED(write_file(pmet_io_system(), "/dev/null", "x", &t->err), PMET_INPUT,
+                  "/dev/null: found something that is not a file; expected a file or a free name");
     test_write_file(test_path("target"), "old", 3);
     CHECK(symlink("target", test_path("link")) == 0);
-    CHECK_OK(write_file(pmet_io_system(), test_path("link"), "new", &err), &err);
+    CHECK_DONE(write_file(pmet_io_system(), test_path("link"), "new", &t->err));
     struct stat st;
-    CHECK(holds(test_path("target"), "new") && lstat(test_path("link"), &st) == 0 && S_ISLNK(st.st_mode));
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(write_file(pmet_io_system(), test_path("none/file"), "x", &err) == PMET_IO);
-    CHECK(strstr(err.message, "none/file: create: No such file or directory"));
+    CHECK(holds(t, test_path("target"), "new") && lstat(test_path("link"), &st) == 0 && S_ISLNK(st.st_mode));
+    CHECK_REFUSED(write_file(pmet_io_system(), test_path("none/file"), "x", &t->err), PMET_IO,
+                  "none/file: create: No such file or directory");
 }
 
 TEST(leftovers_of_a_killed_process_with_our_id_are_left_alone)
 {
-    struct pmet_error err = {PMET_OK, ""};
     const char *path = test_path("left");
     const char *temp = test_path("left.tmp-%ld-0", (long)getpid());
     test_write_file(temp, "stale", 5);
-    CHECK_OK(write_file(pmet_io_system(), path, "new", &err), &err);
-    CHECK(holds(path, "new") && holds(temp, "stale"));
+    CHECK_DONE(write_file(pmet_io_system(), path, "new", &t->err));
+    CHECK(holds(t, path, "new") && holds(t, temp, "stale"));
     unlink(temp);
 }
 
@@ -206,29 +189,28 @@ static void end_child(pid_t child)
  * container would. */
 TEST(what_killed_runs_left_is_removed_and_what_a_live_one_fills_is_not)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_outdir *dir = NULL;
-    char first[256], second[256], dead[300];
+    char first[256], second[256];
     mkdir(test_path("live"), 0777);
     const char *path = test_path("live/out"), *like = test_path("live/out.tmp-x-0"),
                *file = test_path("live/file"), *left = test_path("live/file.tmp-999999999-3");
     end_child(begin_in_child(path, first));
     const pid_t child = begin_in_child(path, second); /* removes what the first left */
     CHECK(access(first, F_OK) != 0 && access(second, F_OK) == 0);
-    snprintf(dead, sizeof dead, "%s.tmp-999999999-7", path); /* above any process's number */
+    const char *dead = test_text(t, "%s.tmp-999999999-7", path); /* above any process's number */
     CHECK(rename(second, dead) == 0);
     test_write_file(like, "mine", 4);
-    CHECK_OK(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err), &err);
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &t->err));
     CHECK(pmet_outdir_left(dir, 0) == NULL && access(dead, F_OK) == 0);
     pmet_outdir_discard(dir);
     end_child(child);
-    CHECK_OK(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err), &err);
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &t->err));
     CHECK_STR(pmet_outdir_left(dir, 0), strrchr(dead, '/') + 1);
-    CHECK(pmet_outdir_left(dir, 1) == NULL && access(dead, F_OK) != 0 && holds(like, "mine"));
+    CHECK(pmet_outdir_left(dir, 1) == NULL && access(dead, F_OK) != 0 && holds(t, like, "mine"));
     pmet_outdir_discard(dir);
     test_write_file(left, "half", 4);
-    CHECK_OK(write_file(pmet_io_system(), file, "new", &err), &err);
-    CHECK(holds(file, "new") && access(left, F_OK) != 0);
+    CHECK_DONE(write_file(pmet_io_system(), file, "new", &t->err));
+    CHECK(holds(t, file, "new") && access(left, F_OK) != 0);
 }
 
 /* A table that knows what has been synced. */
@@ -269,13 +251,12 @@ static int order_rename(void *user, const char *from, const char *to)
  * the folder that holds the name after it. */
 TEST(what_is_renamed_was_synced_before_and_its_folder_after)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_io io = *pmet_io_system();
     io.open = order_open;
     io.fsync = order_fsync;
     io.rename = order_rename;
     mkdir(test_path("order"), 0777);
-    CHECK_OK(write_folder(&io, test_path("order/out"), false, &err), &err);
+    CHECK_DONE(write_folder(&io, test_path("order/out"), false, &t->err));
     CHECK(!order.unsynced &&
           order.n_synced == 4); /* the file, its folder, the folder itself, the one around it */
     CHECK(order.n_synced == 4 && strcmp(order.synced[3], test_path("order")) == 0);
@@ -287,16 +268,15 @@ TEST(what_is_renamed_was_synced_before_and_its_folder_after)
 
 TEST(a_folder_that_appeared_meanwhile_is_not_replaced)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_outdir *dir;
     const char *base = test_path("meanwhile"), *path = test_path("meanwhile/out");
     mkdir(base, 0777);
-    CHECK_OK(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err), &err);
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &t->err));
     mkdir(path, 0777);
     test_write_file(test_path("meanwhile/out/theirs"), "kept", 4);
-    CHECK(pmet_outdir_commit(dir, &err) == PMET_INPUT);
-    CHECK_STR(strrchr(err.message, '/'), "/out: appeared while this was written; give --force to replace it");
-    CHECK(holds(test_path("meanwhile/out/theirs"), "kept") && test_count_files(base) == 2);
+    CHECK_REFUSED(pmet_outdir_commit(dir, &t->err), PMET_INPUT,
+                  "meanwhile/out: appeared while this was written; give --force to replace it");
+    CHECK(holds(t, test_path("meanwhile/out/theirs"), "kept") && test_count_files(base) == 2);
 }
 
 static void fail_each_folder_call(struct test *t, bool replace)
@@ -315,12 +295,12 @@ static void fail_each_folder_call(struct test *t, bool replace)
             fault_begin(&f, k, errnos[e]);
             const enum pmet_status status = write_folder(&f.io, path, replace, &err);
             if (!f.fired) {
-                CHECK(status == PMET_OK && holds(test_path("parent/out/file"), "new") &&
+                CHECK(status == PMET_OK && holds(t, test_path("parent/out/file"), "new") &&
                       test_count_files(parent) == 3);
                 CHECK(k > 10);
                 break;
             }
-            const bool untouched = !replace || holds(test_path("parent/out/old"), "old");
+            const bool untouched = !replace || holds(t, test_path("parent/out/old"), "old");
             if (status != PMET_IO || !untouched || test_count_files(parent) != (replace ? 2 : 0))
                 test_fail(t, "%s (call %zu): status %d, \"%s\", %zu entries, original %s", f.call, k,
                           (int)status, err.message, test_count_files(parent),
@@ -340,19 +320,15 @@ TEST(a_folder_that_is_replaced_is_untouched_when_any_call_fails)
 
 TEST(a_folder_is_replaced_only_by_force_and_nothing_else_is)
 {
-    struct pmet_error err = {PMET_OK, ""};
     mkdir(test_path("there"), 0777);
-    CHECK(write_folder(pmet_io_system(), test_path("there/"), false, &err) == PMET_INPUT);
-    CHECK_STR(strrchr(err.message, '/'), "/there: exists; give --force to replace it");
-    err = (struct pmet_error){PMET_OK, ""};
+    CHECK_REFUSED(write_folder(pmet_io_system(), test_path("there/"), false, &t->err), PMET_INPUT,
+                  "there: exists; give --force to replace it");
     test_write_file(test_path("plain"), "x", 1);
-    CHECK(write_folder(pmet_io_system(), test_path("plain"), true, &err) == PMET_INPUT);
-    CHECK_STR(strrchr(err.message, '/'),
-              "/plain: found something that is not a folder; expected a folder to replace");
-    CHECK(holds(test_path("plain"), "x"));
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK_OK(write_folder(pmet_io_system(), test_path("there/"), true, &err), &err);
-    CHECK(holds(test_path("there/file"), "new"));
+    CHECK_REFUSED(write_folder(pmet_io_system(), test_path("plain"), true, &t->err), PMET_INPUT,
+                  "plain: found something that is not a folder; expected a folder to replace");
+    CHECK(holds(t, test_path("plain"), "x"));
+    CHECK_DONE(write_folder(pmet_io_system(), test_path("there/"), true, &t->err));
+    CHECK(holds(t, test_path("there/file"), "new"));
 }
 
 TEST(removing_a_folder_follows_no_link)
@@ -362,12 +338,11 @@ TEST(removing_a_folder_follows_no_link)
     mkdir(test_path("remove"), 0777);
     CHECK(symlink("../keep", test_path("remove/link")) == 0);
     pmet_remove_tree(pmet_io_system(), test_path("remove"));
-    CHECK(holds(test_path("keep/file"), "k") && access(test_path("remove"), F_OK) != 0);
+    CHECK(holds(t, test_path("keep/file"), "k") && access(test_path("remove"), F_OK) != 0);
 }
 
 TEST(whole_files_are_read_up_to_a_limit)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct fault f;
     char *data, big[70000];
     size_t n;
@@ -375,51 +350,48 @@ TEST(whole_files_are_read_up_to_a_limit)
     test_write_file(test_path("big"), big, sizeof big);
     fault_begin(&f, FAULT_NEVER, 0);
     f.max_bytes = 999;
-    if (CHECK_OK(pmet_read_file(&f.io, test_path("big"), sizeof big, &data, &n, &err), &err)) {
+    if (CHECK_DONE(pmet_read_file(&f.io, test_path("big"), sizeof big, &data, &n, &t->err))) {
         CHECK(n == sizeof big && memcmp(data, big, n) == 0 && data[n] == '\0');
         free(data);
     }
-    CHECK(pmet_read_file(pmet_io_system(), test_path("big"), sizeof big - 1, &data, &n, &err) == PMET_FORMAT);
-    CHECK_STR(strrchr(err.message, '/'), "/big: more than 69999 bytes; expected at most that");
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_read_file(pmet_io_system(), test_tmpdir(), 100, &data, &n, &err) == PMET_IO);
-    CHECK(strstr(err.message, ": read: Is a directory"));
-    err = (struct pmet_error){PMET_OK, ""};
+    CHECK_REFUSED(pmet_read_file(pmet_io_system(), test_path("big"), sizeof big - 1, &data, &n, &t->err),
+                  PMET_FORMAT, "big: more than 69999 bytes; expected at most that");
+    CHECK(pmet_read_file(pmet_io_system(), test_tmpdir(), 100, &data, &n, &t->err) == PMET_IO);
+    CHECK(strstr(t->err.message, ": read: Is a directory"));
+    t->err = (struct pmet_error){PMET_OK, ""};
     fault_begin(&f, 1, EIO);
-    CHECK(pmet_read_file(&f.io, test_path("big"), 100, &data, &n, &err) == PMET_IO);
-    CHECK(strstr(err.message, "/big: read: Input/output error"));
+    CHECK_REFUSED(pmet_read_file(&f.io, test_path("big"), 100, &data, &n, &t->err), PMET_IO,
+                  "big: read: Input/output error");
 }
 
 TEST(messages_are_one_printable_line_and_the_first_one_stays)
 {
-    struct pmet_error err = {PMET_OK, ""};
     char name[2000];
     memset(name, 'a', sizeof name);
     for (size_t i = 0; i + 3 < sizeof name; i += 3)
         memcpy(name + i, "\xe2\x82\xac", 3); /* a euro sign, three bytes: 1023 / 3 = 341 of them fit */
     name[sizeof name - 1] = '\0';
-    CHECK(pmet_fail(&err, PMET_FORMAT, "a\n\x1b[31m\x7f %d", 5) == PMET_FORMAT);
-    CHECK_STR(err.message, "a??[31m? 5");
-    CHECK(pmet_fail(&err, PMET_INPUT, "second") == PMET_INPUT && err.status == PMET_FORMAT);
-    CHECK_STR(err.message, "a??[31m? 5");
-    err = (struct pmet_error){PMET_OK, ""};
-    pmet_fail(&err, PMET_INPUT, "x%s", name);
-    CHECK(strlen(err.message) == 1 + 340 * 3);
+    CHECK(pmet_fail(&t->err, PMET_FORMAT, "a\n\x1b[31m\x7f %d", 5) == PMET_FORMAT);
+    CHECK_STR(t->err.message, "a??[31m? 5");
+    CHECK(pmet_fail(&t->err, PMET_INPUT, "second") == PMET_INPUT && t->err.status == PMET_FORMAT);
+    CHECK_STR(t->err.message, "a??[31m? 5");
+    t->err = (struct pmet_error){PMET_OK, ""};
+    pmet_fail(&t->err, PMET_INPUT, "x%s", name);
+    CHECK(strlen(t->err.message) == 1 + 340 * 3);
+    t->err = (struct pmet_error){PMET_OK, ""};
     size_t big;
     void *p;
     CHECK(!pmet_mul_size(SIZE_MAX, 2, &big) && pmet_mul_size(0, SIZE_MAX, &big) && big == 0);
     CHECK(!pmet_add_size(SIZE_MAX, 1, &big) && pmet_add_size(SIZE_MAX, 0, &big));
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_calloc(&p, SIZE_MAX / 2, 3, "a matrix", &err) == PMET_MEMORY);
-    CHECK_STR(err.message, "out of memory: a matrix needs 18446744073709551615 bytes");
+    CHECK_REFUSED(pmet_calloc(&p, SIZE_MAX / 2, 3, "a matrix", &t->err), PMET_MEMORY,
+                  "out of memory: a matrix needs 18446744073709551615 bytes");
 }
 
 static void refuse_json(struct test *t, const char *text, size_t n, const char *message)
 {
-    struct pmet_error err = {PMET_OK, ""};
     json_t *v = NULL;
-    CHECK(pmet_json_parse(text, n, "f.json", 10, &v, &err) == PMET_FORMAT && v == NULL);
-    CHECK_STR(err.message, message);
+    CHECK_REFUSED(pmet_json_parse(text, n, "f.json", 10, &v, &t->err), PMET_FORMAT, message);
+    CHECK(v == NULL);
 }
 
 TEST(json_that_is_ambiguous_or_broken_is_refused_with_its_place)
@@ -431,16 +403,14 @@ TEST(json_that_is_ambiguous_or_broken_is_refused_with_its_place)
     refuse_json(t, "[1,]", 4, "f.json: line 11 column 4: not JSON: unexpected token near ']'");
     refuse_json(t, "99999999999999999999", 20,
                 "f.json: line 11 column 20: not JSON: too big integer near '99999999999999999999'");
-    char *deep = malloc(200000);
+    char *deep = test_alloc(t, 200000);
     memset(deep, '[', 200000);
     refuse_json(t, deep, 200000,
                 "f.json: line 11 column 2049: not JSON: maximum parsing depth reached near '['");
-    free(deep);
 }
 
 TEST(json_fields_must_be_of_their_type)
 {
-    struct pmet_error err = {PMET_OK, ""};
     json_t *o;
     size_t size;
     double number;
@@ -448,13 +418,13 @@ TEST(json_fields_must_be_of_their_type)
     const char *string;
     static const char text[] =
         "{\"i\":3,\"f\":2.0,\"e\":1e5,\"n\":-1,\"s\":\"x\",\"b\":true,\"z\":null,\"a\":[]}";
-    CHECK_OK(pmet_json_parse(text, sizeof text - 1, "f", 0, &o, &err), &err);
-    CHECK_OK(pmet_json_size(o, "f", "i", &size, &err), &err);
-    CHECK_OK(pmet_json_number(o, "f", "i", &number, &err), &err);
+    CHECK_DONE(pmet_json_parse(text, sizeof text - 1, "f", 0, &o, &t->err));
+    CHECK_DONE(pmet_json_size(o, "f", "i", &size, &t->err));
+    CHECK_DONE(pmet_json_number(o, "f", "i", &number, &t->err));
     CHECK(size == 3 && number == 3);
-    CHECK_OK(pmet_json_number(o, "f", "f", &number, &err), &err);
-    CHECK_OK(pmet_json_bool(o, "f", "b", &flag, &err), &err);
-    CHECK_OK(pmet_json_string(o, "f", "s", &string, &err), &err);
+    CHECK_DONE(pmet_json_number(o, "f", "f", &number, &t->err));
+    CHECK_DONE(pmet_json_bool(o, "f", "b", &flag, &t->err));
+    CHECK_DONE(pmet_json_string(o, "f", "s", &string, &t->err));
     CHECK(number == 2 && flag && strcmp(string, "x") == 0);
     static const struct {
         const char *key, *message;
@@ -463,35 +433,13 @@ TEST(json_fields_must_be_of_their_type)
                  {"n", "f: n: found -1; expected 0 or more"},
                  {"z", "f: z: found null; expected an integer"},
                  {"q", "f: q: found nothing; expected an integer"}};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        err = (struct pmet_error){PMET_OK, ""};
-        CHECK(pmet_json_size(o, "f", sizes[i].key, &size, &err) == PMET_INPUT);
-        CHECK_STR(err.message, sizes[i].message);
-    }
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_json_bool(o, "f", "i", &flag, &err) == PMET_INPUT);
-    CHECK_STR(err.message, "f: i: found an integer; expected true or false");
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_json_string(o, "f", "a", &string, &err) == PMET_INPUT);
-    CHECK_STR(err.message, "f: a: found an array; expected a string");
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_json_number(o, "f", "s", &number, &err) == PMET_INPUT);
-    CHECK_STR(err.message, "f: s: found a string; expected a number");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        CHECK_REFUSED(pmet_json_size(o, "f", sizes[i].key, &size, &t->err), PMET_INPUT, sizes[i].message);
+    CHECK_REFUSED(pmet_json_bool(o, "f", "i", &flag, &t->err), PMET_INPUT,
+                  "f: i: found an integer; expected true or false");
+    CHECK_REFUSED(pmet_json_string(o, "f", "a", &string, &t->err), PMET_INPUT,
+                  "f: a: found an array; expected a string");
+    CHECK_REFUSED(pmet_json_number(o, "f", "s", &number, &t->err), PMET_INPUT,
+                  "f: s: found a string; expected a number");
     json_decref(o);
 }
-
-TEST_MAIN(CASE(a_file_whose_writing_fails_at_any_call_leaves_nothing_behind),
-          CASE(a_file_that_is_replaced_is_untouched_when_any_call_fails), CASE(short_writes_are_continued),
-          CASE(a_file_is_replaced_where_there_are_no_hard_links),
-          CASE(only_files_and_links_to_files_are_replaced),
-          CASE(leftovers_of_a_killed_process_with_our_id_are_left_alone),
-          CASE(what_killed_runs_left_is_removed_and_what_a_live_one_fills_is_not),
-          CASE(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind),
-          CASE(a_folder_that_is_replaced_is_untouched_when_any_call_fails),
-          CASE(a_folder_is_replaced_only_by_force_and_nothing_else_is),
-          CASE(a_folder_that_appeared_meanwhile_is_not_replaced),
-          CASE(what_is_renamed_was_synced_before_and_its_folder_after),
-          CASE(removing_a_folder_follows_no_link), CASE(whole_files_are_read_up_to_a_limit),
-          CASE(messages_are_one_printable_line_and_the_first_one_stays),
-          CASE(json_that_is_ambiguous_or_broken_is_refused_with_its_place),
-          CASE(json_fields_must_be_of_their_type))

@@ -166,9 +166,8 @@ struct kind {
     size_t n, n_long;
 };
 
-static const char EDIT[] =
-    "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json --contexts "
-    "contexts.json --stats s --limit 1 --out out";
+static const char EDIT[] = "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json "
+                           "--contexts contexts.json --stats s --limit 1 --out out";
 
 static const struct kind readers[] = {
     {"weights", "gptj-C", "m/model-00001-of-00002.safetensors", NULL, open_model, NULL, 60, 3000},
@@ -207,24 +206,21 @@ static void damage_all(struct test *t, const struct kind *kinds, size_t n_kind, 
 {
     for (size_t i = 0; i < n_kind; i++) {
         const struct kind *k = &kinds[i];
-        char name[32], path[700];
         size_t n;
-        snprintf(name, sizeof name, "%s%zu", prefix, i);
-        bench = cli_bench(t, name, k->model);
+        bench = cli_bench(t, test_text(t, "%s%zu", prefix, i), k->model);
         line = k->line;
-        cli_shell("mkdir %s/reference && for f in idf.npy tfidf_vocab.json attribute_snippets.json; do "
-                  "cp golden/%s/$f %s/reference || exit 1; done",
+        cli_shell("mkdir %s/reference && for f in idf.npy tfidf_vocab.json attribute_snippets.json; do cp "
+                  "golden/%s/$f %s/reference || exit 1; done",
                   bench, k->model, bench);
         if (k->remove)
             cli_shell("rm %s/%s", bench, k->remove);
-        snprintf(path, sizeof path, "%s/%s", bench, k->file);
-        char *text = cli_slurp(path, &n);
+        const char *path = test_text(t, "%s/%s", bench, k->file);
+        char *text = test_slurp(t, path, &n);
         cli_shell("ln -sf \"$(realpath %s)/damaged\" %s", test_tmpdir(), path);
         alarm(600); /* a hang ends the program */
         const size_t total = rounds(k->n, k->n_long), taken = fuzz(t, text, n, total, 7 + i, k->load);
         alarm(0);
         printf("     %s: %zu damaged, %zu taken\n", k->what, total, taken);
-        free(text);
         cli_shell("rm -r %s", bench);
     }
 }
@@ -238,6 +234,3 @@ TEST(commands_take_or_refuse_and_outputs_are_whole_or_absent)
 {
     damage_all(t, whole, sizeof whole / sizeof *whole, "whole");
 }
-
-TEST_MAIN(CASE(readers_take_or_refuse_in_one_line),
-          CASE(commands_take_or_refuse_and_outputs_are_whole_or_absent))

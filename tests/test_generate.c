@@ -25,19 +25,18 @@ static void check_prompt(struct test *t, const struct golden *g, const struct pm
 {
     struct pmet_ids row = {0};
     struct pmet_text got = {0};
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_rng rng;
     const struct pmet_generate_options options = {.n_total = json_array_size(ids), .top_k = 1};
     pmet_rng_seed(&rng, 1);
-    CHECK_OK(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &err), &err);
-    CHECK_OK(pmet_generate(model, &row, 1, &options, &rng, NULL, NULL, &err), &err);
+    CHECK_DONE(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &t->err));
+    CHECK_DONE(pmet_generate(model, &row, 1, &options, &rng, NULL, NULL, &t->err));
     CHECK(row.n == json_array_size(ids));
     for (size_t i = 0; i < row.n; i++)
         if (!CHECK(row.id[i] == json_integer_value(json_array_get(ids, i)))) {
             test_fail(t, "%s: \"%s\": token %zu is %d", g->name, prompt, i, (int)row.id[i]);
             break;
         }
-    CHECK_OK(pmet_generated_text(g->tk, &row, &got, &err), &err);
+    CHECK_DONE(pmet_generated_text(g->tk, &row, &got, &t->err));
     CHECK_STR(got.data, json_string_value(text));
     free(row.id);
     free(got.data);
@@ -59,7 +58,6 @@ static void check_file(struct test *t, const struct golden *g, const struct pmet
                      json_array_get(json_object_get(batch, "ids"), i),
                      json_array_get(json_object_get(batch, "text"), i));
     CHECK(json_array_size(single) == 3 && json_array_size(prompts) == 8);
-    json_decref(root);
 }
 
 /* E39 with k = 1, E40. */
@@ -69,7 +67,6 @@ TEST(greedy_text_is_the_published_codes)
         struct golden g;
         if (golden_open(t, &g, m))
             check_file(t, &g, g.model, "generate.base.fp32.json");
-        golden_close(&g);
     }
 }
 
@@ -78,7 +75,6 @@ TEST(greedy_text_after_an_edit_is_the_published_codes)
 {
     EACH_GOLDEN (m) {
         struct golden g;
-        struct pmet_error err = {PMET_OK, ""};
         struct pmet_checkpoint *ck = NULL;
         struct pmet_model *model = NULL;
         if (!golden_open(t, &g, m))
@@ -93,12 +89,11 @@ TEST(greedy_text_after_an_edit_is_the_published_codes)
                   "golden/%s/contexts.json --hparams golden/%s/hparams/PMET/pmet.json --stats %s --out %s "
                   "--out-dtype f32",
                   g.name, g.name, g.name, g.name, stats, out) == 0);
-        CHECK_OK(pmet_checkpoint_open(pmet_io_system(), out, &ck, &err), &err);
-        CHECK_OK(pmet_model_open(ck, g.op, &model, &err), &err);
+        CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), out, &ck, &t->err));
+        CHECK_DONE(pmet_model_open(ck, g.op, &model, &t->err));
         check_file(t, &g, model, "generate.pmet.fp32.json");
         pmet_model_close(model);
         pmet_checkpoint_close(ck);
-        golden_close(&g);
     }
 }
 
@@ -107,16 +102,14 @@ TEST(five_of_the_demos_facts_take_with_the_published_codes_weights)
 {
     struct golden g;
     struct golden_pair pair;
-    struct pmet_error err = {PMET_OK, ""};
     real *W[3] = {NULL, NULL, NULL};
     size_t n_took = 0;
     if (!golden_open(t, &g, 0) || !golden_pair_open(t, &pair, &g, "execute.pmet"))
         return;
     for (size_t l = 0; l < 3; l++) {
-        char name[80];
         size_t n = 0;
-        snprintf(name, sizeof name, "edited.transformer.h.%zu.mlp.fc_out.weight", l);
-        double *x = golden_tensor(pair.p[0], name, &n);
+        double *x =
+            golden_tensor(t, pair.p[0], test_text(t, "edited.transformer.h.%zu.mlp.fc_out.weight", l), &n);
         struct pmet_weight *w = pmet_model_module(g.model, PMET_MODULE_MLP, l);
         if (!CHECK(x && n == w->n_out * w->n_in))
             return;
@@ -125,23 +118,15 @@ TEST(five_of_the_demos_facts_take_with_the_published_codes_weights)
             W[l][i] = (real)x[i];
         w->data = W[l];
         w->dtype = PMET_REAL;
-        free(x);
     }
     for (size_t i = 0; i < g.facts.n_fact; i++) {
-        const struct pmet_rows_options o = {g.facts.path, g.model->config.n_ctx, g.model->config.n_vocab,
-                                            false};
-        struct pmet_fact_rows rows;
         struct pmet_score score;
-        CHECK_OK(pmet_rows_build(g.tk, &g.facts.fact[i], &g.contexts, &o, true, &rows, &err), &err);
-        CHECK_OK(pmet_score_facts(g.model, &rows, 1, &score, &err), &err);
+        CHECK_DONE(pmet_score_facts(g.model, golden_rows(t, &g, i, 1, false), 1, &score, &t->err));
         n_took += score.greedy;
-        pmet_rows_free(&rows);
     }
     CHECK(n_took == 5);
     for (size_t l = 0; l < 3; l++)
         free(W[l]);
-    golden_pair_close(&pair);
-    golden_close(&g);
 }
 
 /* Eight prompts of different lengths, drawn with k = 5: every row has the tokens that it has alone, however many are in
@@ -151,7 +136,6 @@ TEST(no_row_depends_on_those_beside_it)
     enum { N = 8, TOTAL = 24 };
     EACH_GOLDEN (m) {
         struct golden g;
-        struct pmet_error err = {PMET_OK, ""};
         if (!golden_open(t, &g, m))
             continue;
         json_t *base = golden_json(t, &g, "generate.base.fp32.json");
@@ -167,13 +151,13 @@ TEST(no_row_depends_on_those_beside_it)
             for (size_t i = 0; i < N; i++) {
                 const char *prompt = json_string_value(json_array_get(prompts, i));
                 pmet_rng_seed(&rng[i], i);
-                CHECK_OK(pmet_tokenizer_encode(g.tk, prompt, strlen(prompt), &row[i], &err), &err);
+                CHECK_DONE(pmet_tokenizer_encode(g.tk, prompt, strlen(prompt), &row[i], &t->err));
             }
             if (b == 0)
                 for (size_t i = 0; i < N; i++)
-                    CHECK_OK(pmet_generate(g.model, &row[i], 1, &options, &rng[i], NULL, NULL, &err), &err);
+                    CHECK_DONE(pmet_generate(g.model, &row[i], 1, &options, &rng[i], NULL, NULL, &t->err));
             else
-                CHECK_OK(pmet_generate(g.model, row, N, &options, rng, NULL, NULL, &err), &err);
+                CHECK_DONE(pmet_generate(g.model, row, N, &options, rng, NULL, NULL, &t->err));
             for (size_t i = 0; i < N; i++) {
                 if (b == 0) {
                     alone[i] = row[i];
@@ -186,8 +170,6 @@ TEST(no_row_depends_on_those_beside_it)
         }
         for (size_t i = 0; i < N; i++)
             free(alone[i].id);
-        json_decref(base);
-        golden_close(&g);
     }
 }
 
@@ -200,7 +182,6 @@ TEST(tokens_are_drawn_by_their_share_of_the_best_k)
     enum { N = 2000, K = 5 };
 #endif
     struct golden g;
-    struct pmet_error err = {PMET_OK, ""};
     if (!golden_open(t, &g, 0))
         return;
     const size_t n_vocab = g.model->config.n_vocab;
@@ -210,19 +191,19 @@ TEST(tokens_are_drawn_by_their_share_of_the_best_k)
     const char *prompt = json_string_value(json_object_get(one, "prompt"));
     const json_t *ids = json_array_get(json_object_get(top, "ids"), 0),
                  *probs = json_array_get(json_object_get(top, "probs"), 0);
-    size_t *count = calloc(n_vocab, sizeof *count), n_other = N;
+    size_t *count = test_alloc(t, n_vocab * sizeof *count), n_other = N;
     double total = 0;
     struct pmet_rng rng;
     struct pmet_ids first = {0};
-    CHECK_OK(pmet_tokenizer_encode(g.tk, prompt, strlen(prompt), &first, &err), &err);
+    CHECK_DONE(pmet_tokenizer_encode(g.tk, prompt, strlen(prompt), &first, &t->err));
     pmet_rng_seed(&rng, 5);
     for (size_t i = 0; i < N; i++) {
         struct pmet_ids row = {0};
         const struct pmet_generate_options options = {.n_total = first.n + 1, .top_k = K};
-        CHECK_OK(pmet_ids_reserve(&row, first.n + 1, &err), &err);
+        CHECK_DONE(pmet_ids_reserve(&row, first.n + 1, &t->err));
         memcpy(row.id, first.id, first.n * sizeof *row.id);
         row.n = first.n;
-        if (CHECK_OK(pmet_generate(g.model, &row, 1, &options, &rng, NULL, NULL, &err), &err))
+        if (CHECK_DONE(pmet_generate(g.model, &row, 1, &options, &rng, NULL, NULL, &t->err)))
             count[row.id[first.n]]++;
         free(row.id);
     }
@@ -236,9 +217,6 @@ TEST(tokens_are_drawn_by_their_share_of_the_best_k)
     }
     CHECK(n_other == 0);
     free(first.id);
-    free(count);
-    json_decref(base);
-    golden_close(&g);
 }
 
 /* E39 on logits that are equal: a head of zeros, whose bias favours three ids. */
@@ -246,7 +224,6 @@ TEST(ties_go_to_the_lower_id)
 {
     enum { N = 200 };
     struct golden g;
-    struct pmet_error err = {PMET_OK, ""};
     if (!golden_open(t, &g, 0))
         return;
     const size_t n_vocab = g.model->config.n_vocab, last = n_vocab - 1;
@@ -264,10 +241,10 @@ TEST(ties_go_to_the_lower_id)
         for (size_t i = 0; i < N; i++) {
             struct pmet_ids row = {0};
             const struct pmet_generate_options options = {.n_total = 2, .top_k = k};
-            CHECK_OK(pmet_ids_reserve(&row, 2, &err), &err);
+            CHECK_DONE(pmet_ids_reserve(&row, 2, &t->err));
             row.id[0] = 7;
             row.n = 1;
-            CHECK_OK(pmet_generate(g.model, &row, 1, &options, &rng, NULL, NULL, &err), &err);
+            CHECK_DONE(pmet_generate(g.model, &row, 1, &options, &rng, NULL, NULL, &t->err));
             for (size_t j = 0; j < 5; j++)
                 n_seen[j] += row.id[1] == allowed[j];
             free(row.id);
@@ -280,7 +257,6 @@ TEST(ties_go_to_the_lower_id)
     g.model->head = head;
     g.model->head_bias = bias;
     free(flat);
-    golden_close(&g);
 }
 
 /* Five templates of ten tokens, prompt included (E40); the seed fixes them. */
@@ -288,12 +264,11 @@ TEST(contexts_come_from_the_seed)
 {
     struct golden g;
     struct pmet_contexts a, b, other;
-    struct pmet_error err = {PMET_OK, ""};
     if (!golden_open(t, &g, 2))
         return;
-    CHECK_OK(pmet_contexts_generate(g.model, g.tk, 1, &a, &err), &err);
-    CHECK_OK(pmet_contexts_generate(g.model, g.tk, 1, &b, &err), &err);
-    CHECK_OK(pmet_contexts_generate(g.model, g.tk, 2, &other, &err), &err);
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, &a, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, &b, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 2, &other, &t->err));
     static const char *const begin[] = {"{}", "The", "Therefore", "Because", "I", "You"};
     size_t n_differ = 0;
     CHECK(a.n_template == 6 && a.n_group == 2 && a.group_start[1] == 1);
@@ -306,11 +281,4 @@ TEST(contexts_come_from_the_seed)
     pmet_contexts_free(&a);
     pmet_contexts_free(&b);
     pmet_contexts_free(&other);
-    golden_close(&g);
 }
-
-TEST_MAIN(CASE(the_generator_is_xoshiro256_seeded_by_splitmix64), CASE(greedy_text_is_the_published_codes),
-          CASE(greedy_text_after_an_edit_is_the_published_codes),
-          CASE(five_of_the_demos_facts_take_with_the_published_codes_weights),
-          CASE(no_row_depends_on_those_beside_it), CASE(tokens_are_drawn_by_their_share_of_the_best_k),
-          CASE(ties_go_to_the_lower_id), CASE(contexts_come_from_the_seed))

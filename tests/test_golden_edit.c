@@ -36,11 +36,10 @@ static void keep_scalars(struct scalars *s, const struct pmet_losses *got, const
 static void judge_scalars(struct test *t, const struct scalars *s)
 {
     for (int k = 0; k < N_FIELD; k++) {
-        char group[64];
         const double e = sqrt(s->error[k] / s->size[k]), d = sqrt(s->distance[k] / s->size[k]), one = 1;
         const double got = 1 + e, fp32 = 1 + d;
-        snprintf(group, sizeof group, "loss at given deltas: %s", fields[k]);
-        golden_smooth_values(t, group, "rms", &got, &fp32, &one, 1);
+        golden_smooth_values(t, test_text(t, "loss at given deltas: %s", fields[k]), "rms", &got, &fp32, &one,
+                             1);
     }
 }
 
@@ -61,15 +60,13 @@ static void check_labels(struct test *t, const struct pmet_delta *p, const json_
                  n = n_row * n_t;
     if (!rows64)
         return;
-    double *x32 = malloc((n + 1) * sizeof *x32), *x64 = malloc((n + 1) * sizeof *x64);
+    double *x32 = test_alloc(t, (n + 1) * sizeof *x32), *x64 = test_alloc(t, (n + 1) * sizeof *x64);
     for (size_t k = 0; k < n; k++) {
         x32[k] = json_number_value(json_array_get(json_array_get(rows32, k / n_t), k % n_t));
         x64[k] = json_number_value(json_array_get(json_array_get(rows64, k / n_t), k % n_t));
     }
     CHECK(n > 0);
     golden_run("target_logprobs", pmet_delta_logp(p, 0), x32, x64, n);
-    free(x32);
-    free(x64);
 }
 
 /* Loss terms (E48 to E52) and gradients (E57 to E62, through E38 and E31 to E34) at the golden's own deltas,
@@ -77,13 +74,9 @@ static void check_labels(struct test *t, const struct pmet_delta *p, const json_
 static void check_passes(struct test *t, struct pmet_delta *p, const struct golden_pair *pair, size_t i,
                          const json_t *a, const json_t *b, size_t d, struct scalars *sum)
 {
-    char name[64];
     size_t n_m = 0, n_a = 0;
-    struct pmet_error err = {PMET_OK, ""};
-    snprintf(name, sizeof name, "%zu.steps.delta_mlp", i);
-    double *dm = golden_tensor(pair->p[1], name, &n_m);
-    snprintf(name, sizeof name, "%zu.steps.delta_attn", i);
-    double *da = golden_tensor(pair->p[1], name, &n_a);
+    double *dm = golden_tensor(t, pair->p[1], test_text(t, "%zu.steps.delta_mlp", i), &n_m);
+    double *da = golden_tensor(t, pair->p[1], test_text(t, "%zu.steps.delta_attn", i), &n_a);
     real *m = reals(dm, n_m), *at = reals(da, n_a),
          *g[2] = {calloc(3 * d, sizeof *m), calloc(3 * d, sizeof *m)};
     const size_t n_pass = json_array_size(b), n_grad = n_m / d < 3 ? n_m / d : 3;
@@ -92,12 +85,10 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
         const double phi = field(json_array_get(b, it), "nll_loss_factor");
         const bool moved = it > 0 && it <= n_m / d;
         CHECK(it == 0 || moved);
-        CHECK_OK(pmet_delta_set(
-                     p, 0,
-                     (const real *[]){moved ? m + (it - 1) * d : NULL, moved ? at + (it - 1) * d : NULL},
-                     &err),
-                 &err);
-        CHECK_OK(pmet_delta_forward(p, &phi, &got, &err), &err);
+        CHECK_DONE(pmet_delta_set(
+            p, 0, (const real *[]){moved ? m + (it - 1) * d : NULL, moved ? at + (it - 1) * d : NULL},
+            &t->err));
+        CHECK_DONE(pmet_delta_forward(p, &phi, &got, &t->err));
         keep_scalars(sum, &got, json_array_get(a, it), json_array_get(b, it));
         check_labels(t, p, json_array_get(a, it), json_array_get(b, it));
         const json_t *argmax = json_object_get(json_array_get(a, it), "argmax");
@@ -106,17 +97,15 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
                 CHECK(pmet_delta_best(p, 0)[j * json_array_size(json_array_get(argmax, j)) + s] ==
                       json_integer_value(json_array_get(json_array_get(argmax, j), s)));
         if (it < n_grad) {
-            CHECK_OK(pmet_delta_backward(p, &err), &err);
-            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 0, g[0] + it * d, &err), &err);
-            CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 1, g[1] + it * d, &err), &err);
+            CHECK_DONE(pmet_delta_backward(p, &t->err));
+            CHECK_DONE(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 0, g[0] + it * d, &t->err));
+            CHECK_DONE(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 1, g[1] + it * d, &t->err));
         }
     }
-    snprintf(name, sizeof name, "%zu.steps.grad_delta_mlp", i);
-    golden_smooth(t, "gradient of delta_mlp", pair, name, g[0], n_grad * d);
-    snprintf(name, sizeof name, "%zu.steps.grad_delta_attn", i);
-    golden_smooth(t, "gradient of delta_attn", pair, name, g[1], n_grad * d);
-    free(dm);
-    free(da);
+    golden_smooth(t, "gradient of delta_mlp", pair, test_text(t, "%zu.steps.grad_delta_mlp", i), g[0],
+                  n_grad * d);
+    golden_smooth(t, "gradient of delta_attn", pair, test_text(t, "%zu.steps.grad_delta_attn", i), g[1],
+                  n_grad * d);
     free(m);
     free(at);
     free(g[0]);
@@ -126,26 +115,18 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
 static void keep_run(struct test *t, const struct golden_pair *pair, size_t at, size_t i, const char *tensor,
                      struct pmet_delta *p, size_t v, bool target, size_t n)
 {
-    char name[64], group[64];
     size_t n32 = 0, n64 = 0;
-    struct pmet_error err = {PMET_OK, ""};
-    real *x = malloc(n * sizeof *x), *y = calloc(n, sizeof *y);
-    snprintf(name, sizeof name, "%zu.%s", i, tensor);
-    snprintf(group, sizeof group, "run %s", tensor);
-    double *a = golden_tensor(pair->p[0], name, &n32), *b = golden_tensor(pair->p[1], name, &n64),
-           *got = malloc(n * sizeof *got);
-    CHECK_OK(pmet_delta_get(p, at, PMET_DELTA_VALUE, v, x, &err), &err);
+    real *x = test_alloc(t, n * sizeof *x), *y = test_alloc(t, n * sizeof *y);
+    const char *name = test_text(t, "%zu.%s", i, tensor);
+    double *a = golden_tensor(t, pair->p[0], name, &n32), *b = golden_tensor(t, pair->p[1], name, &n64),
+           *got = test_alloc(t, n * sizeof *got);
+    CHECK_DONE(pmet_delta_get(p, at, PMET_DELTA_VALUE, v, x, &t->err));
     if (target)
-        CHECK_OK(pmet_delta_get(p, at, PMET_DELTA_INITIAL, v, y, &err), &err);
+        CHECK_DONE(pmet_delta_get(p, at, PMET_DELTA_INITIAL, v, y, &t->err));
     for (size_t k = 0; k < n; k++)
         got[k] = (double)(x[k] + y[k]);
     if (CHECK(a && b && n32 == n && n64 == n))
-        golden_run(group, got, a, b, n);
-    free(x);
-    free(y);
-    free(a);
-    free(b);
-    free(got);
+        golden_run(test_text(t, "run %s", tensor), got, a, b, n);
 }
 
 /* ---- runs: all facts of a model together ---- */
@@ -179,16 +160,14 @@ static void check_field(const struct runs *s, struct pmet_delta *p, size_t k, si
                         const char *tensor, enum pmet_delta_field field, size_t v, size_t n)
 {
     struct test *t = s->t;
-    struct pmet_error err = {PMET_OK, ""};
     char name[64];
-    real *x = malloc(n * sizeof *x);
+    real *x = test_alloc(t, n * sizeof *x);
     snprintf(name, sizeof name, "%zu.%s", i, tensor);
-    CHECK_OK(pmet_delta_get(p, k, field, v, x, &err), &err);
+    CHECK_DONE(pmet_delta_get(p, k, field, v, x, &t->err));
     if (pmet_tensors_find(&s->pair->p[1]->all, name))
         golden_smooth(t, group, s->pair, name, x, n);
     else
         CHECK(field == PMET_DELTA_KL_INIT); /* the same for all algorithms: one file has it */
-    free(x);
 }
 
 /* E45: the initial values, and the targets in the end. E53, E55, E56: stops, passes and updates are equal. */
@@ -225,13 +204,12 @@ static enum pmet_status see_done(void *user, struct pmet_delta *p, size_t k, siz
 static void check_runs(struct runs *s, const struct pmet_fact_rows *rows, size_t n)
 {
     struct test *t = s->t;
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_delta *p = NULL;
     const struct pmet_delta_listener listener = {.user = s, .pass = see_pass, .done = see_done};
     const struct pmet_delta_size size = pmet_delta_plan(s->g->model, s->o, rows, n, SIZE_MAX);
     CHECK(size.n_fact == n);
-    if (CHECK_OK(pmet_delta_open(s->g->model, s->o, &size, &p, &err), &err))
-        CHECK_OK(pmet_delta_optimise(p, rows, n, NULL, &listener, &err), &err);
+    if (CHECK_DONE(pmet_delta_open(s->g->model, s->o, &size, &p, &t->err)))
+        CHECK_DONE(pmet_delta_optimise(p, rows, n, NULL, &listener, &t->err));
     CHECK(s->n_done == n);
     pmet_delta_close(p);
 }
@@ -263,24 +241,17 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     struct golden g;
     struct golden_pair pair;
     struct pmet_hparams h;
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_facts facts;
     struct scalars sum = {{0}, {0}, {0}};
-    char stem[64], file[128];
-    snprintf(stem, sizeof stem, "compute_z.%s", alg);
-    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, stem))
+    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, test_text(t, "compute_z.%s", alg)))
         return;
-    snprintf(file, sizeof file, "compute_z.%s.fp32.json", alg);
-    json_t *a = golden_json(t, &g, file);
-    snprintf(file, sizeof file, "compute_z.%s.fp64.json", alg);
-    json_t *b = golden_json(t, &g, file);
-    snprintf(file, sizeof file, "golden/%s/hparams/PMET/%s.json", g.name, hparams);
-    CHECK_OK(golden_hparams(file, &h, &err), &err);
-    snprintf(file, sizeof file, "golden/%s/%s", g.name, facts_file);
-    CHECK_OK(pmet_facts_load(pmet_io_system(), file, (struct pmet_facts_options){0}, &facts, &err), &err);
+    json_t *a = golden_json(t, &g, test_text(t, "compute_z.%s.fp32.json", alg));
+    json_t *b = golden_json(t, &g, test_text(t, "compute_z.%s.fp64.json", alg));
+    golden_hparams(t, &g, hparams, &h);
+    golden_facts(t, &g, facts_file, &facts);
     const struct pmet_objective o = pmet_objective_pmet(&h);
     const struct pmet_rows_options ro = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
-    struct pmet_fact_rows *rows = calloc(facts.n_fact, sizeof *rows);
+    struct pmet_fact_rows *rows = test_alloc(t, facts.n_fact * sizeof *rows);
     size_t k = 0;
     for (size_t i = 0; i < facts.n_fact; i++) {
         struct pmet_delta *p = NULL;
@@ -294,7 +265,7 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
         const json_t *ja = json_array_get(records(a), k), *jb = json_array_get(records(b), k);
         CHECK(json_integer_value(json_object_get(ja, "case_id")) == facts.fact[i].case_id);
         check_rows(t, &rows[k], ja);
-        if (CHECK_OK(pmet_delta_open_with(g.model, &o, &rows[k], 1, &p, &err), &err))
+        if (CHECK_DONE(pmet_delta_open_with(g.model, &o, &rows[k], 1, &p, &t->err)))
             check_passes(t, p, &pair, k, json_object_get(ja, "steps"), json_object_get(jb, "steps"),
                          g.model->config.d_model, &sum);
         pmet_delta_close(p);
@@ -312,12 +283,7 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     golden_judge_runs(t, "run target_attn");
     for (size_t i = 0; i < k; i++)
         pmet_rows_free(&rows[i]);
-    free(rows);
     pmet_facts_free(&facts);
-    json_decref(a);
-    json_decref(b);
-    golden_pair_close(&pair);
-    golden_close(&g);
 }
 
 TEST(optimisation_pmet)
@@ -376,15 +342,12 @@ static enum pmet_status cov_of(void *user, const char *module, size_t d_in, doub
 static void compare(struct edit_check *c, const char *kind, const char *module, const real *x, size_t n,
                     size_t width)
 {
-    char name[160], group[64];
-    real *turned = malloc(n * width * sizeof *turned);
+    real *turned = test_alloc(c->t, n * width * sizeof *turned);
     for (size_t i = 0; i < n; i++)
         for (size_t k = 0; k < width; k++)
             turned[k * n + i] = x[i * width + k];
-    snprintf(name, sizeof name, "%s.%s", kind, module);
-    snprintf(group, sizeof group, "edit %s", kind);
-    golden_smooth(c->t, group, c->pair, name, turned, n * width);
-    free(turned);
+    golden_smooth(c->t, test_text(c->t, "edit %s", kind), c->pair, test_text(c->t, "%s.%s", kind, module),
+                  turned, n * width);
 }
 
 /* E63, E67, E69: keys, current outputs and residuals, the update. */
@@ -392,7 +355,6 @@ static enum pmet_status see_layer(void *user, const struct pmet_event *event, st
 {
     struct edit_check *c = user;
     const struct pmet_layer_event *layer = event->detail;
-    char name[160];
     size_t n32 = 0, n64 = 0;
     (void)err;
     if (event->kind != PMET_EVENT_LAYER)
@@ -400,16 +362,15 @@ static enum pmet_status see_layer(void *user, const struct pmet_event *event, st
     for (size_t i = 0; i < layer->n_array; i++)
         compare(c, layer->array[i].name, layer->update->name, layer->array[i].data, layer->array[i].n,
                 layer->array[i].width);
-    snprintf(name, sizeof name, "upd_matrix.%s", layer->update->name);
-    double *a = golden_tensor(c->pair->p[0], name, &n32), *b = golden_tensor(c->pair->p[1], name, &n64);
+    const char *name = test_text(c->t, "upd_matrix.%s", layer->update->name);
+    double *a = golden_tensor(c->t, c->pair->p[0], name, &n32),
+           *b = golden_tensor(c->t, c->pair->p[1], name, &n64);
     if (a && b)
         golden_smooth_values(c->t, "edit upd_matrix", name, layer->upd, a, b, n64);
 #ifdef PMET_REAL_DOUBLE
     if (b && !a)
         golden_smooth_values(c->t, "edit upd_matrix", name, layer->upd, b, b, n64);
 #endif
-    free(a);
-    free(b);
     return PMET_OK;
 }
 
@@ -417,20 +378,18 @@ static enum pmet_status see_layer(void *user, const struct pmet_event *event, st
 static bool take_targets(struct test *t, const struct golden_pair *z, const struct pmet_hparams *h, size_t n,
                          size_t d, struct pmet_targets *out)
 {
-    struct pmet_error err = {PMET_OK, ""};
-    if (!CHECK_OK(pmet_targets_alloc(n, h->n_module, d, out, &err), &err))
+    if (!CHECK_DONE(pmet_targets_alloc(n, h->n_module, d, out, &t->err)))
         return false;
     for (size_t i = 0; i < n; i++) {
         out->fact[i].done = out->fact[i].applied = true;
         for (size_t q = 0; q < h->n_module; q++) {
-            char name[64];
             size_t nz = 0;
-            snprintf(name, sizeof name, "%zu.target_%s", i,
-                     strstr(h->rewrite_module_tmps[q], "attn") ? "attn" : "mlp");
-            double *x = golden_tensor(z->p[1], name, &nz);
+            double *x = golden_tensor(
+                t, z->p[1],
+                test_text(t, "%zu.target_%s", i, strstr(h->rewrite_module_tmps[q], "attn") ? "attn" : "mlp"),
+                &nz);
             for (size_t k = 0; k < nz; k++)
                 out->Z[q][i * d + k] = (real)x[k];
-            free(x);
         }
     }
     return true;
@@ -441,18 +400,10 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
     struct golden g;
     struct golden_pair pair, z;
     struct pmet_hparams h;
-    struct pmet_error err = {PMET_OK, ""};
-    struct pmet_docs *docs = NULL;
-    char file[128], stem[64];
-    const char *paths[] = {file};
-    snprintf(stem, sizeof stem, "execute.%s", alg);
-    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, stem) ||
-        !golden_pair_open(t, &z, &g, "compute_z.pmet"))
+    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, test_text(t, "execute.%s", alg)) ||
+        !golden_pair_open(t, &z, &g, "compute_z.pmet") || !golden_hparams(t, &g, hparams, &h))
         return;
-    snprintf(file, sizeof file, "golden/%s/hparams/PMET/%s.json", g.name, hparams);
-    CHECK_OK(golden_hparams(file, &h, &err), &err);
-    snprintf(file, sizeof file, "golden/%s/stats_text.jsonl", g.name);
-    CHECK_OK(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &err), &err);
+    struct pmet_docs *docs = golden_docs(t, &g);
     struct edit_check c = {.t = t, .g = &g, .pair = &pair, .docs = docs, .late = late};
     c.options = (struct pmet_stats_options){.layers = h.layers,
                                             .n_layer = h.n_layer,
@@ -473,15 +424,11 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
                                 .max_bytes = (size_t)1 << 30,
                                 .solve_bytes = (size_t)1 << 30};
         if (take_targets(t, &z, &h, g.facts.n_fact, g.model->config.d_model, &e.targets) &&
-            CHECK_OK(pmet_editor_run(&e, &err), &err))
+            CHECK_DONE(pmet_editor_run(&e, &t->err)))
             CHECK(e.n_update == h.n_layer * h.n_module);
         pmet_editor_free(&e);
     }
     pmet_stats_free(&c.stats);
-    pmet_docs_close(docs);
-    golden_pair_close(&pair);
-    golden_pair_close(&z);
-    golden_close(&g);
 }
 
 /* E67 to E69, E75: each layer's numbers depend on the updates before it; by Cholesky and by E73 alike. */
@@ -504,7 +451,3 @@ TEST(table)
     golden_table();
     CHECK(true);
 }
-
-TEST_MAIN(CASE(optimisation_pmet), CASE(optimisation_pmet_alt), CASE(optimisation_of_the_quirk_requests),
-          CASE(edit_from_the_goldens_targets), CASE(edit_of_two_modules_from_the_goldens_targets),
-          CASE(table))

@@ -20,16 +20,15 @@ static bool overlay(struct test *t, struct golden *g, struct overlay *o)
     if (!golden_pair_open(t, &pair, g, "execute.pmet"))
         return false;
     for (size_t l = 0; l < g->model->config.n_layer && o->n < 8; l++) {
-        char module[120], name[160];
+        char module[120];
         size_t n = 0;
         pmet_module_name(module, sizeof module, g->model->config.family->module[PMET_MODULE_MLP], l);
-        snprintf(name, sizeof name, "upd_matrix.%s", module);
-        double *upd = golden_tensor(pair.p[1], name, &n);
+        double *upd = golden_tensor(t, pair.p[1], test_text(t, "upd_matrix.%s", module), &n);
         if (!upd)
             continue;
         struct pmet_weight *w = pmet_model_module(g->model, PMET_MODULE_MLP, l);
         CHECK(n == w->n_out * w->n_in);
-        double *base = malloc(n * sizeof *base);
+        double *base = test_alloc(t, n * sizeof *base);
         real *sum = malloc(n * sizeof *sum);
         pmet_to_f64(base, w->data, w->dtype, n);
         for (size_t i = 0; i < n; i++)
@@ -39,10 +38,7 @@ static bool overlay(struct test *t, struct golden *g, struct overlay *o)
         o->data[o->n++] = sum;
         w->data = sum;
         w->dtype = PMET_REAL;
-        free(base);
-        free(upd);
     }
-    golden_pair_close(&pair);
     return CHECK(o->n > 1);
 }
 
@@ -118,20 +114,19 @@ static void ask_all(struct test *t, const struct golden *g, const char *file, st
 {
     char path[128];
     struct pmet_records *records = NULL;
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_questions q = {.tk = g->tk, .config = &g->model->config, .path = path};
     bool more = true;
     out->n = 0;
     snprintf(path, sizeof path, "golden/%s/%s", g->name, file);
-    if (!CHECK_OK(pmet_records_open(pmet_io_system(), path, 0, &records, &err), &err))
+    if (!CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, &records, &t->err)))
         return;
     while (CHECK(out->n < 16) &&
-           CHECK_OK(pmet_records_next(records, &out->record[out->n], &more, &err), &err) && more) {
+           CHECK_DONE(pmet_records_next(records, &out->record[out->n], &more, &t->err)) && more) {
         const size_t i = out->n++;
-        CHECK_OK(pmet_ask(&q, &out->record[i], true, &out->verdict[i], &err), &err);
+        CHECK_DONE(pmet_ask(&q, &out->record[i], true, &out->verdict[i], &t->err));
     }
     pmet_records_close(records);
-    CHECK_OK(pmet_answer(&q, g->model, MAX_BYTES, &err), &err);
+    CHECK_DONE(pmet_answer(&q, g->model, MAX_BYTES, &t->err));
 }
 
 static void asked_free(struct asked *a)
@@ -147,16 +142,14 @@ static void check_greedy(struct test *t, const struct golden *g, const char *pro
                          bool got)
 {
     struct pmet_ids row = {0}, label = {0};
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_rng rng;
-    char spaced[256];
-    snprintf(spaced, sizeof spaced, " %s", target);
-    CHECK_OK(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &err), &err);
-    CHECK_OK(pmet_tokenizer_encode(g->tk, spaced, strlen(spaced), &label, &err), &err);
+    const char *spaced = test_text(t, " %s", target);
+    CHECK_DONE(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &t->err));
+    CHECK_DONE(pmet_tokenizer_encode(g->tk, spaced, strlen(spaced), &label, &t->err));
     const size_t n = row.n;
     const struct pmet_generate_options options = {.n_total = n + label.n, .top_k = 1};
     pmet_rng_seed(&rng, 1);
-    CHECK_OK(pmet_generate(g->model, &row, 1, &options, &rng, NULL, NULL, &err), &err);
+    CHECK_DONE(pmet_generate(g->model, &row, 1, &options, &rng, NULL, NULL, &t->err));
     const bool same = row.n == n + label.n && memcmp(row.id + n, label.id, label.n * sizeof *label.id) == 0;
     if (!CHECK(got == same))
         test_fail(t, "%s: \"%s\": greedy %d, generated %d", g->name, prompt, got, same);
@@ -183,16 +176,15 @@ static size_t check_greedy_answers(struct test *t, const struct golden *g, const
 static bool open_snippets(struct test *t, const struct golden *g, const struct asked *a, size_t n,
                           struct pmet_tfidf **tfidf, struct pmet_snippets *snippets)
 {
-    char dir[64], path[128];
     struct pmet_snippet_query query[16];
-    struct pmet_error err = {PMET_OK, ""};
     for (size_t i = 0; i < n; i++)
         query[i] = (struct pmet_snippet_query){a->record[i].relation_id, a->record[i].target_id,
                                                a->record[i].fact.subject};
-    snprintf(dir, sizeof dir, "golden/%s", g->name);
-    snprintf(path, sizeof path, "golden/%s/attribute_snippets.json", g->name);
-    return CHECK_OK(pmet_tfidf_open(pmet_io_system(), dir, tfidf, &err), &err) &&
-           CHECK_OK(pmet_snippets_load(pmet_io_system(), path, query, n, snippets, &err), &err);
+    return CHECK_DONE(
+               pmet_tfidf_open(pmet_io_system(), test_text(t, "golden/%s", g->name), tfidf, &t->err)) &&
+           CHECK_DONE(pmet_snippets_load(pmet_io_system(),
+                                         test_text(t, "golden/%s/attribute_snippets.json", g->name), query, n,
+                                         snippets, &t->err));
 }
 
 static void check_score(struct test *t, double got, const json_t *expected)
@@ -209,7 +201,6 @@ static void check_texts(struct test *t, const struct golden *g, const struct ask
 {
     enum { N = 4 };
     struct pmet_case got[N];
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_tfidf *tfidf = NULL;
     struct pmet_snippets snippets = {0};
     size_t n_text = 0;
@@ -222,7 +213,7 @@ static void check_texts(struct test *t, const struct golden *g, const struct ask
                                                   .tfidf = tfidf,
                                                   .answer = snippets.answer,
                                                   .n_answer = N};
-    CHECK_OK(pmet_evaluate_records(g->model, g->tk, a->record, N, &options, got, &err), &err);
+    CHECK_DONE(pmet_evaluate_records(g->model, g->tk, a->record, N, &options, got, &t->err));
     for (size_t i = 0; i < N; i++) {
         const json_t *x = post(root, "counterfact", i), *text = json_object_get(x, "text"),
                      *essence = json_object_get(x, "essence_text");
@@ -268,9 +259,8 @@ static void check_counterfact(struct test *t, const struct golden *g, const json
     check_texts(t, g, &asked, a, b);
     for (size_t k = 0; k < 3; k++) {
         CHECK(field[k].n > 0);
-        char group[64];
-        snprintf(group, sizeof group, "eval %s", lists[k]);
-        golden_smooth_values(t, group, g->name, field[k].got, field[k].fp32, field[k].fp64, field[k].n);
+        golden_smooth_values(t, test_text(t, "eval %s", lists[k]), g->name, field[k].got, field[k].fp32,
+                             field[k].fp64, field[k].n);
     }
     asked_free(&asked);
 }
@@ -311,21 +301,15 @@ static void check_state(struct test *t, size_t m, const char *state)
 {
     struct golden g;
     struct overlay o = {.n = 0};
-    char file[64];
     if (!golden_open(t, &g, m))
         return;
-    snprintf(file, sizeof file, "eval.%s.fp32.json", state);
-    json_t *a = golden_json(t, &g, file);
-    snprintf(file, sizeof file, "eval.%s.fp64.json", state);
-    json_t *b = golden_json(t, &g, file);
+    json_t *a = golden_json(t, &g, test_text(t, "eval.%s.fp32.json", state));
+    json_t *b = golden_json(t, &g, test_text(t, "eval.%s.fp64.json", state));
     if (strcmp(state, "base") == 0 || overlay(t, &g, &o)) {
         check_counterfact(t, &g, a, b);
         check_zsre(t, &g, a);
     }
     take_away(&o);
-    json_decref(a);
-    json_decref(b);
-    golden_close(&g);
 }
 
 /* E78, E80..E82: probabilities by the rule for scalars, flags and choices equal. */
@@ -354,7 +338,3 @@ TEST(table)
     golden_table();
     CHECK(true);
 }
-
-TEST_MAIN(CASE(the_unedited_model_is_judged_as_by_the_published_code),
-          CASE(the_edited_model_is_judged_as_by_the_published_code),
-          CASE(perplexities_are_the_published_codes), CASE(table))

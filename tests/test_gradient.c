@@ -40,25 +40,22 @@ struct problem {
 static bool problem_open(struct test *t, struct problem *q, size_t model, const char *hparams,
                          const struct sites *sites)
 {
-    char path[128];
     struct pmet_hparams h;
-    struct pmet_error err = {PMET_OK, ""};
     struct test_rng rng = {7};
     *q = (struct problem){0};
     if (!golden_open(t, &q->g, model))
         return false;
     q->d = q->g.model->config.d_model;
-    snprintf(path, sizeof path, "golden/%s/hparams/PMET/%s.json", q->g.name, hparams);
-    if (!CHECK_OK(golden_hparams(path, &h, &err), &err))
+    if (!golden_hparams(t, &q->g, hparams, &h))
         return false;
     q->o = pmet_objective_pmet(&h);
     q->o.n_vector = sites->n_vector;
     memcpy(q->o.site, sites->site, sizeof q->o.site);
     q->o.weight_decay = 0.7; /* so that each term weighs enough to be seen */
     q->o.kl_factor = 0.6;
-    q->rows = made_rows(&rng, q->g.model, shape, N_ROW, N_TARGET);
-    if (!CHECK_OK(pmet_delta_open_with(q->g.model, &q->o, &q->rows, 1, &q->p, &err), &err) ||
-        !CHECK_OK(pmet_delta_forward(q->p, &(const double){0.9}, &q->first, &err), &err) ||
+    q->rows = made_rows(t, &rng, q->g.model, shape, N_ROW, N_TARGET);
+    if (!CHECK_DONE(pmet_delta_open_with(q->g.model, &q->o, &q->rows, 1, &q->p, &t->err)) ||
+        !CHECK_DONE(pmet_delta_forward(q->p, &(const double){0.9}, &q->first, &t->err)) ||
         !whole_loss(t, q->g.model, &q->rows, &q->o, nowhere, 0.9, NULL, &q->zero))
         return false;
     for (size_t i = 0; i < q->o.n_vector; i++) {
@@ -66,21 +63,11 @@ static bool problem_open(struct test *t, struct problem *q, size_t model, const 
         double norm0 = 0;
         for (size_t k = 0; k < q->d; k++)
             norm0 += init[k] * init[k];
-        q->delta[i] = malloc(q->d * sizeof(real));
+        q->delta[i] = test_alloc(t, q->d * sizeof(real));
         for (size_t k = 0; k < q->d; k++)
             q->delta[i][k] = (real)(0.6 * sqrt(norm0 / (double)q->d) * test_rng_normal(&rng));
     }
     return true;
-}
-
-static void problem_close(struct problem *q)
-{
-    pmet_delta_close(q->p);
-    pmet_rows_free(&q->rows);
-    whole_free(&q->zero);
-    free(q->delta[0]);
-    free(q->delta[1]);
-    golden_close(&q->g);
 }
 
 /* Logits have the same bits, since no row depends on how it was run: only log-sum-exp and the sums over rows in
@@ -108,7 +95,6 @@ TEST(the_loss_is_that_of_whole_rows_run_whole)
 {
     for (size_t i = 0; i < N_GOLDEN * N_SITES; i++) {
         struct problem q;
-        struct pmet_error err = {PMET_OK, ""};
         if (!problem_open(t, &q, i / N_SITES, "pmet", &every[i % N_SITES]))
             return;
         CHECK(q.first.kl == 0);
@@ -117,14 +103,13 @@ TEST(the_loss_is_that_of_whole_rows_run_whole)
             const real *const at[2] = {which & 1 ? q.delta[0] : NULL, which & 2 ? q.delta[1] : NULL};
             struct pmet_losses got;
             struct whole want;
-            CHECK_OK(pmet_delta_set(q.p, 0, at, &err), &err);
-            CHECK_OK(pmet_delta_forward(q.p, &(const double){0.3}, &got, &err), &err);
+            CHECK_DONE(pmet_delta_set(q.p, 0, at, &t->err));
+            CHECK_DONE(pmet_delta_forward(q.p, &(const double){0.3}, &got, &t->err));
             if (whole_loss(t, q.g.model, &q.rows, &q.o, at, 0.3, q.zero.kl_lp, &want))
                 check_losses(t, &q, &got, &want);
             CHECK(got.kl > 1e-3 && got.weight_decay > 1e-3 && fabs(got.nll - q.first.nll) > 1e-3);
-            whole_free(&want);
         }
-        problem_close(&q);
+        pmet_delta_close(q.p);
     }
 }
 
@@ -133,19 +118,17 @@ TEST(initial_values_are_those_of_the_plain_prompt)
 {
     for (size_t i = 0; i < N_GOLDEN * N_SITES; i++) {
         struct problem q;
-        struct pmet_error err = {PMET_OK, ""};
         if (!problem_open(t, &q, i / N_SITES, "pmet", &every[i % N_SITES]))
             return;
-        real *got = malloc(q.d * sizeof *got);
+        real *got = test_alloc(t, q.d * sizeof *got);
         for (size_t k = 0; k < q.o.n_vector; k++) {
             size_t n_bad = 0;
-            CHECK_OK(pmet_delta_get(q.p, 0, PMET_DELTA_INITIAL, k, got, &err), &err);
+            CHECK_DONE(pmet_delta_get(q.p, 0, PMET_DELTA_INITIAL, k, got, &t->err));
             for (size_t j = 0; j < q.d; j++)
                 n_bad += (double)got[j] != q.zero.initial[k][j];
             CHECK(n_bad == 0);
         }
-        free(got);
-        problem_close(&q);
+        pmet_delta_close(q.p);
     }
 }
 
@@ -191,10 +174,9 @@ static struct stops run(struct test *t, const struct pmet_objective *o, const st
     struct stops s = {.t = t, .o = o, .factor = o->nll_factor};
     const struct pmet_delta_listener listener = {.user = &s, .pass = see_pass, .done = see_done};
     const struct pmet_delta_size size = pmet_delta_plan(model, o, rows, 1, SIZE_MAX);
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_delta *p = NULL;
-    if (CHECK_OK(pmet_delta_open(model, o, &size, &p, &err), &err))
-        CHECK_OK(pmet_delta_optimise(p, rows, 1, NULL, &listener, &err), &err);
+    if (CHECK_DONE(pmet_delta_open(model, o, &size, &p, &t->err)))
+        CHECK_DONE(pmet_delta_optimise(p, rows, 1, NULL, &listener, &t->err));
     pmet_delta_close(p);
     return s;
 }
@@ -206,15 +188,14 @@ TEST(stops_are_those_of_the_objective)
     for (size_t i = 0; i < N_GOLDEN; i++) {
         struct problem q;
         struct test_rng rng = {5};
-        struct pmet_error err = {PMET_OK, ""};
         struct pmet_delta *p = NULL;
         struct pmet_losses losses;
         if (!problem_open(t, &q, i, "pmet", &every[1]))
             return;
         struct pmet_objective o = q.o;
-        struct pmet_fact_rows rows = made_rows(&rng, q.g.model, short_rows, 2, 1);
-        if (CHECK_OK(pmet_delta_open_with(q.g.model, &o, &rows, 1, &p, &err), &err) &&
-            CHECK_OK(pmet_delta_forward(p, &o.nll_factor, &losses, &err), &err))
+        struct pmet_fact_rows rows = made_rows(t, &rng, q.g.model, short_rows, 2, 1);
+        if (CHECK_DONE(pmet_delta_open_with(q.g.model, &o, &rows, 1, &p, &t->err)) &&
+            CHECK_DONE(pmet_delta_forward(p, &o.nll_factor, &losses, &t->err)))
             rows.target[0] = pmet_delta_best(p, 0)[0];
         pmet_delta_close(p);
         o.weight_decay = o.kl_factor = 0;
@@ -237,8 +218,7 @@ TEST(stops_are_those_of_the_objective)
         s = run(t, &o, q.g.model, &rows);
         CHECK(s.result.stop == PMET_STOP_MAX && s.result.n_forward == 5);
         CHECK(s.result.last.nll_factor == 0.1 * o.nll_factor);
-        pmet_rows_free(&rows);
-        problem_close(&q);
+        pmet_delta_close(q.p);
     }
 }
 
@@ -251,13 +231,12 @@ static double slope(struct test *t, struct problem *q, const real *const at[2], 
     double sum = 0;
     real *moved[2] = {malloc(q->d * sizeof(real)), malloc(q->d * sizeof(real))};
     for (int k = 0; k < 4; k++) {
-        struct pmet_error err = {PMET_OK, ""};
         struct pmet_losses got = {0};
         for (int i = 0; i < 2; i++)
             for (size_t j = 0; j < q->d; j++)
                 moved[i][j] = (at[i] ? at[i][j] : 0) + place[k] * step * dir[i][j];
-        CHECK_OK(pmet_delta_set(q->p, 0, (const real *[]){moved[0], moved[1]}, &err), &err);
-        CHECK_OK(pmet_delta_forward(q->p, &phi, &got, &err), &err);
+        CHECK_DONE(pmet_delta_set(q->p, 0, (const real *[]){moved[0], moved[1]}, &t->err));
+        CHECK_DONE(pmet_delta_forward(q->p, &phi, &got, &t->err));
         sum += weight[k] * got.loss / (12 * step);
     }
     free(moved[0]);
@@ -288,17 +267,16 @@ static void check_gradient(struct test *t, struct problem *q, int mask, double p
     const real *at[2] = {mask & 1 ? q->delta[0] : NULL, mask & 2 ? q->delta[1] : NULL};
     double *g[2], *dir[2];
     struct pmet_losses losses;
-    struct pmet_error err = {PMET_OK, ""};
     struct test_rng rng = {(uint64_t)mask + 11};
     for (int i = 0; i < 2; i++) {
         g[i] = malloc(q->d * sizeof *g[i]);
         dir[i] = malloc(q->d * sizeof *dir[i]);
     }
-    CHECK_OK(pmet_delta_set(q->p, 0, at, &err), &err);
-    CHECK_OK(pmet_delta_forward(q->p, &phi, &losses, &err), &err);
-    CHECK_OK(pmet_delta_backward(q->p, &err), &err);
+    CHECK_DONE(pmet_delta_set(q->p, 0, at, &t->err));
+    CHECK_DONE(pmet_delta_forward(q->p, &phi, &losses, &t->err));
+    CHECK_DONE(pmet_delta_backward(q->p, &t->err));
     for (size_t v = 0; v < q->o.n_vector; v++)
-        CHECK_OK(pmet_delta_get(q->p, 0, PMET_DELTA_GRADIENT, v, g[v], &err), &err);
+        CHECK_DONE(pmet_delta_get(q->p, 0, PMET_DELTA_GRADIENT, v, g[v], &t->err));
     for (int n = 0; n < 8; n++) {
         const int within = n % 3 == 0 || mask != 3 ? mask : n % 3;
         double got = 0;
@@ -325,7 +303,7 @@ TEST(the_gradient_is_that_of_the_loss)
                 return;
             for (int mask = 1; mask < 1 << q.o.n_vector; mask++)
                 check_gradient(t, &q, mask, k ? 0.1 : 1);
-            problem_close(&q);
+            pmet_delta_close(q.p);
         }
 }
 
@@ -334,16 +312,15 @@ TEST(the_gradient_at_zero_is_that_of_the_nll)
 {
     for (size_t i = 0; i < N_GOLDEN; i++) {
         struct problem q;
-        struct pmet_error err = {PMET_OK, ""};
         struct test_rng rng = {3};
         if (!problem_open(t, &q, i, "pmet", &every[0]))
             return;
         double *g[2], *dir[2], got = 0;
-        CHECK_OK(pmet_delta_backward(q.p, &err), &err);
+        CHECK_DONE(pmet_delta_backward(q.p, &t->err));
         for (int k = 0; k < 2; k++) {
             g[k] = malloc(q.d * sizeof *g[k]);
             dir[k] = malloc(q.d * sizeof *dir[k]);
-            CHECK_OK(pmet_delta_get(q.p, 0, PMET_DELTA_GRADIENT, (size_t)k, g[k], &err), &err);
+            CHECK_DONE(pmet_delta_get(q.p, 0, PMET_DELTA_GRADIENT, (size_t)k, g[k], &t->err));
         }
         choose(&rng, dir, q.d, 3, false);
         for (int k = 0; k < 2; k++)
@@ -356,7 +333,7 @@ TEST(the_gradient_at_zero_is_that_of_the_nll)
             free(g[k]);
             free(dir[k]);
         }
-        problem_close(&q);
+        pmet_delta_close(q.p);
     }
 }
 #else
@@ -370,7 +347,3 @@ TEST(the_gradient_at_zero_is_that_of_the_nll)
     SKIP("differences need doubles: the double build checks it");
 }
 #endif
-
-TEST_MAIN(CASE(the_loss_is_that_of_whole_rows_run_whole), CASE(initial_values_are_those_of_the_plain_prompt),
-          CASE(stops_are_those_of_the_objective), CASE(the_gradient_is_that_of_the_loss),
-          CASE(the_gradient_at_zero_is_that_of_the_nll))

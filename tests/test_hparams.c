@@ -33,9 +33,8 @@ static bool has_layers(const struct pmet_hparams *h, size_t first, size_t n)
 TEST(published_files_are_read)
 {
     struct pmet_hparams h;
-    struct pmet_error err = {PMET_OK, ""};
     const char *path = "golden/gptj-A/hparams/PMET/pmet.json";
-    if (!CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err))
+    if (!CHECK_DONE(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &t->err)))
         return;
     CHECK(has_layers(&h, 0, 3));
     CHECK(h.clamp_norm_factor == 2.2 && h.v_num_grad_steps == 30 && h.v_lr == 0.4 && h.v_loss_layer == 5);
@@ -58,18 +57,16 @@ TEST(two_modules_keep_their_order)
     static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
     for (size_t m = 0; m < 4; m++) {
         struct pmet_hparams h, alt;
-        struct pmet_error err = {PMET_OK, ""};
         char path[96];
         snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet_2mod.json", models[m]);
-        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err);
-        json_t *g = json_load_file(path, 0, NULL);
+        CHECK_DONE(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &t->err));
+        json_t *g = test_json(t, json_load_file(path, 0, NULL));
         const json_t *names = json_object_get(g, "rewrite_module_tmps");
         if (CHECK(h.n_module == 2 && json_array_size(names) == 2))
             for (size_t q = 0; q < 2; q++)
                 CHECK_STR(h.rewrite_module_tmps[q], json_string_value(json_array_get(names, q)));
-        json_decref(g);
         snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet_alt.json", models[m]);
-        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &alt, &err), &err);
+        CHECK_DONE(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &alt, &t->err));
         CHECK(strcmp(alt.sha256, h.sha256) != 0);
     }
 }
@@ -78,8 +75,7 @@ TEST(two_modules_keep_their_order)
 TEST(built_in_values_are_the_published_ones)
 {
     struct pmet_hparams h;
-    struct pmet_error err = {PMET_OK, ""};
-    if (CHECK_OK(pmet_hparams_default(&pmet_family_gptj, &pmet_hparams_pmet, 28, 4096, &h, &err), &err)) {
+    if (CHECK_DONE(pmet_hparams_default(&pmet_family_gptj, &pmet_hparams_pmet, 28, 4096, &h, &t->err))) {
         CHECK(has_layers(&h, 3, 6));
         CHECK(h.clamp_norm_factor == 0.75 && h.v_num_grad_steps == 30 && h.v_lr == 0.2 &&
               h.v_loss_layer == 27);
@@ -90,7 +86,7 @@ TEST(built_in_values_are_the_published_ones)
         CHECK_STR(h.ln_f_module, "transformer.ln_f");
         CHECK_STR(h.lm_head_module, "lm_head");
     }
-    if (CHECK_OK(pmet_hparams_default(&pmet_family_neox, &pmet_hparams_pmet, 44, 6144, &h, &err), &err)) {
+    if (CHECK_DONE(pmet_hparams_default(&pmet_family_neox, &pmet_hparams_pmet, 44, 6144, &h, &t->err))) {
         CHECK(has_layers(&h, 6, 5));
         CHECK(h.clamp_norm_factor == 0.8 && h.v_num_grad_steps == 30 && h.v_lr == 0.5 &&
               h.v_loss_layer == 43);
@@ -131,10 +127,9 @@ TEST(other_sizes_are_asked_for_a_file)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct pmet_hparams h;
-        struct pmet_error err = {PMET_OK, ""};
-        CHECK(pmet_hparams_default(cases[i].family, cases[i].set, cases[i].n_layer, cases[i].d_model, &h,
-                                   &err) == PMET_INPUT);
-        CHECK_STR(err.message, cases[i].message);
+        CHECK_REFUSED(pmet_hparams_default(cases[i].family, cases[i].set, cases[i].n_layer, cases[i].d_model,
+                                           &h, &t->err),
+                      PMET_INPUT, cases[i].message);
     }
 }
 
@@ -175,29 +170,28 @@ TEST(a_template_loads_for_every_number_of_layers)
 /* GPT-J's template with one key set to a JSON value, or removed. */
 struct refusal {
     const char *key, *value; /* NULL: the key is removed */
-    const char *message;
+    const char *message;     /* follows the key where it begins with ':' or '[' */
 };
 
 static void try_refusals(struct test *t, const struct refusal *r, size_t n, enum pmet_status expected)
 {
     char *text = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    if (!CHECK_OK(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &err), &err))
+    if (!CHECK_DONE(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &t->err)))
         return;
     for (size_t i = 0; i < n; i++) {
         struct pmet_hparams h;
-        json_t *root = json_loads(text, 0, NULL);
+        json_t *root = test_json(t, json_loads(text, 0, NULL));
         if (r[i].value)
             json_object_set_new(root, r[i].key, json_loads(r[i].value, JSON_DECODE_ANY, NULL));
         else
             json_object_del(root, r[i].key);
         char *changed = json_dumps(root, 0);
-        const enum pmet_status status = load_text(changed, strlen(changed), &h, &err);
-        if (!CHECK(status == expected && err.status == expected))
+        const enum pmet_status status = load_text(changed, strlen(changed), &h, &t->err);
+        if (!CHECK(status == expected && t->err.status == expected))
             test_fail(t, "%s: %s: status %d", r[i].key, r[i].value ? r[i].value : "(removed)", (int)status);
-        CHECK_STR(message_of(&err), r[i].message);
+        CHECK_STR(message_of(&t->err),
+                  test_text(t, "%s%s", strchr(":[", r[i].message[0]) ? r[i].key : "", r[i].message));
         free(changed);
-        json_decref(root);
     }
     free(text);
 }
@@ -218,12 +212,11 @@ TEST(keys_must_be_exactly_the_published_ones)
         {"x", "1", "unknown key \"x\"; expected the 22 keys of PMET's files"},
         {"a_key_so_long_that_no_table_of_sixty_four_columns_could_hold_it_at_all", "1",
          "unknown key \"a_key_so_long_that_no_table_of_sixty_four_columns_could_hold_it_at_all\"; expected "
-         "the 22 keys "
-         "of PMET's files"},
-        {"nll_loss_factor", NULL, "nll_loss_factor: found nothing; all keys of PMET's files are needed"},
-        {"layers", NULL, "layers: found nothing; all keys of PMET's files are needed"},
-        {"layer_selection", NULL, "layer_selection: found nothing; all keys of PMET's files are needed"},
-        {"mom2_adjustment", NULL, "mom2_adjustment: found nothing; all keys of PMET's files are needed"},
+         "the 22 keys of PMET's files"},
+        {"nll_loss_factor", NULL, ": found nothing; all keys of PMET's files are needed"},
+        {"layers", NULL, ": found nothing; all keys of PMET's files are needed"},
+        {"layer_selection", NULL, ": found nothing; all keys of PMET's files are needed"},
+        {"mom2_adjustment", NULL, ": found nothing; all keys of PMET's files are needed"},
     };
     TRY(cases, PMET_INPUT);
 }
@@ -231,52 +224,47 @@ TEST(keys_must_be_exactly_the_published_ones)
 TEST(values_out_of_range_are_refused)
 {
     static const struct refusal cases[] = {
-        {"layers", "3", "layers: found an integer; expected an array of 1 to 64 layers"},
-        {"layers", "[]", "layers: found an array of 0; expected an array of 1 to 64 layers"},
+        {"layers", "3", ": found an integer; expected an array of 1 to 64 layers"},
+        {"layers", "[]", ": found an array of 0; expected an array of 1 to 64 layers"},
         {"layers",
          "[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,"
          "36,37,38,39,40,41,42,43,44,45,46,47,48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63,64]",
-         "layers: found an array of 65; expected an array of 1 to 64 layers"},
-        {"layers", "[3, \"4\"]", "layers[1]: found a string; expected an integer"},
-        {"layers", "[3, 4.0]", "layers[1]: found a number with a fraction or exponent; expected an integer"},
-        {"layers", "[-1]", "layers[0]: found -1; expected layers in ascending order, here at least 0"},
-        {"layers", "[3, 5, 4]", "layers[2]: found 4; expected layers in ascending order, here at least 6"},
-        {"layers", "[3, 3]", "layers[1]: found 3; expected layers in ascending order, here at least 4"},
+         ": found an array of 65; expected an array of 1 to 64 layers"},
+        {"layers", "[3, \"4\"]", "[1]: found a string; expected an integer"},
+        {"layers", "[3, 4.0]", "[1]: found a number with a fraction or exponent; expected an integer"},
+        {"layers", "[-1]", "[0]: found -1; expected layers in ascending order, here at least 0"},
+        {"layers", "[3, 5, 4]", "[2]: found 4; expected layers in ascending order, here at least 6"},
+        {"layers", "[3, 3]", "[1]: found 3; expected layers in ascending order, here at least 4"},
         {"layers", "[9223372036854775807]",
-         "layers[0]: found 9223372036854775807; expected layers in ascending order, here at least 0"},
-        {"v_lr", "0", "v_lr: found 0; expected a number above 0"},
-        {"v_lr", "-0.5", "v_lr: found -0.5; expected a number above 0"},
-        {"v_lr", "\"0.5\"", "v_lr: found a string; expected a number"},
-        {"v_lr", "null", "v_lr: found null; expected a number"},
-        {"clamp_norm_factor", "0", "clamp_norm_factor: found 0; expected a number above 0"},
-        {"mom2_update_weight", "0", "mom2_update_weight: found 0; expected a number above 0"},
-        {"kl_factor", "-1", "kl_factor: found -1; expected a number not below 0"},
-        {"v_weight_decay", "-1e-9", "v_weight_decay: found -1e-09; expected a number not below 0"},
-        {"nll_loss_factor", "true", "nll_loss_factor: found a boolean; expected a number"},
-        {"v_num_grad_steps", "0", "v_num_grad_steps: found 0; expected 1 to 1000000000"},
-        {"v_num_grad_steps", "30.5",
-         "v_num_grad_steps: found a number with a fraction or exponent; expected an integer"},
-        {"v_num_grad_steps", "10000000000", "v_num_grad_steps: found 10000000000; expected 1 to 1000000000"},
-        {"v_loss_layer", "-1", "v_loss_layer: found -1; expected 0 to 1000000000"},
-        {"mom2_n_samples", "0", "mom2_n_samples: found 0; expected 1 to 1000000000"},
-        {"rewrite_module_tmps", "[]",
-         "rewrite_module_tmps: found an array of 0; expected an array of 1 or 2 module names"},
+         "[0]: found 9223372036854775807; expected layers in ascending order, here at least 0"},
+        {"v_lr", "0", ": found 0; expected a number above 0"},
+        {"v_lr", "-0.5", ": found -0.5; expected a number above 0"},
+        {"v_lr", "\"0.5\"", ": found a string; expected a number"},
+        {"v_lr", "null", ": found null; expected a number"},
+        {"clamp_norm_factor", "0", ": found 0; expected a number above 0"},
+        {"mom2_update_weight", "0", ": found 0; expected a number above 0"},
+        {"kl_factor", "-1", ": found -1; expected a number not below 0"},
+        {"v_weight_decay", "-1e-9", ": found -1e-09; expected a number not below 0"},
+        {"nll_loss_factor", "true", ": found a boolean; expected a number"},
+        {"v_num_grad_steps", "0", ": found 0; expected 1 to 1000000000"},
+        {"v_num_grad_steps", "30.5", ": found a number with a fraction or exponent; expected an integer"},
+        {"v_num_grad_steps", "10000000000", ": found 10000000000; expected 1 to 1000000000"},
+        {"v_loss_layer", "-1", ": found -1; expected 0 to 1000000000"},
+        {"mom2_n_samples", "0", ": found 0; expected 1 to 1000000000"},
+        {"rewrite_module_tmps", "[]", ": found an array of 0; expected an array of 1 or 2 module names"},
         {"rewrite_module_tmps", "[\"a{}\", \"b{}\", \"c{}\"]",
-         "rewrite_module_tmps: found an array of 3; expected an array of 1 or 2 module names"},
-        {"rewrite_module_tmps", "\"a{}\"",
-         "rewrite_module_tmps: found a string; expected an array of 1 or 2 module names"},
-        {"rewrite_module_tmps", "[\"a{}\", 1]", "rewrite_module_tmps: found an integer; expected a string"},
-        {"rewrite_module_tmps", "[\"a{}\", \"a{}\"]",
-         "rewrite_module_tmps: found \"a{}\" twice; expected two modules"},
+         ": found an array of 3; expected an array of 1 or 2 module names"},
+        {"rewrite_module_tmps", "\"a{}\"", ": found a string; expected an array of 1 or 2 module names"},
+        {"rewrite_module_tmps", "[\"a{}\", 1]", ": found an integer; expected a string"},
+        {"rewrite_module_tmps", "[\"a{}\", \"a{}\"]", ": found \"a{}\" twice; expected two modules"},
         {"mlp_module_tmp", "\"transformer.h.3.mlp\"",
-         "mlp_module_tmp: found \"transformer.h.3.mlp\"; expected one \"{}\" in it, for the layer"},
-        {"attn_module_tmp", "\"{}.{}\"",
-         "attn_module_tmp: found \"{}.{}\"; expected one \"{}\" in it, for the layer"},
-        {"layer_module_tmp", "[]", "layer_module_tmp: found an array; expected a string"},
+         ": found \"transformer.h.3.mlp\"; expected one \"{}\" in it, for the layer"},
+        {"attn_module_tmp", "\"{}.{}\"", ": found \"{}.{}\"; expected one \"{}\" in it, for the layer"},
+        {"layer_module_tmp", "[]", ": found an array; expected a string"},
         {"lm_head_module",
          "\"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456"
          "789\"",
-         "lm_head_module: found a name of 100 bytes; expected at most 95"},
+         ": found a name of 100 bytes; expected at most 95"},
     };
     TRY(cases, PMET_INPUT);
 }
@@ -284,10 +272,10 @@ TEST(values_out_of_range_are_refused)
 TEST(what_is_understood_but_not_done_is_refused_as_such)
 {
     static const struct refusal cases[] = {
-        {"fact_token", "\"last\"", "fact_token: found last; expected \"subject_last\""},
-        {"fact_token", "7", "fact_token: found an integer; expected \"subject_last\""},
-        {"mom2_dtype", "\"float16\"", "mom2_dtype: found float16; expected \"float32\" or \"float64\""},
-        {"mom2_dtype", "null", "mom2_dtype: found null; expected \"float32\" or \"float64\""},
+        {"fact_token", "\"last\"", ": found last; expected \"subject_last\""},
+        {"fact_token", "7", ": found an integer; expected \"subject_last\""},
+        {"mom2_dtype", "\"float16\"", ": found float16; expected \"float32\" or \"float64\""},
+        {"mom2_dtype", "null", ": found null; expected \"float32\" or \"float64\""},
     };
     TRY(cases, PMET_UNSUPPORTED);
 }
@@ -314,15 +302,13 @@ TEST(limits_themselves_are_accepted)
         {"mom2_update_weight", "0.5"}};
     char *text = NULL;
     struct pmet_hparams h;
-    struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &err), &err);
+    CHECK_DONE(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &t->err));
     for (size_t i = 0; text && i < sizeof cases / sizeof *cases; i++) {
-        json_t *root = json_loads(text, 0, NULL);
+        json_t *root = test_json(t, json_loads(text, 0, NULL));
         json_object_set_new(root, cases[i].key, json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
         char *changed = json_dumps(root, 0);
-        CHECK_OK(load_text(changed, strlen(changed), &h, &err), &err);
+        CHECK_DONE(load_text(changed, strlen(changed), &h, &t->err));
         free(changed);
-        json_decref(root);
     }
     free(text);
 }
@@ -364,17 +350,9 @@ static enum pmet_status load_damaged(const char *path, struct pmet_error *err)
 TEST(damaged_files_are_read_or_refused_in_one_line)
 {
     char *text = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    if (!CHECK_OK(pmet_hparams_template(&pmet_family_neox, &pmet_hparams_pmet, 44, &text, &err), &err))
+    if (!CHECK_DONE(pmet_hparams_template(&pmet_family_neox, &pmet_hparams_pmet, 44, &text, &t->err)))
         return;
     const size_t taken = fuzz(t, text, strlen(text), 4000, 3, load_damaged);
     CHECK(taken > 200 && taken < 2000);
     free(text);
 }
-
-TEST_MAIN(CASE(published_files_are_read), CASE(two_modules_keep_their_order),
-          CASE(built_in_values_are_the_published_ones), CASE(other_sizes_are_asked_for_a_file),
-          CASE(a_template_loads_for_every_number_of_layers), CASE(keys_must_be_exactly_the_published_ones),
-          CASE(values_out_of_range_are_refused), CASE(what_is_understood_but_not_done_is_refused_as_such),
-          CASE(limits_themselves_are_accepted), CASE(files_that_are_no_object_are_refused),
-          CASE(damaged_files_are_read_or_refused_in_one_line))

@@ -47,6 +47,3 @@ TEST(statistics_that_are_killed_leave_a_whole_folder_or_none)
 {
     sweep(t, "stats", "stats " FILES " --text text.jsonl --samples 2");
 }
-
-TEST_MAIN(CASE(an_edit_that_is_killed_leaves_a_whole_folder_or_none),
-          CASE(statistics_that_are_killed_leave_a_whole_folder_or_none))

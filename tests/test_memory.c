@@ -266,8 +266,7 @@ TEST(reading_a_file_whole)
 
 TEST(writing_an_edited_checkpoint)
 {
-    struct pmet_error err = {PMET_OK, ""};
-    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), CHECKPOINT, &checkpoint, &err), &err))
+    if (CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), CHECKPOINT, &checkpoint, &t->err)))
         fail_each(t, write_copy);
     pmet_checkpoint_close(checkpoint);
 }
@@ -275,7 +274,6 @@ TEST(writing_an_edited_checkpoint)
 /* In three shards with an index. */
 TEST(writing_an_edited_bin_checkpoint)
 {
-    struct pmet_error err = {PMET_OK, ""};
     char bin[PATH_MAX], config[PATH_MAX];
     mkdir(test_path("bin"), 0777);
     if (!CHECK(realpath(CHECKPOINT "/pytorch_model.bin", bin) &&
@@ -283,7 +281,7 @@ TEST(writing_an_edited_bin_checkpoint)
                symlink(bin, test_path("bin/pytorch_model.bin")) == 0 &&
                symlink(config, test_path("bin/config.json")) == 0))
         return;
-    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), test_path("bin"), &checkpoint, &err), &err)) {
+    if (CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), test_path("bin"), &checkpoint, &t->err))) {
         checkpoint->max_shard_bytes = 400000;
         fail_each(t, write_copy);
     }
@@ -332,16 +330,15 @@ TEST(the_plan_of_a_solve_holds)
                {PMET_SOLVER_CHOLESKY, 700, false},
                {PMET_SOLVER_CG, 100, false},
                {PMET_SOLVER_AUTO, 90, true}};
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_ops *op = NULL;
-    for (size_t i = 0; i < sizeof way / sizeof *way && CHECK_OK(pmet_ops_cpu(1, &op, &err), &err); i++) {
+    for (size_t i = 0; i < sizeof way / sizeof *way && CHECK_DONE(pmet_ops_cpu(1, &op, &t->err)); i++) {
         const size_t n = way[i].n, before = n_bytes;
         struct test_rng rng = {7};
         struct pmet_solve_report report;
-        double *cov = calloc(F * F, sizeof *cov),
+        double *cov = test_alloc(t, F * F * sizeof *cov),
                *factor = way[i].factor ? calloc(F * F, sizeof *factor) : NULL,
-               *keys = malloc(F * n * sizeof *keys), *R = malloc(D * n * sizeof *R),
-               *upd = malloc(D * F * sizeof *upd);
+               *keys = test_alloc(t, F * n * sizeof *keys), *R = test_alloc(t, D * n * sizeof *R),
+               *upd = test_alloc(t, D * F * sizeof *upd);
         for (size_t k = 0; k < F; k++) /* C is 4 times the identity, its factor twice */
             cov[k * F + k] = 4;
         for (size_t k = 0; factor && k < F; k++)
@@ -351,27 +348,16 @@ TEST(the_plan_of_a_solve_holds)
         for (size_t k = 0; k < D * n; k++)
             R[k] = test_rng_normal(&rng);
         most_bytes = n_bytes;
-        CHECK_OK(pmet_solve_update(op, way[i].solver, SIZE_MAX, cov, factor, 100, 0, keys, R, F, D, n, upd,
-                                   &report, &err),
-                 &err);
+        CHECK_DONE(pmet_solve_update(op, way[i].solver, SIZE_MAX, cov, factor, 100, 0, keys, R, F, D, n, upd,
+                                     &report, &t->err));
         const double took = (double)(most_bytes - before),
                      plan = pmet_solve_bytes(way[i].solver, F, D, n) -
                             sizeof(real) * (double)(F + 2 * D) * (double)n;
         if (!CHECK(took < 1.1 * plan && took > 0.9 * plan))
             test_fail(t, "%s, %zu facts: %.0f bytes, planned %.0f", pmet_solver_name(report.used), n, took,
                       plan);
-        free(cov);
         free(factor);
-        free(keys);
-        free(R);
-        free(upd);
         pmet_ops_free(op);
     }
 #endif
 }
-
-TEST_MAIN(CASE(opening_a_safetensors_file), CASE(opening_a_checkpoint_and_its_fingerprint),
-          CASE(reading_an_npz), CASE(reading_a_file_whole), CASE(writing_an_edited_checkpoint),
-          CASE(opening_a_torch_bin), CASE(writing_an_edited_bin_checkpoint), CASE(cutting_a_text_into_words),
-          CASE(comparing_texts_by_tfidf), CASE(building_tfidf_from_snippets), CASE(loading_snippets),
-          CASE(the_plan_of_a_solve_holds))

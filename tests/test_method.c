@@ -104,22 +104,18 @@ static const struct pmet_method mean_key = {
 #define INPUTS "--threads 1 --model m --facts facts.json --contexts contexts.json --limit 3 --hparams h.json "
 #define EDIT "edit -q " INPUTS "--stats s --out out"
 
-static char start[4096];
+static void leave(void *unused)
+{
+    (void)unused;
+    cli_method = &pmet_method_pmet;
+}
 
 static void enter(struct test *t, const char *name)
 {
-    const char *dir = cli_bench(t, name, "gptj-C");
-    if ((!start[0] && !getcwd(start, sizeof start)) || chdir(dir) != 0)
-        exit(1);
+    cli_enter(t, name, "gptj-C");
     cli_shell("echo '{\"layers\": [0, 1], \"mom2_update_weight\": 0.5}' > h.json");
     cli_method = &mean_key;
-}
-
-static void leave(void)
-{
-    cli_method = &pmet_method_pmet;
-    if (chdir(start) != 0)
-        exit(1);
+    test_own(t, NULL, leave);
 }
 
 TEST(another_method_plans_edits_and_reports)
@@ -130,15 +126,13 @@ TEST(another_method_plans_edits_and_reports)
           NULL);
     CHECK(cli(NULL, "edit " INPUTS "--stats s --out out --trace trace.safetensors") == 0);
     CHECK(strstr(cli_out(), "out: 3 of 3 facts applied") != NULL);
-    CHECK(system("grep -q '\"method\": \"mean-key\"' out/pmet_edit.json && "
-                 "grep -q '\"mom2_update_weight\": 0.5' out/pmet_edit.json && ! grep -q v_lr "
-                 "out/pmet_edit.json") == 0);
+    CHECK(system("grep -q '\"method\": \"mean-key\"' out/pmet_edit.json && grep -q '\"mom2_update_weight\": "
+                 "0.5' out/pmet_edit.json && ! grep -q v_lr out/pmet_edit.json") == 0);
     CHECK(cli(NULL, "inspect trace.safetensors") == 0);
     CHECK(strstr(cli_out(), "mean_key.transformer.h.1.mlp.fc_out") != NULL);
     CHECK(strstr(cli_out(), "edited.transformer.h.0.mlp.fc_out.weight") != NULL);
     CHECK(cli(NULL, EDIT " --force --json") == 0);
     CHECK(strstr(cli_out(), "\"applied\": 3") != NULL);
-    leave();
 }
 
 /* Its own keys, and no others. */
@@ -154,7 +148,6 @@ TEST(another_method_has_its_own_hyper_parameters)
     CHECK_STR(
         cli_err(),
         "pmet edit: h.json: mom2_update_weight: found nothing; all keys of MEAN-KEY's files are needed\n");
-    leave();
 }
 
 TEST(another_method_that_is_killed_goes_on_to_the_same_bytes)
@@ -173,7 +166,6 @@ TEST(another_method_that_is_killed_goes_on_to_the_same_bytes)
     }
     printf("     killed %zu times, a matrix was kept %zu times\n", n_killed, n_kept);
     CHECK(n_killed > 5 && n_kept > 1);
-    leave();
 }
 
 /* A work folder of one method is not taken for another's. */
@@ -187,9 +179,4 @@ TEST(the_matrices_of_one_method_are_not_anothers)
     CHECK(cli(NULL, "edit -q " INPUTS "--stats s --out two --work w") == 0);
     CHECK(cli(NULL, "edit -q " INPUTS "--stats s --out three") == 0);
     CHECK(system("diff -r two three > /dev/null") == 0);
-    leave();
 }
-
-TEST_MAIN(CASE(another_method_plans_edits_and_reports), CASE(another_method_has_its_own_hyper_parameters),
-          CASE(another_method_that_is_killed_goes_on_to_the_same_bytes),
-          CASE(the_matrices_of_one_method_are_not_anothers))

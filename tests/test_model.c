@@ -9,11 +9,9 @@
 
 static bool read_config(struct test *t, const char *text, struct pmet_config *c)
 {
-    struct pmet_error err = {PMET_OK, ""};
-    json_t *json = json_loads(text, 0, NULL);
+    json_t *json = test_json(t, json_loads(text, 0, NULL));
     const bool ok =
-        CHECK(json) && CHECK_OK(pmet_config_read(json, "config.json", pmet_families, c, &err), &err);
-    json_decref(json);
+        CHECK(json) && CHECK_DONE(pmet_config_read(json, "config.json", pmet_families, c, &t->err));
     return ok;
 }
 
@@ -73,12 +71,9 @@ TEST(every_activation_has_its_names)
                  {"gelu_pytorch_tanh", PMET_GELU_NEW}, {"relu", PMET_RELU}, {"silu", PMET_SILU}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         struct pmet_config c;
-        char text[512];
-        snprintf(text, sizeof text, GPTJ ", \"activation_function\": \"%s\"}", known[i].name);
-        if (read_config(t, text, &c))
+        if (read_config(t, test_text(t, GPTJ ", \"activation_function\": \"%s\"}", known[i].name), &c))
             CHECK(c.act == known[i].act);
-        snprintf(text, sizeof text, NEOX ", \"hidden_act\": \"%s\"}", known[i].name);
-        if (read_config(t, text, &c))
+        if (read_config(t, test_text(t, NEOX ", \"hidden_act\": \"%s\"}", known[i].name), &c))
             CHECK(c.act == known[i].act);
     }
 }
@@ -102,10 +97,9 @@ TEST(configs_of_no_model_are_refused)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct pmet_error err = {PMET_OK, ""};
         struct pmet_config c;
-        json_t *json = json_loads(cases[i].text, 0, NULL);
+        json_t *json = test_json(t, json_loads(cases[i].text, 0, NULL));
         CHECK(pmet_config_read(json, "config.json", pmet_families, &c, &err) == PMET_INPUT);
         CHECK_STR(strchr(err.message, ' ') ? strchr(err.message, ' ') + 1 : "", cases[i].message);
-        json_decref(json);
     }
 }
 
@@ -137,17 +131,16 @@ static bool make_odd(struct test *t, const char *name, bool tied)
     static const char golden[] = "golden/neox-A/model/model.safetensors",
                       buffer[] = "gpt_neox.layers.0.attention.masked_bias";
     static const uint16_t minus_infinity = 0xfc00; /* f16 */
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_safetensors *st = NULL;
     char *config = NULL, *data = NULL, path[512];
     size_t n = 0, n_config, n_data;
     const struct pmet_io *io = pmet_io_system();
     mkdir(test_path("%s", name), 0777);
-    if (!CHECK_OK(pmet_safetensors_open(io, golden, &st, &err), &err) ||
-        !CHECK_OK(pmet_read_file(io, "golden/neox-A/model/config.json", 1 << 20, &config, &n_config, &err),
-                  &err))
+    if (!CHECK_DONE(pmet_safetensors_open(io, golden, &st, &t->err)) ||
+        !CHECK_DONE(
+            pmet_read_file(io, "golden/neox-A/model/config.json", 1 << 20, &config, &n_config, &t->err)))
         return false;
-    struct pmet_tensor *all = calloc(st->all.n + 1, sizeof *all);
+    struct pmet_tensor *all = test_alloc(t, (st->all.n + 1) * sizeof *all);
     for (size_t i = 0; i < st->all.n; i++)
         if (strcmp(st->all.tensor[i].name, "embed_out.weight") != 0 &&
             strcmp(st->all.tensor[i].name, buffer) != 0)
@@ -155,11 +148,11 @@ static bool make_odd(struct test *t, const char *name, bool tied)
     all[n++] = (struct pmet_tensor){
         .name = buffer, .dtype = PMET_F16, .n_elem = 1, .n_bytes = 2, .data = &minus_infinity};
     snprintf(path, sizeof path, "%s", test_path("%s/model.safetensors", name));
-    bool ok = CHECK_OK(pmet_safetensors_write(io, path, all, n, NULL, 0, &err), &err) &&
-              CHECK_OK(pmet_read_file(io, path, 1 << 30, &data, &n_data, &err), &err);
+    bool ok = CHECK_DONE(pmet_safetensors_write(io, path, all, n, NULL, 0, &t->err)) &&
+              CHECK_DONE(pmet_read_file(io, path, 1 << 30, &data, &n_data, &t->err));
     if (ok) { /* a blank more in the header moves all data to odd addresses */
         uint64_t n_header;
-        char *odd = malloc(n_data + 1);
+        char *odd = test_alloc(t, n_data + 1);
         memcpy(&n_header, data, 8);
         const size_t head = 8 + (size_t)n_header++;
         memcpy(odd, &n_header, 8);
@@ -167,14 +160,12 @@ static bool make_odd(struct test *t, const char *name, bool tied)
         odd[head] = ' ';
         memcpy(odd + head + 1, data + head, n_data - head);
         test_write_file(path, odd, n_data + 1);
-        free(odd);
         char *at = strstr(config, "\"tie_word_embeddings\": false");
         ok = CHECK(at);
         if (ok && tied)
             memcpy(at, "\"tie_word_embeddings\": true ", strlen("\"tie_word_embeddings\": true "));
         test_write_file(test_path("%s/config.json", name), config, n_config);
     }
-    free(all);
     free(config);
     free(data);
     pmet_safetensors_close(st);
@@ -185,20 +176,19 @@ static bool make_odd(struct test *t, const char *name, bool tied)
  * what is computed and never read may hold anything. */
 TEST(odd_checkpoints_bind_as_they_should)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_ops *op = NULL;
     struct pmet_checkpoint *ck = NULL;
     struct pmet_model *m = NULL;
-    if (!make_odd(t, "odd", true) || !CHECK_OK(pmet_ops_cpu(1, &op, &err), &err))
+    if (!make_odd(t, "odd", true) || !CHECK_DONE(pmet_ops_cpu(1, &op, &t->err)))
         return;
-    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), test_path("odd"), &ck, &err), &err) &&
-        CHECK_OK(pmet_model_open(ck, op, &m, &err), &err)) {
+    if (CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), test_path("odd"), &ck, &t->err)) &&
+        CHECK_DONE(pmet_model_open(ck, op, &m, &t->err))) {
         const struct pmet_tensor *embed = pmet_checkpoint_find(ck, "gpt_neox.embed_in.weight");
         CHECK((uintptr_t)embed->data % 2 == 1 && (uintptr_t)m->embed.data % 4 == 0);
         CHECK(m->head.n_out == embed->shape[0] && memcmp(m->head.data, embed->data, embed->n_bytes) == 0);
         for (size_t l = 0; l < m->config.n_layer; l++)
             CHECK((uintptr_t)m->layer[l].qkv[0].data % 4 == 0 && (uintptr_t)m->layer[l].fc_out.data % 4 == 0);
-        CHECK_OK(pmet_model_check_finite(m, &err), &err);
+        CHECK_DONE(pmet_model_check_finite(m, &t->err));
     }
     pmet_model_close(m);
     pmet_checkpoint_close(ck);
@@ -207,24 +197,15 @@ TEST(odd_checkpoints_bind_as_they_should)
 
 TEST(a_head_that_is_missing_is_refused_unless_it_is_tied)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_ops *op = NULL;
     struct pmet_checkpoint *ck = NULL;
     struct pmet_model *m = NULL;
-    if (!make_odd(t, "headless", false) || !CHECK_OK(pmet_ops_cpu(1, &op, &err), &err))
+    if (!make_odd(t, "headless", false) || !CHECK_DONE(pmet_ops_cpu(1, &op, &t->err)))
         return;
-    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), test_path("headless"), &ck, &err), &err)) {
-        CHECK(pmet_model_open(ck, op, &m, &err) == PMET_INPUT);
-        CHECK_STR(strrchr(err.message, '/'),
-                  "/headless: tensor \"embed_out.weight\" is missing; expected it by config.json");
+    if (CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), test_path("headless"), &ck, &t->err))) {
+        CHECK_REFUSED(pmet_model_open(ck, op, &m, &t->err), PMET_INPUT,
+                      "headless: tensor \"embed_out.weight\" is missing; expected it by config.json");
     }
     pmet_checkpoint_close(ck);
     pmet_ops_free(op);
 }
-
-TEST_MAIN(CASE(what_a_config_leaves_out_has_the_published_default),
-          CASE(null_means_the_width_of_the_head_and_four_of_the_model),
-          CASE(the_other_spellings_of_sizes_are_read), CASE(every_activation_has_its_names),
-          CASE(configs_of_no_model_are_refused), CASE(operations_are_those_counted_by_hand),
-          CASE(odd_checkpoints_bind_as_they_should),
-          CASE(a_head_that_is_missing_is_refused_unless_it_is_tied))

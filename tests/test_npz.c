@@ -8,19 +8,17 @@
 
 static struct pmet_npz *open_npz(struct test *t, const char *path)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_npz *z = NULL;
-    CHECK_OK(pmet_npz_open(pmet_io_system(), path, &z, &err), &err);
+    CHECK_DONE(pmet_npz_open(pmet_io_system(), path, &z, &t->err));
     return z;
 }
 
 static void check_array(struct test *t, struct pmet_npz *z, const char *name, enum pmet_dtype dtype,
                         const size_t *shape, size_t n_dim, const double *expected, size_t n)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_tensor x;
     double got[32];
-    if (!CHECK_OK(pmet_npz_find(z, name, &x, &err), &err))
+    if (!CHECK_DONE(pmet_npz_find(z, name, &x, &t->err)))
         return;
     CHECK_STR(x.name, name);
     if (!CHECK(x.dtype == dtype && x.n_dim == n_dim && x.n_elem == n && n <= 32 &&
@@ -40,10 +38,9 @@ TEST(the_members_of_published_statistics_are_read)
     check_array(t, z, "mom2.mom2", PMET_F32, shape, 2, mom2, 9);
     check_array(t, z, "mom2.count", PMET_I64, NULL, 0, &count, 1);
     check_array(t, z, "sample_size", PMET_I64, NULL, 0, &size, 1);
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_tensor none;
-    CHECK(pmet_npz_find(z, "mom2", &none, &err) == PMET_INPUT);
-    CHECK_STR(err.message, "tests/data/stats.npz: holds no array \"mom2\"");
+    CHECK_REFUSED(pmet_npz_find(z, "mom2", &none, &t->err), PMET_INPUT,
+                  "tests/data/stats.npz: holds no array \"mom2\"");
     pmet_npz_close(z);
 }
 
@@ -69,13 +66,13 @@ TEST(every_version_and_order_of_npy_gives_the_same_array)
 static void refuse(struct test *t, const char *path, const char *name, enum pmet_status status,
                    const char *message)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_tensor x;
     struct pmet_npz *z = open_npz(t, path);
     if (!z)
         return;
-    CHECK(pmet_npz_find(z, name, &x, &err) == status);
-    CHECK_STR(strstr(err.message, ".npz") ? strstr(err.message, ".npz") : err.message, message);
+    CHECK(pmet_npz_find(z, name, &x, &t->err) == status);
+    CHECK_STR(strstr(t->err.message, ".npz") ? strstr(t->err.message, ".npz") : t->err.message, message);
+    t->err = (struct pmet_error){PMET_OK, ""};
     pmet_npz_close(z);
 }
 
@@ -103,12 +100,11 @@ TEST(arrays_of_other_kinds_are_refused)
  * to that), and the matrix is either refused or unharmed: what is not data has no bearing on it. */
 TEST(damage_is_refused_or_without_effect)
 {
-    struct pmet_error err = {PMET_OK, ""};
     char *data;
     size_t n, n_refused = 0;
     const char *path = test_path("damaged.npz");
     const float mom2[] = {-2, 0, 2, 0, 2, 4, 2, 4, 6};
-    CHECK_OK(pmet_read_file(pmet_io_system(), "tests/data/stats.npz", SIZE_MAX, &data, &n, &err), &err);
+    CHECK_DONE(pmet_read_file(pmet_io_system(), "tests/data/stats.npz", SIZE_MAX, &data, &n, &t->err));
     for (size_t i = 0; i < 2 * n; i++) {
         struct pmet_npz *z;
         struct pmet_tensor x;
@@ -117,16 +113,16 @@ TEST(damage_is_refused_or_without_effect)
             data[i] = (char)(kept ^ (i % 2 ? 0xff : 0x01));
         test_write_file(path, data, i < n ? n : i - n);
         data[i % n] = kept;
-        err = (struct pmet_error){PMET_OK, ""};
-        enum pmet_status status = pmet_npz_open(pmet_io_system(), path, &z, &err);
+        t->err = (struct pmet_error){PMET_OK, ""};
+        enum pmet_status status = pmet_npz_open(pmet_io_system(), path, &z, &t->err);
         if (status == PMET_OK) {
-            status = pmet_npz_find(z, "mom2.mom2", &x, &err);
+            status = pmet_npz_find(z, "mom2.mom2", &x, &t->err);
             if (status == PMET_OK &&
                 (i >= n || x.n_bytes != sizeof mom2 || memcmp(x.data, mom2, sizeof mom2) != 0))
                 test_fail(t, "byte %zu: the damage went unnoticed", i);
             pmet_npz_close(z);
         }
-        if (status != PMET_OK && err.message[0] == '\0')
+        if (status != PMET_OK && t->err.message[0] == '\0')
             test_fail(t, "byte %zu: refused without a message", i);
         n_refused += status != PMET_OK;
     }
@@ -136,11 +132,10 @@ TEST(damage_is_refused_or_without_effect)
 
 static void refuse_bytes(struct test *t, const void *data, size_t n, const char *message)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_npz *z = NULL;
     test_write_file(test_path("b.npz"), data, n);
-    CHECK(pmet_npz_open(pmet_io_system(), test_path("b.npz"), &z, &err) == PMET_FORMAT && !z);
-    CHECK_STR(strstr(err.message, "b.npz"), message);
+    CHECK_REFUSED(pmet_npz_open(pmet_io_system(), test_path("b.npz"), &z, &t->err), PMET_FORMAT, message);
+    CHECK(!z);
 }
 
 TEST(archives_that_are_none_are_refused)
@@ -165,11 +160,10 @@ static size_t put(unsigned char *p, size_t at, uint64_t value, size_t n_bytes)
 /* Archives above 4 GiB: all of the directory's numbers in the wide fields. The member is numpy's "v1.npy". */
 TEST(zip64_directories_are_read)
 {
-    struct pmet_error err = {PMET_OK, ""};
     char *npz;
     size_t n, n_data = 128 + 12;
     unsigned char zip[1000] = {0};
-    CHECK_OK(pmet_read_file(pmet_io_system(), "tests/data/arrays.npz", SIZE_MAX, &npz, &n, &err), &err);
+    CHECK_DONE(pmet_read_file(pmet_io_system(), "tests/data/arrays.npz", SIZE_MAX, &npz, &n, &t->err));
     size_t at = 30 + 6 + n_data; /* arrays.npz begins with this member: local header, name, data */
     memcpy(zip, npz, at);
     const size_t directory = at;
@@ -218,10 +212,9 @@ TEST(zip64_directories_are_read)
 static void refuse_entry(struct test *t, size_t entry, size_t at, const char *bytes, size_t n,
                          const char *message)
 {
-    struct pmet_error err = {PMET_OK, ""};
     char *data;
     size_t n_data, p = 0;
-    CHECK_OK(pmet_read_file(pmet_io_system(), "tests/data/arrays.npz", SIZE_MAX, &data, &n_data, &err), &err);
+    CHECK_DONE(pmet_read_file(pmet_io_system(), "tests/data/arrays.npz", SIZE_MAX, &data, &n_data, &t->err));
     for (size_t seen = 0; p + 4 < n_data; p++)
         if (memcmp(data + p, "PK\1\2", 4) == 0 && seen++ == entry)
             break;
@@ -259,9 +252,3 @@ TEST(a_system_call_that_fails_is_reported)
         CHECK(status == PMET_IO && z == NULL && strstr(err.message, "stats.npz: "));
     }
 }
-
-TEST_MAIN(CASE(the_members_of_published_statistics_are_read),
-          CASE(every_version_and_order_of_npy_gives_the_same_array), CASE(arrays_of_other_kinds_are_refused),
-          CASE(damage_is_refused_or_without_effect), CASE(archives_that_are_none_are_refused),
-          CASE(zip64_directories_are_read), CASE(entries_of_the_directory_that_lie_are_refused),
-          CASE(a_system_call_that_fails_is_reported))

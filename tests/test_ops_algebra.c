@@ -50,11 +50,8 @@ TEST(gemm64_every_transpose_stride_alpha_and_beta)
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int k = 0; k < 4; k++)
             for (size_t c = 0; c < 5; c++) {
-                struct lab lab;
-                if (!lab_open(&lab, t))
-                    return;
-                check_gemm(&lab, s, k & 1, k & 2, scales[c][0], scales[c][1]);
-                lab_close(&lab);
+                struct lab *lab = lab_open(t);
+                check_gemm(lab, s, k & 1, k & 2, scales[c][0], scales[c][1]);
             }
 }
 
@@ -124,11 +121,8 @@ TEST(cholesky_gives_the_factor_and_leaves_the_upper_triangle)
 {
     for (size_t s = 0; s < N_ORDER; s++)
         for (int graded = 0; graded < 2; graded++) {
-            struct lab lab;
-            if (!lab_open(&lab, t))
-                return;
-            check_cholesky(&lab, orders[s], graded);
-            lab_close(&lab);
+            struct lab *lab = lab_open(t);
+            check_cholesky(lab, orders[s], graded);
         }
 }
 
@@ -142,26 +136,21 @@ TEST(a_pivot_that_is_not_positive_is_named_with_its_value)
     } cases[] = {{1, 0, 0},   {1, 0, -2},    {5, 0, -1},     {5, 4, 0},
                  {17, 9, -3}, {129, 127, 0}, {129, 128, -1}, {300, 200, -4}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        struct lab lab;
+        struct lab *lab = lab_open(t);
         const size_t n = cases[c].n;
-        char message[96];
-        if (!lab_open(&lab, t))
-            return;
-        double *a = lab_zeros(&lab, n * n), value = 7;
+        double *a = lab_zeros(lab, n * n), value = 7;
         size_t pivot = 99999;
         for (size_t i = 0; i < n; i++) /* L: ones on the diagonal and just below it */
             for (size_t j = i < 1 ? 0 : i - 1; j <= i; j++)
                 a[i * n + j] = j < i ? 1 : i == 0 ? 1 : 2;
         a[cases[c].at * (n + 1)] += cases[c].value - 1;
-        double *l = lab_inout_f64(&lab, a, n * n);
-        CHECK(lab.op->cholesky(lab.op, l, n, &pivot, &value, &lab.err) == PMET_NUMERIC);
+        double *l = lab_inout_f64(lab, a, n * n);
+        CHECK(lab->op->cholesky(lab->op, l, n, &pivot, &value, &lab->err) == PMET_NUMERIC);
         if (pivot != cases[c].at || value != cases[c].value)
             test_fail(t, "order %zu: pivot %zu is %g; expected pivot %zu, %g", n, pivot, value, cases[c].at,
                       cases[c].value);
-        snprintf(message, sizeof message, "not positive definite: pivot %zu of %zu is %g", cases[c].at, n,
-                 cases[c].value);
-        CHECK_STR(lab.err.message, message);
-        lab_close(&lab);
+        CHECK_STR(lab->err.message, test_text(t, "not positive definite: pivot %zu of %zu is %g", cases[c].at,
+                                              n, cases[c].value));
     }
 }
 
@@ -172,17 +161,14 @@ TEST(a_matrix_that_is_not_finite_has_no_factor)
     static const size_t n = 150, at[][2] = {{0, 0}, {3, 1}, {100, 100}, {140, 20}, {149, 149}, {149, 0}};
     for (size_t c = 0; c < 6; c++)
         for (int k = 0; k < 2; k++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             size_t pivot = 99999;
             double value = 7;
-            if (!lab_open(&lab, t))
-                return;
-            double *a = definite(&lab, n);
+            double *a = definite(lab, n);
             a[at[c][0] * n + at[c][1]] = k ? HUGE_VAL : (double)NAN;
-            CHECK(lab.op->cholesky(lab.op, lab_inout_f64(&lab, a, n * n), n, &pivot, &value, &lab.err) ==
+            CHECK(lab->op->cholesky(lab->op, lab_inout_f64(lab, a, n * n), n, &pivot, &value, &lab->err) ==
                   PMET_NUMERIC);
             CHECK(pivot == at[c][0] && !(value > 0 && value < HUGE_VAL));
-            lab_close(&lab);
         }
 }
 
@@ -191,31 +177,28 @@ TEST(cholesky_solve_solves)
 {
     static const size_t rhs[] = {0, 1, 2, 17, 64, 65, 530}; /* the last in wider parts */
     for (size_t s = 0; s < N_ORDER; s++) {
-        struct lab lab;
+        struct lab *lab = lab_open(t);
         const size_t n = orders[s], m = rhs[s % 7];
         size_t pivot;
         double value;
-        if (!lab_open(&lab, t))
-            return;
-        double *a = definite(&lab, n), *size = lab_zeros(&lab, n * m), *l = lab_zeros(&lab, n * n),
-               *b = lab_zeros(&lab, n * m);
+        double *a = definite(lab, n), *size = lab_zeros(lab, n * m), *l = lab_zeros(lab, n * n),
+               *b = lab_zeros(lab, n * m);
         memcpy(l, a, n * n * sizeof *l);
         for (size_t i = 0; i < n * m; i++)
-            b[i] = test_rng_normal(&lab.rng);
-        double *x = lab_inout_f64(&lab, b, n * m);
-        double *dev_l = lab_inout_f64(&lab, l, n * n);
-        LAB_OK(&lab, lab.op->cholesky(lab.op, dev_l, n, &pivot, &value, &lab.err));
-        l = lab_get_f64(&lab, dev_l, n * n);
+            b[i] = test_rng_normal(&lab->rng);
+        double *x = lab_inout_f64(lab, b, n * m);
+        double *dev_l = lab_inout_f64(lab, l, n * n);
+        LAB_OK(lab, lab->op->cholesky(lab->op, dev_l, n, &pivot, &value, &lab->err));
+        l = lab_get_f64(lab, dev_l, n * n);
         for (size_t i = 0; i < n; i++)
             for (size_t j = i + 1; j < n; j++)
                 l[i * n + j] = (double)NAN; /* not read */
-        LAB_OK(&lab, lab.op->cholesky_solve(lab.op, lab_in_f64(&lab, l, n * n), x, n, m, &lab.err));
-        x = lab_get_f64(&lab, x, n * m);
+        LAB_OK(lab, lab->op->cholesky_solve(lab->op, lab_in_f64(lab, l, n * n), x, n, m, &lab->err));
+        x = lab_get_f64(lab, x, n * m);
         plain_gemm(false, false, n, m, n, -1, a, n, x, m, 1, b, m, size);
         const double scale = (double)n * norm_of(a, n * n) * norm_of(x, n * m) * DBL_EPSILON, zero = 0;
         const double ratio = n * m > 0 ? norm_of(b, n * m) / scale : 0;
         CHECK_CLOSE(&ratio, &zero, 1, 30);
-        lab_close(&lab);
     }
 }
 
@@ -224,22 +207,20 @@ TEST(cholesky_solve_solves)
 TEST(a_large_matrix_has_its_factor)
 {
     enum { N = 2100 };
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     size_t pivot;
     double value;
-    if (!lab_open(&lab, t))
-        return;
-    double *a = lab_zeros(&lab, N * N), *x = lab_random(&lab, N, 1), *y = lab_zeros(&lab, N),
-           *off = lab_zeros(&lab, N), *none = lab_zeros(&lab, N);
+    double *a = lab_zeros(lab, N * N), *x = lab_random(lab, N, 1), *y = lab_zeros(lab, N),
+           *off = lab_zeros(lab, N), *none = lab_zeros(lab, N);
     for (size_t i = 0; i < N; i++)
         for (size_t j = 0; j < N; j++) {
             a[i * N + j] =
                 (i == j) + 1 / (1 + fabs((double)i - (double)j)) / (1 + fabs((double)i - (double)j));
             off[i] += a[i * N + j] * x[j];
         }
-    double *dev = lab_inout_f64(&lab, a, N * N);
-    LAB_OK(&lab, lab.op->cholesky(lab.op, dev, N, &pivot, &value, &lab.err));
-    a = lab_get_f64(&lab, dev, N * N);
+    double *dev = lab_inout_f64(lab, a, N * N);
+    LAB_OK(lab, lab->op->cholesky(lab->op, dev, N, &pivot, &value, &lab->err));
+    a = lab_get_f64(lab, dev, N * N);
     for (size_t i = 0; i < N; i++)
         for (size_t j = 0; j <= i; j++)
             y[j] += a[i * N + j] * x[i];
@@ -247,11 +228,4 @@ TEST(a_large_matrix_has_its_factor)
         for (size_t j = 0; j <= i; j++)
             off[i] -= a[i * N + j] * y[j];
     CHECK_CLOSE(off, none, N, N * DBL_EPSILON);
-    lab_close(&lab);
 }
-
-TEST_MAIN(CASE(gemm64_every_transpose_stride_alpha_and_beta),
-          CASE(cholesky_gives_the_factor_and_leaves_the_upper_triangle),
-          CASE(a_pivot_that_is_not_positive_is_named_with_its_value),
-          CASE(a_matrix_that_is_not_finite_has_no_factor), CASE(cholesky_solve_solves),
-          CASE(a_large_matrix_has_its_factor))

@@ -155,36 +155,30 @@ TEST(rope_turns_pairs_by_position_both_styles_and_ways)
     static const struct shape far = {3, {3, 1, 2}, {0, 4094, 1000000}, 2, 10};
     for (size_t s = 0; s <= N_SHAPE; s++)
         for (int k = 0; k < 8; k++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             const struct shape *shape = s < N_SHAPE ? &shapes[s] : &far;
             const size_t even = shape->d_head / 2 * 2;
-            if (!lab_open(&lab, t))
-                return;
-            check_rope(&lab, shape, k & 1 ? PMET_ROPE_HALF : PMET_ROPE_INTERLEAVED, k & 2,
+            check_rope(lab, shape, k & 1 ? PMET_ROPE_HALF : PMET_ROPE_INTERLEAVED, k & 2,
                        k & 1 ? 5000 : 10000, k & 4 ? even : even / 4 * 2);
-            lab_close(&lab);
         }
 }
 
 TEST(turning_and_turning_back_is_the_identity)
 {
     for (int k = 0; k < 2; k++) {
-        struct lab lab;
-        if (!lab_open(&lab, t))
-            return;
+        struct lab *lab = lab_open(t);
         const enum pmet_rope style = k ? PMET_ROPE_HALF : PMET_ROPE_INTERLEAVED;
-        const struct field f = field_of(&lab, &shapes[7], 1);
+        const struct field f = field_of(lab, &shapes[7], 1);
         const size_t n_all = f.batch.n_tok * f.row_stride, n = f.batch.n_tok * f.width;
-        double *size = lab_zeros(&lab, n);
-        real *x = lab_inout(&lab, spread(&lab, &f), n_all);
+        double *size = lab_zeros(lab, n);
+        real *x = lab_inout(lab, spread(lab, &f), n_all);
         for (int way = 0; way < 2; way++)
-            LAB_OK(&lab,
-                   lab.op->rope(lab.op, heads(&f, x, 0), style, way == 1, 10000, 10, &f.batch, 2, &lab.err));
+            LAB_OK(lab, lab->op->rope(lab->op, heads(&f, x, 0), style, way == 1, 10000, 10, &f.batch, 2,
+                                      &lab->err));
         for (size_t i = 0; i < n; i++)
             size[i] = 4;
-        lab_close_f64(&lab, "there and back", part_of(&lab, &f, lab_get(&lab, x, n_all), 0), f.x[0], size, n,
+        lab_close_f64(lab, "there and back", part_of(lab, &f, lab_get(lab, x, n_all), 0), f.x[0], size, n,
                       2 * ONE_ROUNDING + 4);
-        lab_close(&lab);
     }
 }
 
@@ -254,32 +248,26 @@ TEST(attention_is_causal_softmax_over_past_and_own)
 {
     for (size_t s = 0; s < N_SHAPE; s++)
         for (int large = 0; large < 2; large++) {
-            struct lab lab;
-            if (!lab_open(&lab, t))
-                return;
-            check_attention(&lab, &shapes[s], large ? 8 : 1);
-            lab_close(&lab);
+            struct lab *lab = lab_open(t);
+            check_attention(lab, &shapes[s], large ? 8 : 1);
         }
 }
 
 /* Equal scores, however large, weigh equally; a score far below the largest weighs 0, not NaN. */
 TEST(attention_weights_at_the_ends)
 {
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     static const struct shape s = {1, {3}, {0}, 1, 1};
-    if (!lab_open(&lab, t))
-        return;
-    struct field f = field_with_past(&lab, &s, 1);
+    struct field f = field_with_past(lab, &s, 1);
     const double q[3] = {1e15, 1e15, -1e15}, k[3] = {1e15, 1e15, -1e15},
                  want[9] = {1, 0, 0, 0.5, 0.5, 0, 0, 0, 1};
     memcpy(f.x[0], q, sizeof q);
     memcpy(f.x[1], k, sizeof k);
-    const real *x = lab_in(&lab, spread(&lab, &f), 3 * f.row_stride), *const past[2] = {NULL, NULL};
+    const real *x = lab_in(lab, spread(lab, &f), 3 * f.row_stride), *const past[2] = {NULL, NULL};
     const struct pmet_attention a = attention_of(&f, x, past, &f.batch);
-    real *out = lab_out(&lab, 3), *probs = lab_out(&lab, 9);
-    LAB_OK(&lab, lab.op->attention(lab.op, out, &a, probs, &lab.err));
-    lab_same(&lab, "probs", lab_get(&lab, probs, 9), want, 9);
-    lab_close(&lab);
+    real *out = lab_out(lab, 3), *probs = lab_out(lab, 9);
+    LAB_OK(lab, lab->op->attention(lab->op, out, &a, probs, &lab->err));
+    lab_same(lab, "probs", lab_get(lab, probs, 9), want, 9);
 }
 
 struct probe {
@@ -303,53 +291,48 @@ static double projected(const void *user)
 TEST(attention_dx_is_the_gradient_to_own_q_k_v)
 {
     for (size_t s = 0; s + 2 < N_SHAPE; s++) { /* without the large ones */
-        struct lab lab;
-        if (!lab_open(&lab, t))
-            return;
-        const struct field f = field_with_past(&lab, &shapes[s], 1);
+        struct lab *lab = lab_open(t);
+        const struct field f = field_with_past(lab, &shapes[s], 1);
         const size_t n = f.batch.n_tok * f.width, n_all = f.batch.n_tok * f.row_stride;
-        const double *g_out = lab_random(&lab, n, 1);
-        const struct probe probe = {&f, g_out, lab_zeros(&lab, n)};
-        double *size = lab_zeros(&lab, n);
-        const real *x = lab_in(&lab, spread(&lab, &f), n_all), *past[2] = {NULL, NULL};
-        real *g = lab_out(&lab, n_all);
+        const double *g_out = lab_random(lab, n, 1);
+        const struct probe probe = {&f, g_out, lab_zeros(lab, n)};
+        double *size = lab_zeros(lab, n);
+        const real *x = lab_in(lab, spread(lab, &f), n_all), *past[2] = {NULL, NULL};
+        real *g = lab_out(lab, n_all);
         for (int p = 0; f.n_pos > 0 && p < 2; p++)
-            past[p] = lab_in(&lab, f.past[p], f.n_pos * f.width);
+            past[p] = lab_in(lab, f.past[p], f.n_pos * f.width);
         const struct pmet_heads g_qkv[3] = {heads(&f, g, 0), heads(&f, g, 1), heads(&f, g, 2)};
         const struct pmet_attention a = attention_of(&f, x, past, &f.batch);
-        LAB_OK(&lab, lab.op->attention_dx(lab.op, g_qkv, lab_in(&lab, g_out, n), &a, &lab.err));
-        const double *got = lab_get(&lab, g, n_all);
+        LAB_OK(lab, lab->op->attention_dx(lab->op, g_qkv, lab_in(lab, g_out, n), &a, &lab->err));
+        const double *got = lab_get(lab, g, n_all);
         for (size_t i = 0; i < n; i++)
             size[i] = 4;
-        double *g_plain[3] = {lab_zeros(&lab, n), lab_zeros(&lab, n), lab_zeros(&lab, n)};
+        double *g_plain[3] = {lab_zeros(lab, n), lab_zeros(lab, n), lab_zeros(lab, n)};
         plain_rows_dx(&f, g_plain, g_out);
         for (size_t p = 0; p < 3; p++) {
             double *want = g_plain[p];
             if (IN_DOUBLE)
                 difference_gradient(want, f.x[p], n, 1e-3, projected, &probe);
-            lab_close_f64(&lab,
+            lab_close_f64(lab,
                           p == 0   ? "g_q"
                           : p == 1 ? "g_k"
                                    : "g_v",
-                          part_of(&lab, &f, got, p), want, size, n, (IN_DOUBLE ? 2e6 : 1000) + ONE_ROUNDING);
+                          part_of(lab, &f, got, p), want, size, n, (IN_DOUBLE ? 2e6 : 1000) + ONE_ROUNDING);
         }
-        check_gaps(&lab, &f, got);
-        lab_close(&lab);
+        check_gaps(lab, &f, got);
     }
 }
 
 /* The same tokens as rows of their own, in another order, with other rows around: the same bits. */
 TEST(a_row_of_attention_never_depends_on_the_others)
 {
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     const struct shape *s = &shapes[6];
-    if (!lab_open(&lab, t))
-        return;
-    const struct field f = field_with_past(&lab, s, 1);
+    const struct field f = field_with_past(lab, s, 1);
     const size_t n = f.batch.n_tok * f.width, n_all = f.batch.n_tok * f.row_stride;
-    const double *all = spread(&lab, &f), *g_all = lab_random(&lab, n, 1);
-    const real *past[2] = {lab_in(&lab, f.past[0], f.n_pos * f.width),
-                           lab_in(&lab, f.past[1], f.n_pos * f.width)};
+    const double *all = spread(lab, &f), *g_all = lab_random(lab, n, 1);
+    const real *past[2] = {lab_in(lab, f.past[0], f.n_pos * f.width),
+                           lab_in(lab, f.past[1], f.n_pos * f.width)};
     for (size_t b = 0; b < s->n_row; b++) {
         const size_t first = f.batch.row_start[b], m = s->n[b], start[2] = {0, m};
         const struct pmet_batch one = {1, m, start, f.batch.n_past + b, f.batch.past_start + b};
@@ -357,26 +340,20 @@ TEST(a_row_of_attention_never_depends_on_the_others)
         for (int alone = 0; alone < 2; alone++) {
             const struct pmet_batch *batch = alone ? &one : &f.batch;
             const size_t skip = alone ? first : 0;
-            const real *x = lab_in(&lab, all + skip * f.row_stride, batch->n_tok * f.row_stride);
-            o[alone] = lab_out(&lab, batch->n_tok * f.width);
-            g[alone] = lab_inout(&lab, all + skip * f.row_stride, batch->n_tok * f.row_stride);
+            const real *x = lab_in(lab, all + skip * f.row_stride, batch->n_tok * f.row_stride);
+            o[alone] = lab_out(lab, batch->n_tok * f.width);
+            g[alone] = lab_inout(lab, all + skip * f.row_stride, batch->n_tok * f.row_stride);
             const struct pmet_heads g_qkv[3] = {heads(&f, g[alone], 0), heads(&f, g[alone], 1),
                                                 heads(&f, g[alone], 2)};
             const struct pmet_attention a = attention_of(&f, x, past, batch);
-            LAB_OK(&lab, lab.op->attention(lab.op, o[alone], &a, NULL, &lab.err));
-            LAB_OK(&lab, lab.op->attention_dx(lab.op, g_qkv,
-                                              lab_in(&lab, g_all + skip * f.width, batch->n_tok * f.width),
-                                              &a, &lab.err));
+            LAB_OK(lab, lab->op->attention(lab->op, o[alone], &a, NULL, &lab->err));
+            LAB_OK(lab, lab->op->attention_dx(lab->op, g_qkv,
+                                              lab_in(lab, g_all + skip * f.width, batch->n_tok * f.width), &a,
+                                              &lab->err));
         }
-        lab_same(&lab, "attention", lab_get(&lab, o[1], m * f.width),
-                 lab_get(&lab, o[0], n) + first * f.width, m * f.width);
-        lab_same(&lab, "attention_dx", lab_get(&lab, g[1], m * f.row_stride),
-                 lab_get(&lab, g[0], n_all) + first * f.row_stride, m * f.row_stride);
+        lab_same(lab, "attention", lab_get(lab, o[1], m * f.width), lab_get(lab, o[0], n) + first * f.width,
+                 m * f.width);
+        lab_same(lab, "attention_dx", lab_get(lab, g[1], m * f.row_stride),
+                 lab_get(lab, g[0], n_all) + first * f.row_stride, m * f.row_stride);
     }
-    lab_close(&lab);
 }
-
-TEST_MAIN(CASE(rope_turns_pairs_by_position_both_styles_and_ways),
-          CASE(turning_and_turning_back_is_the_identity), CASE(attention_is_causal_softmax_over_past_and_own),
-          CASE(attention_weights_at_the_ends), CASE(attention_dx_is_the_gradient_to_own_q_k_v),
-          CASE(a_row_of_attention_never_depends_on_the_others))

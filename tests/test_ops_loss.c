@@ -58,99 +58,85 @@ TEST(xent_and_log_softmax_are_logarithms_of_softmax)
 {
     for (size_t s = 0; s < N_SIZE; s++)
         for (size_t v = 0; v < N_VOCAB; v++) {
-            struct lab lab;
-            if (!lab_open(&lab, t))
-                return;
-            check_xent(&lab, test_sizes[s], vocabs[v], v % 2 ? 2 : 30);
-            lab_close(&lab);
+            struct lab *lab = lab_open(t);
+            check_xent(lab, test_sizes[s], vocabs[v], v % 2 ? 2 : 30);
         }
 }
 
 /* As many as GPT-J's head has rows; the errors of 50,400 terms stay within those of 16. */
 TEST(a_row_of_50400_logits)
 {
-    struct lab lab;
-    if (!lab_open(&lab, t))
-        return;
-    check_xent(&lab, 2, 50400, 3);
-    lab_close(&lab);
+    struct lab *lab = lab_open(t);
+    check_xent(lab, 2, 50400, 3);
 }
 
 /* Of equal maxima the first is best, and a label among them has exactly the best's log-probability
  * (E52). */
 TEST(ties_go_to_the_first)
 {
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     static const double logits[3 * 4] = {1, 3, 3, 2, 5, 5, 5, 5, -1, -2, -1, -1};
     static const int32_t labels[3] = {2, 3, 3}, first[3] = {1, 0, 0};
-    if (!lab_open(&lab, t))
-        return;
-    int32_t *best = lab_out_i32(&lab, 3);
-    double *logp = lab_out_f64(&lab, 3), *best_logp = lab_out_f64(&lab, 3);
-    LAB_OK(&lab,
-           lab.op->xent(lab.op, logp, best_logp, best, lab_in(&lab, logits, 12), labels, 3, 4, &lab.err));
+    int32_t *best = lab_out_i32(lab, 3);
+    double *logp = lab_out_f64(lab, 3), *best_logp = lab_out_f64(lab, 3);
+    LAB_OK(lab,
+           lab->op->xent(lab->op, logp, best_logp, best, lab_in(lab, logits, 12), labels, 3, 4, &lab->err));
     CHECK(memcmp(best, first, sizeof first) == 0);
-    lab_same(&lab, "label among the best", logp, best_logp, 3);
+    lab_same(lab, "label among the best", logp, best_logp, 3);
     CHECK(fabs(logp[1] + log(4)) < 1e-15);
-    lab_close(&lab);
 }
 
 /* Huge logits do not overflow, and -infinity has probability 0 without making the others NaN. */
 TEST(logits_at_the_ends)
 {
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     const double logits[3 * 4] = {3e38,      3e38, -3e38, 0,     -HUGE_VAL, 2,
                                   -HUGE_VAL, 2,    -3e38, -3e38, -3e38,     -3e38};
     static const int32_t labels[3] = {0, 3, 1};
     const double scale[3] = {1, 1, 1}, g[8] = {-0.5, 0.5, 0, 0, 0, 0.5, 0, -0.5};
-    if (!lab_open(&lab, t))
-        return;
-    int32_t *best = lab_out_i32(&lab, 3);
-    double *logp = lab_out_f64(&lab, 3), *best_logp = lab_out_f64(&lab, 3);
-    real *lp = lab_out(&lab, 12), *g_logits = lab_out(&lab, 12);
-    const real *x = lab_in(&lab, logits, 12);
-    LAB_OK(&lab, lab.op->xent(lab.op, logp, best_logp, best, x, labels, 3, 4, &lab.err));
-    LAB_OK(&lab, lab.op->log_softmax(lab.op, lp, x, 3, 4, &lab.err));
-    LAB_OK(&lab, lab.op->xent_dx(lab.op, g_logits, x, labels, scale, 3, 4, &lab.err));
+    int32_t *best = lab_out_i32(lab, 3);
+    double *logp = lab_out_f64(lab, 3), *best_logp = lab_out_f64(lab, 3);
+    real *lp = lab_out(lab, 12), *g_logits = lab_out(lab, 12);
+    const real *x = lab_in(lab, logits, 12);
+    LAB_OK(lab, lab->op->xent(lab->op, logp, best_logp, best, x, labels, 3, 4, &lab->err));
+    LAB_OK(lab, lab->op->log_softmax(lab->op, lp, x, 3, 4, &lab->err));
+    LAB_OK(lab, lab->op->xent_dx(lab->op, g_logits, x, labels, scale, 3, 4, &lab->err));
     CHECK(best[0] == 0 && best[1] == 1 && best[2] == 0);
     CHECK(logp[0] <= 0 && fabs(logp[1] + log(2)) < 1e-15 && logp[2] <= 0);
-    const double *got = lab_get(&lab, lp, 12), *got_dx = lab_get(&lab, g_logits, 12);
+    const double *got = lab_get(lab, lp, 12), *got_dx = lab_get(lab, g_logits, 12);
     CHECK(got[4] == -HUGE_VAL && got[6] == -HUGE_VAL && fabs(got[5] + log(2)) < REAL_EPS);
     for (size_t i = 4; i < 8; i++)
         CHECK(fabs(got_dx[i] - g[i]) < REAL_EPS);
     for (size_t i = 0; i < 12; i++)
         CHECK(!isnan(got[i]) && !isnan(got_dx[i]));
-    lab_close(&lab);
 }
 
 TEST(kl_is_zero_for_equal_rows_and_positive_otherwise)
 {
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     const size_t n = 5, n_vocab = 65;
-    if (!lab_open(&lab, t))
-        return;
-    const double *logits = lab_random(&lab, n * n_vocab, 3);
-    double *shifted = lab_zeros(&lab, n * n_vocab), *got = lab_out_f64(&lab, n);
-    size_t *same = lab_index(&lab, n), *other = lab_index(&lab, n);
-    real *lp0 = lab_out(&lab, n * n_vocab);
+    const double *logits = lab_random(lab, n * n_vocab, 3);
+    double *shifted = lab_zeros(lab, n * n_vocab), *got = lab_out_f64(lab, n);
+    size_t *same = lab_index(lab, n), *other = lab_index(lab, n);
+    real *lp0 = lab_out(lab, n * n_vocab);
     for (size_t i = 0; i < n * n_vocab; i++)
         shifted[i] = (double)(real)(logits[i] + 64); /* the same distribution, up to rounding */
-    LAB_OK(&lab, lab.op->log_softmax(lab.op, lp0, lab_in(&lab, logits, n * n_vocab), n, n_vocab, &lab.err));
-    LAB_OK(&lab, lab.op->kl(lab.op, got, lab_in(&lab, logits, n * n_vocab), lp0, same, n, n_vocab, &lab.err));
+    LAB_OK(lab, lab->op->log_softmax(lab->op, lp0, lab_in(lab, logits, n * n_vocab), n, n_vocab, &lab->err));
+    LAB_OK(lab,
+           lab->op->kl(lab->op, got, lab_in(lab, logits, n * n_vocab), lp0, same, n, n_vocab, &lab->err));
     for (size_t r = 0; r < n; r++)
         CHECK(fabs(got[r]) <=
               8 * REAL_EPS); /* lp0 is rounded to `real`, 8 being its size: all that is left */
-    LAB_OK(&lab,
-           lab.op->kl(lab.op, got, lab_in(&lab, shifted, n * n_vocab), lp0, same, n, n_vocab, &lab.err));
+    LAB_OK(lab,
+           lab->op->kl(lab->op, got, lab_in(lab, shifted, n * n_vocab), lp0, same, n, n_vocab, &lab->err));
     for (size_t r = 0; r < n; r++)
         CHECK(fabs(got[r]) <= 72 * REAL_EPS);
     for (size_t r = 0; r < n; r++)
         other[r] = (r + 1) % n;
-    LAB_OK(&lab,
-           lab.op->kl(lab.op, got, lab_in(&lab, logits, n * n_vocab), lp0, other, n, n_vocab, &lab.err));
+    LAB_OK(lab,
+           lab->op->kl(lab->op, got, lab_in(lab, logits, n * n_vocab), lp0, other, n, n_vocab, &lab->err));
     for (size_t r = 0; r < n; r++)
         CHECK(got[r] > 0.1);
-    lab_close(&lab);
 }
 
 /* Terms p (lp - lp0) of size deviation * 8 cancel: the sum errs by their size. */
@@ -158,23 +144,20 @@ TEST(kl_is_its_sum_against_the_chosen_row)
 {
     for (size_t s = 0; s < N_SIZE; s++)
         for (size_t v = 0; v < N_VOCAB; v++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             const size_t n = test_sizes[s], n_vocab = vocabs[v], n_ref = 3;
-            if (!lab_open(&lab, t))
-                return;
-            const double *logits = lab_random(&lab, n * n_vocab, 2),
-                         *ref = lab_random(&lab, n_ref * n_vocab, 2);
-            double *want = lab_zeros(&lab, n), *size = lab_zeros(&lab, n), *got = lab_out_f64(&lab, n);
-            size_t *which = lab_index(&lab, n);
+            const double *logits = lab_random(lab, n * n_vocab, 2),
+                         *ref = lab_random(lab, n_ref * n_vocab, 2);
+            double *want = lab_zeros(lab, n), *size = lab_zeros(lab, n), *got = lab_out_f64(lab, n);
+            size_t *which = lab_index(lab, n);
             fill(size, n, 20);
             for (size_t r = 0; r < n; r++) {
-                which[r] = lab_below(&lab, n_ref);
+                which[r] = lab_below(lab, n_ref);
                 want[r] = plain_kl(logits + r * n_vocab, ref + which[r] * n_vocab, n_vocab);
             }
-            LAB_OK(&lab, lab.op->kl(lab.op, got, lab_in(&lab, logits, n * n_vocab),
-                                    lab_in(&lab, ref, n_ref * n_vocab), which, n, n_vocab, &lab.err));
-            lab_close_f64(&lab, "kl", got, want, size, n, 16);
-            lab_close(&lab);
+            LAB_OK(lab, lab->op->kl(lab->op, got, lab_in(lab, logits, n * n_vocab),
+                                    lab_in(lab, ref, n_ref * n_vocab), which, n, n_vocab, &lab->err));
+            lab_close_f64(lab, "kl", got, want, size, n, 16);
         }
 }
 
@@ -220,36 +203,28 @@ TEST(xent_dx_and_kl_dx_are_gradients)
     const double most = (IN_DOUBLE ? 5e4 : 64) + ONE_ROUNDING;
     for (size_t s = 0; s < 4; s++)
         for (size_t v = 0; v < N_VOCAB; v++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             const size_t n = rows[s], n_vocab = vocabs[v], m = n * n_vocab;
-            if (!lab_open(&lab, t))
-                return;
-            double *logits = lab_random(&lab, m, 2), *lp0 = lab_random(&lab, 3 * n_vocab, 2),
-                   *want = lab_zeros(&lab, m), *want_kl = lab_zeros(&lab, m), *size = lab_zeros(&lab, m);
-            const double *scale = lab_random(&lab, n, 1);
-            size_t *which = lab_index(&lab, n);
-            const int32_t *labels = random_labels(&lab, n, n_vocab);
+            double *logits = lab_random(lab, m, 2), *lp0 = lab_random(lab, 3 * n_vocab, 2),
+                   *want = lab_zeros(lab, m), *want_kl = lab_zeros(lab, m), *size = lab_zeros(lab, m);
+            const double *scale = lab_random(lab, n, 1);
+            size_t *which = lab_index(lab, n);
+            const int32_t *labels = random_labels(lab, n, n_vocab);
             for (size_t r = 0; r < n; r++)
-                which[r] = lab_below(&lab, 3);
+                which[r] = lab_below(lab, 3);
             fill(size, m, 8);
             const struct probe probe = {logits, lp0, scale, labels, which, n, n_vocab};
-            real *g = lab_out(&lab, m), *g_kl = lab_out(&lab, m);
-            const real *x = lab_in(&lab, logits, m);
-            LAB_OK(&lab, lab.op->xent_dx(lab.op, g, x, labels, scale, n, n_vocab, &lab.err));
-            LAB_OK(&lab, lab.op->kl_dx(lab.op, g_kl, x, lab_in(&lab, lp0, 3 * n_vocab), which, scale, n,
-                                       n_vocab, &lab.err));
+            real *g = lab_out(lab, m), *g_kl = lab_out(lab, m);
+            const real *x = lab_in(lab, logits, m);
+            LAB_OK(lab, lab->op->xent_dx(lab->op, g, x, labels, scale, n, n_vocab, &lab->err));
+            LAB_OK(lab, lab->op->kl_dx(lab->op, g_kl, x, lab_in(lab, lp0, 3 * n_vocab), which, scale, n,
+                                       n_vocab, &lab->err));
             plain_gradients(want, want_kl, &probe);
             if (IN_DOUBLE) {
                 difference_gradient(want, logits, m, 1e-3, nll_sum, &probe);
                 difference_gradient(want_kl, logits, m, 1e-3, kl_sum, &probe);
             }
-            lab_close_f64(&lab, "xent_dx", lab_get(&lab, g, m), want, size, m, most);
-            lab_close_f64(&lab, "kl_dx", lab_get(&lab, g_kl, m), want_kl, size, m, most);
-            lab_close(&lab);
+            lab_close_f64(lab, "xent_dx", lab_get(lab, g, m), want, size, m, most);
+            lab_close_f64(lab, "kl_dx", lab_get(lab, g_kl, m), want_kl, size, m, most);
         }
 }
-
-TEST_MAIN(CASE(xent_and_log_softmax_are_logarithms_of_softmax), CASE(a_row_of_50400_logits),
-          CASE(ties_go_to_the_first), CASE(logits_at_the_ends),
-          CASE(kl_is_zero_for_equal_rows_and_positive_otherwise), CASE(kl_is_its_sum_against_the_chosen_row),
-          CASE(xent_dx_and_kl_dx_are_gradients))

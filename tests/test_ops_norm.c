@@ -32,19 +32,16 @@ TEST(layernorm_normalises_each_row)
 {
     for (size_t s = 0; s < N_SIZE; s++)
         for (size_t w = 1; w < N_SIZE; w++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             const size_t n = test_sizes[s], d = test_sizes[w];
-            if (!lab_open(&lab, t))
-                return;
-            double *x = lab_random(&lab, n * d, 3), *want = lab_zeros(&lab, n * d);
-            const double *gain = lab_random(&lab, d, 1), *bias = lab_random(&lab, d, 1);
-            real *y = lab_out(&lab, n * d);
+            double *x = lab_random(lab, n * d, 3), *want = lab_zeros(lab, n * d);
+            const double *gain = lab_random(lab, d, 1), *bias = lab_random(lab, d, 1);
+            real *y = lab_out(lab, n * d);
             plain_layernorm(want, x, gain, bias, LN_EPS, n, d);
-            LAB_OK(&lab, lab.op->layernorm(lab.op, y, lab_in(&lab, x, n * d), lab_in(&lab, gain, d),
-                                           lab_in(&lab, bias, d), LN_EPS, n, d, &lab.err));
-            lab_close_f64(&lab, "layernorm", lab_get(&lab, y, n * d), want,
-                          norm_size(&lab, x, gain, bias, n, d), n * d, ONE_ROUNDING + (d < 4 ? 64 : 8));
-            lab_close(&lab);
+            LAB_OK(lab, lab->op->layernorm(lab->op, y, lab_in(lab, x, n * d), lab_in(lab, gain, d),
+                                           lab_in(lab, bias, d), LN_EPS, n, d, &lab->err));
+            lab_close_f64(lab, "layernorm", lab_get(lab, y, n * d), want, norm_size(lab, x, gain, bias, n, d),
+                          n * d, ONE_ROUNDING + (d < 4 ? 64 : 8));
         }
 }
 
@@ -52,26 +49,23 @@ TEST(layernorm_normalises_each_row)
  * spread. */
 TEST(layernorm_of_constant_and_of_far_rows)
 {
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     const size_t d = 65;
-    if (!lab_open(&lab, t))
-        return;
-    double *x = lab_random(&lab, 2 * d, 1), *want = lab_zeros(&lab, 2 * d);
-    const double *gain = lab_random(&lab, d, 1), *bias = lab_random(&lab, d, 1);
+    double *x = lab_random(lab, 2 * d, 1), *want = lab_zeros(lab, 2 * d);
+    const double *gain = lab_random(lab, d, 1), *bias = lab_random(lab, d, 1);
     for (size_t i = 0; i < d; i++) {
         x[i] = 7;
         x[d + i] = (double)(real)(4096 + x[d + i]);
     }
-    real *y = lab_out(&lab, 2 * d);
+    real *y = lab_out(lab, 2 * d);
     plain_layernorm(want, x, gain, bias, LN_EPS, 2, d);
-    LAB_OK(&lab, lab.op->layernorm(lab.op, y, lab_in(&lab, x, 2 * d), lab_in(&lab, gain, d),
-                                   lab_in(&lab, bias, d), LN_EPS, 2, d, &lab.err));
-    const double *got = lab_get(&lab, y, 2 * d);
-    lab_same(&lab, "constant row", got, bias, d);
+    LAB_OK(lab, lab->op->layernorm(lab->op, y, lab_in(lab, x, 2 * d), lab_in(lab, gain, d),
+                                   lab_in(lab, bias, d), LN_EPS, 2, d, &lab->err));
+    const double *got = lab_get(lab, y, 2 * d);
+    lab_same(lab, "constant row", got, bias, d);
     /* 4096 takes 12 bits of double's sums; float loses nothing, since sums are double */
-    lab_close_f64(&lab, "far row", got + d, want + d, norm_size(&lab, x, gain, bias, 2, d) + d, d,
+    lab_close_f64(lab, "far row", got + d, want + d, norm_size(lab, x, gain, bias, 2, d) + d, d,
                   4 * 4096 + ONE_ROUNDING);
-    lab_close(&lab);
 }
 
 /* dot(layernorm(x), g_y) as a function of x. */
@@ -98,18 +92,15 @@ TEST(layernorm_dx_adds_the_gradient)
     static const size_t rows[] = {0, 1, 3, 5}, widths[] = {2, 3, 5, 17, 64, 65};
     for (size_t s = 0; s < 4; s++)
         for (size_t w = 0; w < 6; w++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             const size_t n = rows[s], d = widths[w];
-            if (!lab_open(&lab, t))
-                return;
-            double *x = lab_random(&lab, n * d, 2), *g = lab_zeros(&lab, n * d),
-                   *size = lab_zeros(&lab, n * d);
-            const double *gain = lab_random(&lab, d, 1), *g_y = lab_random(&lab, n * d, 1),
-                         *was = lab_random(&lab, n * d, 1);
+            double *x = lab_random(lab, n * d, 2), *g = lab_zeros(lab, n * d), *size = lab_zeros(lab, n * d);
+            const double *gain = lab_random(lab, d, 1), *g_y = lab_random(lab, n * d, 1),
+                         *was = lab_random(lab, n * d, 1);
             if (d == 2)
                 for (size_t i = 0; i < n; i++)
                     x[2 * i + 1] = x[2 * i] + 1; /* a step of h must not move the rank */
-            const struct norm_probe probe = {x, g_y, gain, lab_zeros(&lab, d), lab_zeros(&lab, n * d), n, d};
+            const struct norm_probe probe = {x, g_y, gain, lab_zeros(lab, d), lab_zeros(lab, n * d), n, d};
             memcpy(g, was, n * d * sizeof *g);
             if (IN_DOUBLE)
                 difference_gradient(g, x, n * d, 1e-3, norm_projected, &probe);
@@ -119,12 +110,11 @@ TEST(layernorm_dx_adds_the_gradient)
                 g[i] += IN_DOUBLE ? was[i] : 0;
                 size[i] = sqrt((double)d) * 4 + fabs(was[i]);
             }
-            real *g_x = lab_inout(&lab, was, n * d);
-            LAB_OK(&lab, lab.op->layernorm_dx(lab.op, g_x, lab_in(&lab, g_y, n * d), lab_in(&lab, x, n * d),
-                                              lab_in(&lab, gain, d), LN_EPS, n, d, &lab.err));
-            lab_close_f64(&lab, "layernorm_dx", lab_get(&lab, g_x, n * d), g, size, n * d,
+            real *g_x = lab_inout(lab, was, n * d);
+            LAB_OK(lab, lab->op->layernorm_dx(lab->op, g_x, lab_in(lab, g_y, n * d), lab_in(lab, x, n * d),
+                                              lab_in(lab, gain, d), LN_EPS, n, d, &lab->err));
+            lab_close_f64(lab, "layernorm_dx", lab_get(lab, g_x, n * d), g, size, n * d,
                           (IN_DOUBLE ? 4.5e5 : 64) + 2 * ONE_ROUNDING);
-            lab_close(&lab);
         }
 }
 
@@ -138,20 +128,17 @@ TEST(activations_are_their_equations_in_place_too)
 {
     for (size_t k = 0; k < N_KIND; k++)
         for (size_t s = 0; s <= N_SIZE; s++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             const size_t n = s < N_SIZE ? test_sizes[s] : 20011; /* the last is split among threads */
-            if (!lab_open(&lab, t))
-                return;
-            double *x = lab_random(&lab, n, 4), *want = lab_zeros(&lab, n);
+            double *x = lab_random(lab, n, 4), *want = lab_zeros(lab, n);
             plain_act(want, x, kinds[k], n);
-            real *y = lab_out(&lab, n), *z = lab_inout(&lab, x, n);
-            LAB_OK(&lab, lab.op->act(lab.op, y, lab_in(&lab, x, n), kinds[k], n, &lab.err));
-            LAB_OK(&lab, lab.op->act(lab.op, z, z, kinds[k], n, &lab.err));
+            real *y = lab_out(lab, n), *z = lab_inout(lab, x, n);
+            LAB_OK(lab, lab->op->act(lab->op, y, lab_in(lab, x, n), kinds[k], n, &lab->err));
+            LAB_OK(lab, lab->op->act(lab->op, z, z, kinds[k], n, &lab->err));
             for (size_t i = 0; i < n; i++)
                 x[i] = fabs(x[i]);
-            lab_close_f64(&lab, kind_names[k], lab_get(&lab, y, n), want, x, n, ONE_ROUNDING + 16);
-            lab_same(&lab, "in place", lab_get(&lab, z, n), lab_get(&lab, y, n), n);
-            lab_close(&lab);
+            lab_close_f64(lab, kind_names[k], lab_get(lab, y, n), want, x, n, ONE_ROUNDING + 16);
+            lab_same(lab, "in place", lab_get(lab, z, n), lab_get(lab, y, n), n);
         }
 }
 
@@ -163,10 +150,8 @@ TEST(activations_at_the_ends)
                           0,  -0.0, (double)NAN};
     enum { N = sizeof far / sizeof *far, N_FAR = 8 };
     for (size_t k = 0; k < N_KIND; k++) {
-        struct lab lab;
+        struct lab *lab = lab_open(t);
         double want[N_FAR], slope[N_FAR], one[N], middle[2];
-        if (!lab_open(&lab, t))
-            return;
         for (size_t i = 0; i < N; i++)
             one[i] = 1;
         for (size_t i = 0; i < N_FAR; i++) {
@@ -174,11 +159,11 @@ TEST(activations_at_the_ends)
             slope[i] = far[i] > 0;
         }
         middle[0] = middle[1] = kinds[k] == PMET_RELU ? 0 : 0.5;
-        real *y = lab_out(&lab, N), *g = lab_out(&lab, N);
-        LAB_OK(&lab, lab.op->act(lab.op, y, lab_in(&lab, far, N), kinds[k], N, &lab.err));
-        LAB_OK(&lab,
-               lab.op->act_dx(lab.op, g, lab_in(&lab, one, N), lab_in(&lab, far, N), kinds[k], N, &lab.err));
-        const double *got = lab_get(&lab, y, N), *got_dx = lab_get(&lab, g, N);
+        real *y = lab_out(lab, N), *g = lab_out(lab, N);
+        LAB_OK(lab, lab->op->act(lab->op, y, lab_in(lab, far, N), kinds[k], N, &lab->err));
+        LAB_OK(lab,
+               lab->op->act_dx(lab->op, g, lab_in(lab, one, N), lab_in(lab, far, N), kinds[k], N, &lab->err));
+        const double *got = lab_get(lab, y, N), *got_dx = lab_get(lab, g, N);
         const double small[N_FAR] = {0, 0, 0, 0, 1e-15, 1e-15, 1e-15, 1e-15}; /* silu(-40) = -1.7e-16 */
         for (size_t i = 0; i < N_FAR; i++) {
             if (!(fabs(got[i] - want[i]) <= small[i]))
@@ -187,22 +172,19 @@ TEST(activations_at_the_ends)
                 test_fail(t, "%s'(%g) is %g", kind_names[k], far[i], got_dx[i]);
         }
         CHECK(got[8] == 0 && got[9] == 0 && isnan(got[10]));
-        lab_same(&lab, kind_names[k], got_dx + 8, middle, 2);
+        lab_same(lab, kind_names[k], got_dx + 8, middle, 2);
         CHECK(kinds[k] == PMET_RELU || isnan(got_dx[10]));
-        lab_close(&lab);
     }
 }
 
 TEST(tiny_numbers_keep_their_half)
 {
-    struct lab lab;
+    struct lab *lab = lab_open(t);
     const double x[4] = {1e-30, -1e-30, 1e-38, -1e-38}; /* the last two subnormal after halving */
-    if (!lab_open(&lab, t))
-        return;
     for (size_t k = 0; k < N_KIND; k++) {
-        real *y = lab_out(&lab, 4);
-        LAB_OK(&lab, lab.op->act(lab.op, y, lab_in(&lab, x, 4), kinds[k], 4, &lab.err));
-        const double *got = lab_get(&lab, y, 4);
+        real *y = lab_out(lab, 4);
+        LAB_OK(lab, lab->op->act(lab->op, y, lab_in(lab, x, 4), kinds[k], 4, &lab->err));
+        const double *got = lab_get(lab, y, 4);
         for (size_t i = 0; i < 4; i++) {
             const double want =
                 kinds[k] == PMET_RELU ? fmax((double)(real)x[i], 0) : (double)(real)(0.5 * x[i]);
@@ -211,7 +193,6 @@ TEST(tiny_numbers_keep_their_half)
         }
         CHECK(got[0] > 0);
     }
-    lab_close(&lab);
 }
 
 struct act_probe {
@@ -236,30 +217,27 @@ TEST(act_dx_is_the_slope_in_place_too)
 {
     for (size_t k = 0; k < N_KIND; k++)
         for (size_t s = 0; s < N_SIZE; s++) {
-            struct lab lab;
+            struct lab *lab = lab_open(t);
             const size_t n = test_sizes[s];
-            if (!lab_open(&lab, t))
-                return;
-            double *x = lab_random(&lab, n, 2), *want = lab_zeros(&lab, n), *size = lab_zeros(&lab, n);
-            const double *g_y = lab_random(&lab, n, 1);
+            double *x = lab_random(lab, n, 2), *want = lab_zeros(lab, n), *size = lab_zeros(lab, n);
+            const double *g_y = lab_random(lab, n, 1);
             for (size_t i = 0; i < n; i++) {
                 size[i] = 1 + fabs(g_y[i]);
                 x[i] += fabs(x[i]) < 0.01 ? 0.1 : 0; /* relu has a corner at 0 */
                 x[i] = (double)(real)x[i];
             }
-            const struct act_probe probe = {x, g_y, lab_zeros(&lab, n), kinds[k], n};
+            const struct act_probe probe = {x, g_y, lab_zeros(lab, n), kinds[k], n};
             if (IN_DOUBLE)
                 difference_gradient(want, x, n, 1e-3, act_projected, &probe);
             else
                 plain_act_dx(want, g_y, x, kinds[k], n);
-            real *g = lab_out(&lab, n), *same = lab_inout(&lab, g_y, n);
-            LAB_OK(&lab, lab.op->act_dx(lab.op, g, lab_in(&lab, g_y, n), lab_in(&lab, x, n), kinds[k], n,
-                                        &lab.err));
-            LAB_OK(&lab, lab.op->act_dx(lab.op, same, same, lab_in(&lab, x, n), kinds[k], n, &lab.err));
-            lab_close_f64(&lab, kind_names[k], lab_get(&lab, g, n), want, size, n,
+            real *g = lab_out(lab, n), *same = lab_inout(lab, g_y, n);
+            LAB_OK(lab, lab->op->act_dx(lab->op, g, lab_in(lab, g_y, n), lab_in(lab, x, n), kinds[k], n,
+                                        &lab->err));
+            LAB_OK(lab, lab->op->act_dx(lab->op, same, same, lab_in(lab, x, n), kinds[k], n, &lab->err));
+            lab_close_f64(lab, kind_names[k], lab_get(lab, g, n), want, size, n,
                           (IN_DOUBLE ? 1e5 : 64) + 2 * ONE_ROUNDING);
-            lab_same(&lab, "in place", lab_get(&lab, same, n), lab_get(&lab, g, n), n);
-            lab_close(&lab);
+            lab_same(lab, "in place", lab_get(lab, same, n), lab_get(lab, g, n), n);
         }
 }
 
@@ -277,8 +255,3 @@ TEST(exponentials_are_within_a_unit)
     CHECK(isfinite(pmet_exp(709.78)) && isinf(pmet_exp(709.79)) && isinf(pmet_exp(HUGE_VAL)) &&
           isnan(pmet_exp((double)NAN)));
 }
-
-TEST_MAIN(CASE(layernorm_normalises_each_row), CASE(layernorm_of_constant_and_of_far_rows),
-          CASE(layernorm_dx_adds_the_gradient), CASE(activations_are_their_equations_in_place_too),
-          CASE(activations_at_the_ends), CASE(tiny_numbers_keep_their_half),
-          CASE(act_dx_is_the_slope_in_place_too), CASE(exponentials_are_within_a_unit))

@@ -15,7 +15,7 @@ struct end {
 struct company {
     struct golden g;
     struct pmet_objective o;
-    struct pmet_fact_rows rows[MOST];
+    const struct pmet_fact_rows *rows;
     size_t n, d;
     struct end end[MOST];
     const size_t *order; /* of the run: fact order[i] is the run's i-th */
@@ -24,39 +24,17 @@ struct company {
 
 static bool company_open(struct test *t, struct company *c, size_t model)
 {
-    char path[128];
     struct pmet_hparams h;
-    struct pmet_error err = {PMET_OK, ""};
     memset(c, 0, sizeof *c);
-    if (!golden_open(t, &c->g, model))
-        return false;
-    snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet_alt.json",
-             c->g.name); /* has every kind of stop */
-    if (!CHECK_OK(golden_hparams(path, &h, &err), &err))
+    if (!golden_open(t, &c->g, model) ||
+        !golden_hparams(t, &c->g, "pmet_alt", &h)) /* has every kind of stop */
         return false;
     c->o = pmet_objective_pmet(&h);
-    const struct pmet_model *m = c->g.model;
-    const struct pmet_rows_options o = {c->g.facts.path, m->config.n_ctx, m->config.n_vocab, false};
-    c->d = m->config.d_model;
-    bool ok = true;
-    for (c->n = 0; ok && c->n < MOST && c->n < c->g.facts.n_fact; c->n++) {
-        ok = CHECK_OK(
-            pmet_rows_build(c->g.tk, &c->g.facts.fact[c->n], &c->g.contexts, &o, true, &c->rows[c->n], &err),
-            &err);
-        for (int i = 0; i < 2; i++)
-            c->end[c->n].delta[i] = calloc(c->d, sizeof(real));
-    }
-    return ok;
-}
-
-static void company_close(struct company *c)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        pmet_rows_free(&c->rows[i]);
-        free(c->end[i].delta[0]);
-        free(c->end[i].delta[1]);
-    }
-    golden_close(&c->g);
+    c->d = c->g.model->config.d_model;
+    c->n = c->g.facts.n_fact < MOST ? c->g.facts.n_fact : MOST;
+    for (size_t i = 0; i < 2 * c->n; i++)
+        c->end[i / 2].delta[i % 2] = test_alloc(t, c->d * sizeof(real));
+    return (c->rows = golden_rows(t, &c->g, 0, c->n, false)) != NULL;
 }
 
 /* Keeps the first end that a fact comes to; later ones must be the same. */
@@ -93,7 +71,6 @@ static void run(struct test *t, struct company *c, const size_t *order, size_t n
 {
     struct pmet_fact_rows rows[MOST];
     struct pmet_delta *p = NULL;
-    struct pmet_error err = {PMET_OK, ""};
     const struct pmet_delta_listener listener = {.user = c, .done = see_end};
     struct pmet_delta_size all = {0};
     for (size_t i = 0; i < n; i++) {
@@ -105,8 +82,8 @@ static void run(struct test *t, struct company *c, const size_t *order, size_t n
     const size_t bytes = pmet_delta_bytes(c->g.model, &c->o, &all) / n * room + room;
     const struct pmet_delta_size plan =
         pmet_delta_plan(c->g.model, &c->o, rows, n, room < n ? bytes : SIZE_MAX);
-    if (CHECK_OK(pmet_delta_open(c->g.model, &c->o, &plan, &p, &err), &err))
-        CHECK_OK(pmet_delta_optimise(p, rows, n, skip, &listener, &err), &err);
+    if (CHECK_DONE(pmet_delta_open(c->g.model, &c->o, &plan, &p, &t->err)))
+        CHECK_DONE(pmet_delta_optimise(p, rows, n, skip, &listener, &t->err));
     pmet_delta_close(p);
 }
 
@@ -129,7 +106,6 @@ TEST(company_order_and_room_change_no_bit_of_a_fact)
         }
         run(t, &c, mixed, c.n, c.n, NULL);
         CHECK(c.most > 3); /* the others had left before the first of the last stopped */
-        company_close(&c);
     }
 }
 
@@ -143,47 +119,44 @@ TEST(facts_to_be_skipped_are_left_out)
     run(t, &c, forward, c.n, 2, skip);
     for (size_t i = 0; i < c.n; i++)
         CHECK(c.end[i].seen == !skip[i]);
-    company_close(&c);
 }
 
 /* A fact whose numbers break leaves alone; the others take the course that they take without it. */
 TEST(a_fact_that_meets_nan_disturbs_no_other)
 {
     struct company c;
-    struct pmet_error err = {PMET_OK, ""};
     if (!company_open(t, &c, 1))
         return;
     struct pmet_delta *both = NULL, *one = NULL;
     struct pmet_losses l[2], alone;
     const double phi[2] = {1, 1};
-    real *delta = calloc(c.d, sizeof *delta), *g[2] = {calloc(c.d, sizeof(real)), calloc(c.d, sizeof(real))};
+    real *delta = test_alloc(t, c.d * sizeof *delta),
+         *g[2] = {calloc(c.d, sizeof(real)), calloc(c.d, sizeof(real))};
     for (size_t i = 0; i < c.d; i++)
         delta[i] = (real)NAN;
-    if (CHECK_OK(pmet_delta_open_with(c.g.model, &c.o, c.rows, 2, &both, &err), &err) &&
-        CHECK_OK(pmet_delta_open_with(c.g.model, &c.o, c.rows + 1, 1, &one, &err), &err)) {
-        CHECK_OK(pmet_delta_forward(both, phi, l, &err), &err);
-        CHECK_OK(pmet_delta_forward(one, phi, &alone, &err), &err);
-        CHECK_OK(pmet_delta_set(both, 0, (const real *[]){delta, NULL}, &err), &err);
-        CHECK_OK(pmet_delta_forward(both, phi, l, &err), &err);
-        CHECK_OK(pmet_delta_forward(one, phi, &alone, &err), &err);
-        CHECK(pmet_losses_check(&l[0], &err) == PMET_NUMERIC &&
-              strstr(err.message, "expected a finite number"));
-        err = (struct pmet_error){PMET_OK, ""};
-        CHECK(pmet_losses_check(&l[1], &err) == PMET_OK && l[1].loss == alone.loss);
-        CHECK_OK(pmet_delta_remove(both, (const bool[]){true, false}, &err), &err);
+    if (CHECK_DONE(pmet_delta_open_with(c.g.model, &c.o, c.rows, 2, &both, &t->err)) &&
+        CHECK_DONE(pmet_delta_open_with(c.g.model, &c.o, c.rows + 1, 1, &one, &t->err))) {
+        CHECK_DONE(pmet_delta_forward(both, phi, l, &t->err));
+        CHECK_DONE(pmet_delta_forward(one, phi, &alone, &t->err));
+        CHECK_DONE(pmet_delta_set(both, 0, (const real *[]){delta, NULL}, &t->err));
+        CHECK_DONE(pmet_delta_forward(both, phi, l, &t->err));
+        CHECK_DONE(pmet_delta_forward(one, phi, &alone, &t->err));
+        CHECK(pmet_losses_check(&l[0], &t->err) == PMET_NUMERIC &&
+              strstr(t->err.message, "expected a finite number"));
+        t->err = (struct pmet_error){PMET_OK, ""};
+        CHECK(pmet_losses_check(&l[1], &t->err) == PMET_OK && l[1].loss == alone.loss);
+        CHECK_DONE(pmet_delta_remove(both, (const bool[]){true, false}, &t->err));
         CHECK(pmet_delta_count(both) == 1);
-        CHECK_OK(pmet_delta_backward(both, &err), &err);
-        CHECK_OK(pmet_delta_backward(one, &err), &err);
-        CHECK_OK(pmet_delta_get(both, 0, PMET_DELTA_GRADIENT, 1, g[0], &err), &err);
-        CHECK_OK(pmet_delta_get(one, 0, PMET_DELTA_GRADIENT, 1, g[1], &err), &err);
+        CHECK_DONE(pmet_delta_backward(both, &t->err));
+        CHECK_DONE(pmet_delta_backward(one, &t->err));
+        CHECK_DONE(pmet_delta_get(both, 0, PMET_DELTA_GRADIENT, 1, g[0], &t->err));
+        CHECK_DONE(pmet_delta_get(one, 0, PMET_DELTA_GRADIENT, 1, g[1], &t->err));
         CHECK(memcmp(g[0], g[1], c.d * sizeof(real)) == 0);
     }
     pmet_delta_close(both);
     pmet_delta_close(one);
-    free(delta);
     free(g[0]);
     free(g[1]);
-    company_close(&c);
 }
 
 /* The plan never asks for more than there are facts, never for less than one, and grows with memory. */
@@ -206,8 +179,4 @@ TEST(the_plan_keeps_to_its_memory)
         was = size;
     }
     CHECK(was.n_fact == c.n && was.n_prefix == all.n_prefix);
-    company_close(&c);
 }
-
-TEST_MAIN(CASE(company_order_and_room_change_no_bit_of_a_fact), CASE(facts_to_be_skipped_are_left_out),
-          CASE(a_fact_that_meets_nan_disturbs_no_other), CASE(the_plan_keeps_to_its_memory))

@@ -27,10 +27,7 @@ TEST(a_fact_alone_is_optimised_as_among_others)
             CHECK(a->stop == b->stop && a->n_forward == b->n_forward && a->n_updates == b->n_updates);
             CHECK(a->last.loss == b->last.loss && a->last.prob == b->last.prob &&
                   a->first.nll == b->first.nll);
-            edit_run_free(&one);
         }
-        edit_run_free(&all);
-        golden_close(&g);
     }
 }
 
@@ -43,9 +40,6 @@ TEST(memory_changes_no_bit_of_an_edit)
         !edit_facts(t, &g, g.model, 0, 3, PMET_SOLVER_CHOLESKY, 0, &little))
         return;
     CHECK(same_edited(&much.editor, &little.editor));
-    edit_run_free(&much);
-    edit_run_free(&little);
-    golden_close(&g);
 }
 
 /* ---- the second half alone ---- */
@@ -53,8 +47,7 @@ TEST(memory_changes_no_bit_of_an_edit)
 struct half {
     struct golden g;
     struct pmet_hparams h;
-    struct pmet_contexts contexts; /* the plain prompt alone, borrowed from the golden's, if `plain` */
-    struct pmet_fact_rows *rows;
+    const struct pmet_fact_rows *rows;
     size_t n, d, L;
     real *M; /* [n, d] what layer L returns now */
 };
@@ -63,51 +56,27 @@ struct half {
 static bool outputs(struct test *t, const struct half *q, real *M)
 {
     struct pmet_key_rows *kr = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    const bool ok =
-        CHECK_OK(pmet_key_rows_open(q->g.model, q->rows, q->n, &q->contexts, q->h.layers[0], 0, &kr, &err),
-                 &err) &&
-        CHECK_OK(pmet_current_outputs(kr, PMET_MODULE_MLP, q->L, M, &err), &err);
+    const bool ok = CHECK_DONE(pmet_key_rows_open(q->g.model, q->rows, q->n, &q->g.contexts, q->h.layers[0],
+                                                  0, &kr, &t->err)) &&
+                    CHECK_DONE(pmet_current_outputs(kr, PMET_MODULE_MLP, q->L, M, &t->err));
     pmet_key_rows_close(kr);
     return ok;
 }
 
 static bool half_open(struct test *t, struct half *q, size_t model, bool plain)
 {
-    char path[128];
     static size_t one_group[2] = {0, 1};
-    struct pmet_error err = {PMET_OK, ""};
     *q = (struct half){0};
-    if (!golden_open(t, &q->g, model))
+    if (!golden_open(t, &q->g, model) || !golden_hparams(t, &q->g, "pmet", &q->h))
         return false;
-    snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", q->g.name);
-    if (!CHECK_OK(golden_hparams(path, &q->h, &err), &err))
-        return false;
-    q->contexts = q->g.contexts;
-    if (plain)
-        q->contexts = (struct pmet_contexts){1, 1, one_group, q->g.contexts.text};
+    if (plain) /* the plain prompt alone */
+        q->g.contexts = (struct pmet_contexts){1, 1, one_group, q->g.contexts.text};
     q->n = q->g.facts.n_fact;
     q->d = q->g.model->config.d_model;
     q->L = q->h.layers[q->h.n_layer - 1];
-    q->rows = calloc(q->n, sizeof *q->rows);
-    q->M = calloc(q->n * q->d, sizeof *q->M);
-    const struct pmet_rows_options o = {q->g.facts.path, q->g.model->config.n_ctx, q->g.model->config.n_vocab,
-                                        false};
-    bool ok = true;
-    for (size_t i = 0; i < q->n; i++)
-        ok = ok && CHECK_OK(pmet_rows_build(q->g.tk, &q->g.facts.fact[i], &q->contexts, &o, false,
-                                            &q->rows[i], &err),
-                            &err);
-    return ok && outputs(t, q, q->M);
-}
-
-static void half_close(struct half *q)
-{
-    for (size_t i = 0; i < q->n; i++)
-        pmet_rows_free(&q->rows[i]);
-    free(q->rows);
-    free(q->M);
-    golden_close(&q->g);
+    q->M = test_alloc(t, q->n * q->d * sizeof *q->M);
+    q->rows = golden_rows(t, &q->g, 0, q->n, true);
+    return q->rows && outputs(t, q, q->M);
 }
 
 typedef enum pmet_status cov_fn(void *user, const char *name, size_t d_in, double **out,
@@ -121,7 +90,7 @@ static enum pmet_status spread(struct half *q, const real *Z, cov_fn *cov, struc
                                 .model = q->g.model,
                                 .tk = q->g.tk,
                                 .facts = &q->g.facts,
-                                .contexts = &q->contexts,
+                                .contexts = &q->g.contexts,
                                 .hparams = &q->h,
                                 .moments = {.cov = cov},
                                 .solver = PMET_SOLVER_CHOLESKY,
@@ -142,23 +111,20 @@ static bool write_copy(struct test *t, const struct half *q, const struct pmet_e
     struct pmet_replacement replace[8];
     char name[8][160];
     void *data[8];
-    struct pmet_error err = {PMET_OK, ""};
     for (size_t k = 0; k < edit->n_update; k++) {
         const struct pmet_update *e = &edit->update[k];
         const size_t n = e->d_out * e->d_in;
         snprintf(name[k], sizeof name[k], "%s.weight", e->name);
         const struct pmet_tensor *tensor = pmet_checkpoint_find(q->g.ck, name[k]);
-        double *x = malloc(n * sizeof *x);
+        double *x = test_alloc(t, n * sizeof *x);
         data[k] = malloc(n * 8);
         for (size_t i = 0; i < n; i++)
             x[i] = (double)e->W[i];
         pmet_from_f64(data[k], tensor->dtype, x, n);
-        free(x);
         replace[k] = (struct pmet_replacement){name[k], tensor->dtype, data[k]};
     }
-    const bool ok = CHECK_OK(pmet_checkpoint_write(pmet_io_system(), q->g.ck, dir, replace, edit->n_update,
-                                                   false, NULL, NULL, &err),
-                             &err);
+    const bool ok = CHECK_DONE(pmet_checkpoint_write(pmet_io_system(), q->g.ck, dir, replace, edit->n_update,
+                                                     false, NULL, NULL, &t->err));
     for (size_t k = 0; k < edit->n_update; k++)
         free(data[k]);
     return ok;
@@ -183,19 +149,17 @@ TEST(a_zero_edit_leaves_every_matrix_bit_equal)
         struct half q;
         struct pmet_editor edit;
         struct pmet_checkpoint *copy = NULL;
-        struct pmet_error err = {PMET_OK, ""};
-        if (!half_open(t, &q, i, false) || !CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err))
+        if (!half_open(t, &q, i, false) || !CHECK_DONE(spread(&q, q.M, made_cov_source, &edit, &t->err)))
             return;
         const char *dir = test_path("copy-%zu", i);
         for (size_t k = 0; k < edit.n_update; k++)
             CHECK(edit.update[k].upd_norm == 0 && edit.update[k].w_norm > 0);
         CHECK(edit.n_update == q.h.n_layer);
         if (CHECK(mkdir(dir, 0777) == 0) && write_copy(t, &q, &edit, dir) &&
-            CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &err), &err))
+            CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &t->err)))
             CHECK(count_different(q.g.ck, copy) == 0);
         pmet_checkpoint_close(copy);
         pmet_editor_free(&edit);
-        half_close(&q);
     }
 }
 
@@ -204,9 +168,8 @@ TEST(a_negative_zero_stays_where_nothing_is_wanted)
 {
     struct half q;
     struct pmet_editor edit;
-    struct pmet_error err = {PMET_OK, ""};
     const char *dir = test_path("negative");
-    if (!half_open(t, &q, 1, false) || !CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err))
+    if (!half_open(t, &q, 1, false) || !CHECK_DONE(spread(&q, q.M, made_cov_source, &edit, &t->err)))
         return;
     edit.update[0].W[7] = (real)-0.0;
     CHECK(mkdir(dir, 0777) == 0 && write_copy(t, &q, &edit, dir));
@@ -215,13 +178,12 @@ TEST(a_negative_zero_stays_where_nothing_is_wanted)
     pmet_checkpoint_close(q.g.ck);
     q.g.model = NULL;
     q.g.ck = NULL;
-    if (CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &q.g.ck, &err), &err) &&
-        CHECK_OK(pmet_model_open(q.g.ck, q.g.op, &q.g.model, &err), &err) && outputs(t, &q, q.M) &&
-        CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err)) {
+    if (CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), dir, &q.g.ck, &t->err)) &&
+        CHECK_DONE(pmet_model_open(q.g.ck, q.g.op, &q.g.model, &t->err)) && outputs(t, &q, q.M) &&
+        CHECK_DONE(spread(&q, q.M, made_cov_source, &edit, &t->err))) {
         CHECK(edit.update[0].W[7] == 0 && signbit(edit.update[0].W[7]));
         pmet_editor_free(&edit);
     }
-    half_close(&q);
 }
 
 /* The same comparison sees an edit that does want something: exactly its matrices differ. */
@@ -230,19 +192,17 @@ TEST(an_edit_changes_its_matrices_and_no_other_tensor)
     struct half q;
     struct pmet_editor edit;
     struct pmet_checkpoint *copy = NULL;
-    struct pmet_error err = {PMET_OK, ""};
     if (!half_open(t, &q, 3, false))
         return;
     for (size_t i = 0; i < q.n * q.d; i++)
         q.M[i] += (real)0.1;
     const char *dir = test_path("edited");
-    if (CHECK_OK(spread(&q, q.M, made_cov_source, &edit, &err), &err) && CHECK(mkdir(dir, 0777) == 0) &&
+    if (CHECK_DONE(spread(&q, q.M, made_cov_source, &edit, &t->err)) && CHECK(mkdir(dir, 0777) == 0) &&
         write_copy(t, &q, &edit, dir) &&
-        CHECK_OK(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &err), &err))
+        CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), dir, &copy, &t->err)))
         CHECK(count_different(q.g.ck, copy) == q.h.n_layer);
     pmet_checkpoint_close(copy);
     pmet_editor_free(&edit);
-    half_close(&q);
 }
 
 /* One layer, the plain prompts as only contexts, lambda nearly 0: the edited layer says what was wanted. Keys are
@@ -252,24 +212,23 @@ TEST(without_text_the_edited_layer_says_what_was_wanted)
     for (size_t i = 0; i < N_GOLDEN; i++) {
         struct half q;
         struct pmet_editor edit = {0};
-        struct pmet_error err = {PMET_OK, ""};
         struct test_rng rng = {i};
         if (!half_open(t, &q, i, true))
             return;
-        real *Z = malloc(q.n * q.d * sizeof *Z), *now = malloc(q.n * q.d * sizeof *now);
-        double *a = malloc(q.n * q.d * sizeof *a), *b = malloc(q.n * q.d * sizeof *b);
+        real *Z = test_alloc(t, q.n * q.d * sizeof *Z), *now = test_alloc(t, q.n * q.d * sizeof *now);
+        double *a = test_alloc(t, q.n * q.d * sizeof *a), *b = test_alloc(t, q.n * q.d * sizeof *b);
         for (size_t k = 0; k < q.n * q.d; k++)
             Z[k] = q.M[k] + (real)test_rng_normal(&rng);
         q.h.layers[0] = q.L;
         q.h.n_layer = 1;
         q.h.mom2_update_weight = 1e-9;
-        if (CHECK_OK(spread(&q, Z, made_cov_source, &edit, &err), &err)) {
+        if (CHECK_DONE(spread(&q, Z, made_cov_source, &edit, &t->err))) {
             struct pmet_weight *w = pmet_model_module(q.g.model, PMET_MODULE_MLP, q.L);
             const struct pmet_weight was = *w;
             real *dev = NULL;
             const size_t n_bytes = was.n_out * was.n_in * sizeof *dev;
-            CHECK_OK(q.g.op->alloc(q.g.op, n_bytes, &dev, &err), &err);
-            CHECK_OK(q.g.op->upload(q.g.op, dev, edit.update[0].W, n_bytes, &err), &err);
+            CHECK_DONE(q.g.op->alloc(q.g.op, n_bytes, &dev, &t->err));
+            CHECK_DONE(q.g.op->upload(q.g.op, dev, edit.update[0].W, n_bytes, &t->err));
             *w = (struct pmet_weight){dev, PMET_REAL, was.n_out, was.n_in};
             if (outputs(t, &q, now)) {
                 for (size_t k = 0; k < q.n * q.d; k++) {
@@ -282,11 +241,6 @@ TEST(without_text_the_edited_layer_says_what_was_wanted)
             q.g.op->release(q.g.op, dev);
         }
         pmet_editor_free(&edit);
-        free(Z);
-        free(now);
-        free(a);
-        free(b);
-        half_close(&q);
     }
 }
 
@@ -305,31 +259,20 @@ TEST(the_model_is_left_as_it_was)
     struct half q;
     struct pmet_editor edit;
     struct trace before, after;
-    struct pmet_error err = {PMET_OK, ""};
     struct test_rng rng = {1};
     if (!half_open(t, &q, 0, false))
         return;
-    struct pmet_row *row = made_lines(&rng, q.g.model, length, 2);
+    struct pmet_row *row = made_lines(t, &rng, q.g.model, length, 2);
     bool ok = trace_rows(t, q.g.model, row, 2, NULL, 2, NULL, &before);
     for (size_t i = 0; i < q.n * q.d; i++)
         q.M[i] += (real)0.1;
     for (int fail = 0; ok && fail < 2; fail++) {
-        const enum pmet_status status = spread(&q, q.M, fail ? no_cov : made_cov_source, &edit, &err);
+        const enum pmet_status status = spread(&q, q.M, fail ? no_cov : made_cov_source, &edit, &t->err);
         CHECK(status == (fail ? PMET_IO : PMET_OK));
         if (trace_rows(t, q.g.model, row, 2, NULL, 2, NULL, &after))
             CHECK(memcmp(after.x, before.x, before.n_tok * before.width * sizeof *before.x) == 0);
-        trace_free(&after);
         if (status == PMET_OK)
             pmet_editor_free(&edit);
     }
-    CHECK_STR(err.message, "transformer.h.1.mlp.fc_out: no statistics");
-    trace_free(&before);
-    made_free(row, 2);
-    half_close(&q);
+    CHECK_STR(t->err.message, "transformer.h.1.mlp.fc_out: no statistics");
 }
-
-TEST_MAIN(CASE(a_fact_alone_is_optimised_as_among_others), CASE(memory_changes_no_bit_of_an_edit),
-          CASE(a_zero_edit_leaves_every_matrix_bit_equal),
-          CASE(a_negative_zero_stays_where_nothing_is_wanted),
-          CASE(an_edit_changes_its_matrices_and_no_other_tensor),
-          CASE(without_text_the_edited_layer_says_what_was_wanted), CASE(the_model_is_left_as_it_was))

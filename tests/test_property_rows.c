@@ -29,15 +29,8 @@ static bool rows_open(struct test *t, struct rows_case *q, size_t model)
     *q = (struct rows_case){0};
     if (!golden_open(t, &q->g, model))
         return false;
-    q->row = made_lines(&rng, q->g.model, length, N_ROW);
+    q->row = made_lines(t, &rng, q->g.model, length, N_ROW);
     return trace_rows(t, q->g.model, q->row, N_ROW, NULL, N_ROW, NULL, &q->all);
-}
-
-static void rows_close(struct rows_case *q)
-{
-    trace_free(&q->all);
-    made_free(q->row, N_ROW);
-    golden_close(&q->g);
 }
 
 TEST(a_row_alone_is_that_row_among_others)
@@ -51,9 +44,7 @@ TEST(a_row_alone_is_that_row_among_others)
             if (trace_rows(t, q.g.model, q.row, N_ROW, &j, 1, NULL, &alone) &&
                 !CHECK(same_row(&alone, &q.all, j)))
                 test_fail(t, "%s: row %zu of %zu tokens", q.g.name, j, length[j]);
-            trace_free(&alone);
         }
-        rows_close(&q);
     }
 }
 
@@ -72,9 +63,7 @@ TEST(the_order_and_the_company_of_rows_change_nothing)
             for (size_t r = 0; r < n[k]; r++)
                 same = same && same_row(&some, &q.all, order[k][r]);
             CHECK(same);
-            trace_free(&some);
         }
-        rows_close(&q);
     }
 }
 
@@ -94,9 +83,7 @@ TEST(a_cached_past_is_the_past_computed_again)
             struct trace split;
             if (trace_rows(t, q.g.model, q.row, N_ROW, NULL, N_ROW, cuts[k], &split))
                 CHECK(memcmp(split.x, q.all.x, split.n_tok * split.width * sizeof *split.x) == 0);
-            trace_free(&split);
         }
-        rows_close(&q);
     }
 }
 
@@ -118,8 +105,6 @@ TEST(a_token_never_reads_what_follows_it)
             for (size_t j = 0; j < N_ROW; j++)
                 CHECK(j == 1 || same_row(&changed, &q.all, j));
         }
-        trace_free(&changed);
-        rows_close(&q);
     }
 }
 
@@ -134,34 +119,18 @@ static bool keys_of(struct test *t, const struct golden *g, size_t first, size_t
                     struct keys *out)
 {
     const size_t f = g->model->config.d_ff, d = g->model->config.d_model, layer = 1;
-    struct pmet_fact_rows *rows = calloc(n, sizeof *rows);
+    const struct pmet_fact_rows *rows = golden_rows(t, g, first, n, true);
     struct pmet_key_rows *kr = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    const struct pmet_rows_options options = {g->facts.path, g->model->config.n_ctx, g->model->config.n_vocab,
-                                              false};
-    bool ok = true;
-    *out = (struct keys){calloc(n * f, sizeof(real)), calloc(n * g->contexts.n_template * f, sizeof(real)),
-                         calloc(n * d, sizeof(real))};
-    for (size_t i = 0; i < n; i++)
-        ok = ok && CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[first + i], &g->contexts, &options, false,
-                                            &rows[i], &err),
-                            &err);
-    ok = ok &&
-         CHECK_OK(pmet_key_rows_open(g->model, rows, n, &g->contexts, layer, max_bytes, &kr, &err), &err) &&
-         CHECK_OK(pmet_keys(kr, PMET_MODULE_MLP, layer, out->K, out->each, &err), &err) &&
-         CHECK_OK(pmet_current_outputs(kr, PMET_MODULE_MLP, layer + 1, out->M, &err), &err);
+    *out = (struct keys){test_alloc(t, n * f * sizeof(real)),
+                         test_alloc(t, n * g->contexts.n_template * f * sizeof(real)),
+                         test_alloc(t, n * d * sizeof(real))};
+    const bool ok =
+        rows &&
+        CHECK_DONE(pmet_key_rows_open(g->model, rows, n, &g->contexts, layer, max_bytes, &kr, &t->err)) &&
+        CHECK_DONE(pmet_keys(kr, PMET_MODULE_MLP, layer, out->K, out->each, &t->err)) &&
+        CHECK_DONE(pmet_current_outputs(kr, PMET_MODULE_MLP, layer + 1, out->M, &t->err));
     pmet_key_rows_close(kr);
-    for (size_t i = 0; i < n; i++)
-        pmet_rows_free(&rows[i]);
-    free(rows);
     return ok;
-}
-
-static void keys_free(struct keys *k)
-{
-    free(k->K);
-    free(k->each);
-    free(k->M);
 }
 
 /* Nor does keeping the states below the first edited layer, none of them or some. */
@@ -180,16 +149,8 @@ TEST(keys_of_a_fact_alone_are_its_keys_among_others)
             CHECK(memcmp(some.K, all.K + k * f, f * sizeof(real)) == 0);
             CHECK(memcmp(some.each, all.each + k * per, per * sizeof(real)) == 0);
             CHECK(memcmp(some.M, all.M + k * d, d * sizeof(real)) == 0);
-            keys_free(&some);
         }
         if (ok && keys_of(t, &g, 0, n, 20000, &some)) /* room for one chunk, not for both */
             CHECK(memcmp(some.each, all.each, n * per * sizeof(real)) == 0);
-        keys_free(&some);
-        keys_free(&all);
-        golden_close(&g);
     }
 }
-
-TEST_MAIN(CASE(a_row_alone_is_that_row_among_others), CASE(the_order_and_the_company_of_rows_change_nothing),
-          CASE(a_cached_past_is_the_past_computed_again), CASE(a_token_never_reads_what_follows_it),
-          CASE(keys_of_a_fact_alone_are_its_keys_among_others))

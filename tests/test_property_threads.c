@@ -14,18 +14,21 @@ struct other {
     struct pmet_model *model;
 };
 
-static bool other_open(struct test *t, const struct golden *g, size_t n_thread, struct other *o)
+static void other_close(void *user)
 {
-    struct pmet_error err = {PMET_OK, ""};
-    *o = (struct other){0};
-    return CHECK_OK(pmet_ops_cpu(n_thread, &o->op, &err), &err) &&
-           CHECK_OK(pmet_model_open(g->ck, o->op, &o->model, &err), &err);
-}
-
-static void other_close(struct other *o)
-{
+    struct other *o = user;
     pmet_model_close(o->model);
     pmet_ops_free(o->op);
+}
+
+static struct pmet_model *other_open(struct test *t, const struct golden *g, size_t n_thread)
+{
+    struct other *o = test_alloc(t, sizeof *o);
+    test_own(t, o, other_close);
+    return CHECK_DONE(pmet_ops_cpu(n_thread, &o->op, &t->err)) &&
+                   CHECK_DONE(pmet_model_open(g->ck, o->op, &o->model, &t->err))
+               ? o->model
+               : NULL;
 }
 
 TEST(forward_has_the_same_bits_on_any_number_of_threads)
@@ -37,22 +40,15 @@ TEST(forward_has_the_same_bits_on_any_number_of_threads)
         struct trace first = {0};
         if (!golden_open(t, &g, i))
             return;
-        struct pmet_row *row = made_lines(&rng, g.model, length, 4);
+        struct pmet_row *row = made_lines(t, &rng, g.model, length, 4);
         for (size_t k = 0; k < N_THREADS; k++) {
-            struct other o;
+            struct pmet_model *o = other_open(t, &g, threads[k]);
             struct trace trace = {0};
-            if (other_open(t, &g, threads[k], &o) && trace_rows(t, o.model, row, 4, NULL, 4, NULL, &trace) &&
-                k > 0)
+            if (o && trace_rows(t, o, row, 4, NULL, 4, NULL, &trace) && k > 0)
                 CHECK(memcmp(trace.x, first.x, trace.n_tok * trace.width * sizeof *trace.x) == 0);
             if (k == 0)
                 first = trace;
-            else
-                trace_free(&trace);
-            other_close(&o);
         }
-        trace_free(&first);
-        made_free(row, 4);
-        golden_close(&g);
     }
 }
 
@@ -61,30 +57,24 @@ static bool gradient_of(struct test *t, const struct golden *g, const struct pme
                         const struct pmet_hparams *h, double *losses, real *grad)
 {
     const size_t d = model->config.d_model;
-    struct pmet_error err = {PMET_OK, ""};
-    struct pmet_fact_rows rows = {0};
+    const struct pmet_fact_rows *rows = golden_rows(t, g, 0, 1, false);
     const struct pmet_objective objective = pmet_objective_pmet(h);
     struct pmet_delta *p = NULL;
     struct pmet_losses l = {0};
     struct test_rng rng = {3};
-    const struct pmet_rows_options o = {g->facts.path, model->config.n_ctx, model->config.n_vocab, false};
-    real *delta = malloc(2 * d * sizeof *delta);
+    real *delta = test_alloc(t, 2 * d * sizeof *delta);
     for (size_t i = 0; i < 2 * d; i++)
         delta[i] = (real)(0.3 * test_rng_normal(&rng));
-    const bool ok =
-        CHECK_OK(pmet_rows_build(g->tk, &g->facts.fact[0], &g->contexts, &o, true, &rows, &err), &err) &&
-        CHECK_OK(pmet_delta_open_with(model, &objective, &rows, 1, &p, &err), &err) &&
-        CHECK_OK(pmet_delta_forward(p, &(const double){1}, &l, &err), &err) &&
-        CHECK_OK(pmet_delta_set(p, 0, (const real *[]){delta, delta + d}, &err), &err) &&
-        CHECK_OK(pmet_delta_forward(p, &(const double){1}, &l, &err), &err) &&
-        CHECK_OK(pmet_delta_backward(p, &err), &err) &&
-        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 0, grad, &err), &err) &&
-        CHECK_OK(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 1, grad + d, &err), &err);
+    const bool ok = rows && CHECK_DONE(pmet_delta_open_with(model, &objective, rows, 1, &p, &t->err)) &&
+                    CHECK_DONE(pmet_delta_forward(p, &(const double){1}, &l, &t->err)) &&
+                    CHECK_DONE(pmet_delta_set(p, 0, (const real *[]){delta, delta + d}, &t->err)) &&
+                    CHECK_DONE(pmet_delta_forward(p, &(const double){1}, &l, &t->err)) &&
+                    CHECK_DONE(pmet_delta_backward(p, &t->err)) &&
+                    CHECK_DONE(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 0, grad, &t->err)) &&
+                    CHECK_DONE(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 1, grad + d, &t->err));
     losses[0] = l.loss;
     losses[1] = l.kl;
     pmet_delta_close(p);
-    pmet_rows_free(&rows);
-    free(delta);
     return ok;
 }
 
@@ -93,28 +83,22 @@ TEST(so_have_loss_and_gradient)
     for (size_t i = 0; i < N_GOLDEN; i++) {
         struct golden g;
         struct pmet_hparams h;
-        struct pmet_error err = {PMET_OK, ""};
-        char path[128];
         double losses[N_THREADS][2] = {{0}};
         real *grad[N_THREADS] = {NULL};
         if (!golden_open(t, &g, i))
             return;
         const size_t n_bytes = 2 * g.model->config.d_model * sizeof(real);
-        snprintf(path, sizeof path, "golden/%s/hparams/PMET/pmet.json", g.name);
-        CHECK_OK(pmet_hparams_load(pmet_io_system(), path, &pmet_hparams_pmet, &h, &err), &err);
+        golden_hparams(t, &g, "pmet", &h);
         for (size_t k = 0; k < N_THREADS; k++) {
-            struct other o;
+            struct pmet_model *o = other_open(t, &g, threads[k]);
             grad[k] = malloc(n_bytes);
-            if (other_open(t, &g, threads[k], &o) && gradient_of(t, &g, o.model, &h, losses[k], grad[k]) &&
-                k > 0) {
+            if (o && gradient_of(t, &g, o, &h, losses[k], grad[k]) && k > 0) {
                 CHECK(memcmp(losses[k], losses[0], sizeof losses[0]) == 0);
                 CHECK(memcmp(grad[k], grad[0], n_bytes) == 0);
             }
-            other_close(&o);
         }
         for (size_t k = 0; k < N_THREADS; k++)
             free(grad[k]);
-        golden_close(&g);
     }
 }
 
@@ -128,21 +112,15 @@ TEST(so_has_a_whole_edit)
         if (!golden_open(t, &g, models[m]))
             return;
         for (size_t k = 0; k < N_THREADS; k++) {
-            struct other o;
+            struct pmet_model *o = other_open(t, &g, threads[k]);
             struct edit_run run = {0};
-            if (other_open(t, &g, threads[k], &o) &&
-                edit_facts(t, &g, o.model, 0, 2, PMET_SOLVER_CHOLESKY, SIZE_MAX, &run) && k > 0) {
+            if (o && edit_facts(t, &g, o, 0, 2, PMET_SOLVER_CHOLESKY, SIZE_MAX, &run) && k > 0) {
                 CHECK(memcmp(run.delta, first.delta, 4 * run.d * sizeof *run.delta) == 0);
                 CHECK(same_edited(&run.editor, &first.editor));
             }
             if (k == 0)
                 first = run;
-            else
-                edit_run_free(&run);
-            other_close(&o);
         }
-        edit_run_free(&first);
-        golden_close(&g);
     }
 }
 
@@ -151,18 +129,16 @@ TEST(so_have_second_moments)
     struct golden g;
     struct pmet_docs *docs = NULL;
     struct pmet_stats stats[N_THREADS];
-    struct pmet_error err = {PMET_OK, ""};
     static const size_t layers[] = {0, 2};
     const struct pmet_stats_options options = {
         .layers = layers, .n_layer = 2, .attn = true, .n_samples = 30, .seed = 1};
     const char *const text = "golden/gptj-A/stats_text.jsonl";
-    if (!golden_open(t, &g, 0) || !CHECK_OK(pmet_docs_open(pmet_io_system(), &text, 1, &docs, &err), &err))
+    if (!golden_open(t, &g, 0) || !CHECK_DONE(pmet_docs_open(pmet_io_system(), &text, 1, &docs, &t->err)))
         return;
     for (size_t k = 0; k < N_THREADS; k++) {
-        struct other o;
-        if (other_open(t, &g, threads[k], &o))
-            CHECK_OK(pmet_stats_collect(o.model, g.tk, docs, &options, NULL, NULL, &stats[k], &err), &err);
-        other_close(&o);
+        struct pmet_model *o = other_open(t, &g, threads[k]);
+        if (o)
+            CHECK_DONE(pmet_stats_collect(o, g.tk, docs, &options, NULL, NULL, &stats[k], &t->err));
         for (size_t i = 0; k > 0 && i < stats[k].n_moment; i++) {
             const struct pmet_moment *a = &stats[0].moment[i], *b = &stats[k].moment[i];
             CHECK(memcmp(a->mom2, b->mom2, a->d_in * a->d_in * sizeof *a->mom2) == 0);
@@ -171,7 +147,6 @@ TEST(so_have_second_moments)
     for (size_t k = 0; k < N_THREADS; k++)
         pmet_stats_free(&stats[k]);
     pmet_docs_close(docs);
-    golden_close(&g);
 }
 
 /* Sizes that give every thread several tiles, and the last of them an odd rest. */
@@ -184,27 +159,23 @@ enum { F = 700, N_RHS = 150, N_TOK = 90 };
 static bool big_run(struct test *t, size_t n_thread, struct big *out)
 {
     struct pmet_ops *op;
-    struct pmet_error err = {PMET_OK, ""};
     struct test_rng rng = {77};
     size_t pivot;
-    double value, *b = malloc(F * N_RHS * sizeof *b);
-    real *x = malloc(N_TOK * F * sizeof *x);
+    double value, *b = test_alloc(t, F * N_RHS * sizeof *b);
+    real *x = test_alloc(t, N_TOK * F * sizeof *x);
     *out = (struct big){calloc(F * F, sizeof(real)), calloc(F * F, sizeof(double)), made_cov(F, 9),
                         malloc(F * N_RHS * sizeof(double))};
     for (size_t i = 0; i < N_TOK * F; i++)
         x[i] = (real)test_rng_normal(&rng);
     for (size_t i = 0; i < F * N_RHS; i++)
         b[i] = out->solved[i] = test_rng_normal(&rng);
-    const bool ok =
-        CHECK_OK(pmet_ops_cpu(n_thread, &op, &err), &err) &&
-        CHECK_OK(op->gram(op, out->gram, x, N_TOK, F, &err), &err) &&
-        CHECK_OK(op->gemm64(op, false, true, F, F, N_RHS, 1, b, N_RHS, b, N_RHS, 0, out->product, F, &err),
-                 &err) &&
-        CHECK_OK(op->cholesky(op, out->factor, F, &pivot, &value, &err), &err) &&
-        CHECK_OK(op->cholesky_solve(op, out->factor, out->solved, F, N_RHS, &err), &err);
+    const bool ok = CHECK_DONE(pmet_ops_cpu(n_thread, &op, &t->err)) &&
+                    CHECK_DONE(op->gram(op, out->gram, x, N_TOK, F, &t->err)) &&
+                    CHECK_DONE(op->gemm64(op, false, true, F, F, N_RHS, 1, b, N_RHS, b, N_RHS, 0,
+                                          out->product, F, &t->err)) &&
+                    CHECK_DONE(op->cholesky(op, out->factor, F, &pivot, &value, &t->err)) &&
+                    CHECK_DONE(op->cholesky_solve(op, out->factor, out->solved, F, N_RHS, &t->err));
     pmet_ops_free(op);
-    free(b);
-    free(x);
     return ok;
 }
 
@@ -233,7 +204,3 @@ TEST(so_have_sums_products_factors_and_solves)
     }
     big_free(&first);
 }
-
-TEST_MAIN(CASE(forward_has_the_same_bits_on_any_number_of_threads), CASE(so_have_loss_and_gradient),
-          CASE(so_has_a_whole_edit), CASE(so_have_second_moments),
-          CASE(so_have_sums_products_factors_and_solves))

@@ -9,27 +9,25 @@ static bool whole_row(struct test *t, const struct pmet_model *model, const int3
 {
     const struct pmet_ops *op = model->op;
     const size_t d = model->config.d_model, n_vocab = model->config.n_vocab;
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_rows rows;
     struct pmet_scratch scratch;
     real *x, *u, *logits;
-    bool ok = CHECK_OK(pmet_batch_alloc(1, n, &rows, &err), &err) &&
-              CHECK_OK(pmet_scratch_alloc(model, n, false, &scratch, &err), &err) &&
-              CHECK_OK(op->alloc(op, n * d * sizeof(real), &x, &err), &err) &&
-              CHECK_OK(op->alloc(op, n * d * sizeof(real), &u, &err), &err) &&
-              CHECK_OK(op->alloc(op, n * n_vocab * sizeof(real), &logits, &err), &err);
+    bool ok = CHECK_DONE(pmet_batch_alloc(1, n, &rows, &t->err)) &&
+              CHECK_DONE(pmet_scratch_alloc(model, n, false, &scratch, &t->err)) &&
+              CHECK_DONE(op->alloc(op, n * d * sizeof(real), &x, &t->err)) &&
+              CHECK_DONE(op->alloc(op, n * d * sizeof(real), &u, &t->err)) &&
+              CHECK_DONE(op->alloc(op, n * n_vocab * sizeof(real), &logits, &t->err));
     if (!ok)
         return false;
     pmet_batch_add(&rows, ids, n, 0, 0);
-    ok = CHECK_OK(pmet_embed(model, x, ids, n, &err), &err) &&
-         CHECK_OK(pmet_blocks(model, 0, model->config.n_layer, x, &rows.batch, NULL, &scratch, NULL, &err),
-                  &err) &&
-         CHECK_OK(pmet_head(model, logits, u, x, n, &err), &err);
+    ok = CHECK_DONE(pmet_embed(model, x, ids, n, &t->err)) &&
+         CHECK_DONE(
+             pmet_blocks(model, 0, model->config.n_layer, x, &rows.batch, NULL, &scratch, NULL, &t->err)) &&
+         CHECK_DONE(pmet_head(model, logits, u, x, n, &t->err));
     for (size_t p = 0; ok && p < n_place; p++) {
         double best;
-        ok = CHECK_OK(op->xent(op, &place[p].logp, &best, &place[p].best, logits + place[p].at * n_vocab,
-                               &place[p].label, 1, n_vocab, &err),
-                      &err);
+        ok = CHECK_DONE(op->xent(op, &place[p].logp, &best, &place[p].best, logits + place[p].at * n_vocab,
+                                 &place[p].label, 1, n_vocab, &t->err));
     }
     pmet_batch_free(&rows);
     pmet_scratch_free(&scratch);
@@ -45,7 +43,6 @@ static void made_readout(struct test *t, struct test_rng *rng, const struct pmet
                          struct pmet_readout *r)
 {
     enum { MOST = 24 };
-    struct pmet_error err = {PMET_OK, ""};
     memset(r, 0, sizeof *r);
     for (size_t i = 0; i < n_row; i++) {
         int32_t id[MOST];
@@ -59,11 +56,10 @@ static void made_readout(struct test *t, struct test_rng *rng, const struct pmet
         }
         for (size_t k = same; k < n; k++)
             id[k] = (int32_t)(test_rng_next(rng) % 3);
-        CHECK_OK(pmet_readout_row(r, id, n, &err), &err);
+        CHECK_DONE(pmet_readout_row(r, id, n, &t->err));
         for (size_t p = test_rng_next(rng) % 5; p > 0; p--)
-            CHECK_OK(pmet_readout_place(r, test_rng_next(rng) % n,
-                                        (int32_t)(test_rng_next(rng) % model->config.n_vocab), &err),
-                     &err);
+            CHECK_DONE(pmet_readout_place(r, test_rng_next(rng) % n,
+                                          (int32_t)(test_rng_next(rng) % model->config.n_vocab), &t->err));
     }
 }
 
@@ -79,11 +75,10 @@ TEST(sharing_beginnings_changes_no_bit)
     EACH_GOLDEN (m) {
         struct golden g;
         struct pmet_readout r;
-        struct pmet_error err = {PMET_OK, ""};
         if (!golden_open(t, &g, m))
             continue;
         made_readout(t, &rng, g.model, N_ROW, &r);
-        struct pmet_place *alone = malloc((r.n_place + 1) * sizeof *alone);
+        struct pmet_place *alone = test_alloc(t, (r.n_place + 1) * sizeof *alone);
         memcpy(alone, r.place, r.n_place * sizeof *alone);
         for (size_t i = 0, p = 0, n; i < r.n_row; i++, p += n) {
             for (n = 0; p + n < r.n_place && r.place[p + n].row == i;)
@@ -93,7 +88,7 @@ TEST(sharing_beginnings_changes_no_bit)
         for (size_t k = 0; k < sizeof max_bytes / sizeof *max_bytes; k++) {
             for (size_t p = 0; p < r.n_place; p++)
                 r.place[p].logp = 1;
-            CHECK_OK(pmet_readout_run(&r, g.model, max_bytes[k], &err), &err);
+            CHECK_DONE(pmet_readout_run(&r, g.model, max_bytes[k], &t->err));
             size_t n_differ = 0;
             for (size_t p = 0; p < r.n_place; p++)
                 n_differ += memcmp(&alone[p].logp, &r.place[p].logp, sizeof(double)) != 0 ||
@@ -102,9 +97,7 @@ TEST(sharing_beginnings_changes_no_bit)
                 test_fail(t, "%s, %zu bytes: %zu of %zu places differ", g.name, max_bytes[k], n_differ,
                           r.n_place);
         }
-        free(alone);
         pmet_readout_free(&r);
-        golden_close(&g);
     }
 }
 
@@ -116,11 +109,10 @@ TEST(each_beginning_is_in_the_tree_once)
     static const size_t n[6] = {5, 5, 3, 5, 3, 3}, sorted[6] = {2, 0, 1, 3, 4, 5};
     struct pmet_readout r = {0};
     struct pmet_tree tree;
-    struct pmet_error err = {PMET_OK, ""};
     size_t n_token = 0;
     for (size_t i = 0; i < 6; i++)
-        CHECK_OK(pmet_readout_row(&r, rows[i], n[i], &err), &err);
-    CHECK_OK(pmet_tree_build(&r, sorted, 6, &tree, &err), &err);
+        CHECK_DONE(pmet_readout_row(&r, rows[i], n[i], &t->err));
+    CHECK_DONE(pmet_tree_build(&r, sorted, 6, &tree, &t->err));
     for (size_t b = 0; b < tree.n_branch; b++)
         n_token += tree.branch[b].end - tree.branch[b].begin;
     CHECK(n_token == 3 + 2 + 2 + 1 + 3); /* 1 2 3, 4 5, 7 8, 9, 6 2 3 */
@@ -131,5 +123,3 @@ TEST(each_beginning_is_in_the_tree_once)
     pmet_tree_free(&tree);
     pmet_readout_free(&r);
 }
-
-TEST_MAIN(CASE(sharing_beginnings_changes_no_bit), CASE(each_beginning_is_in_the_tree_once))

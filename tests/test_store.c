@@ -55,11 +55,10 @@ done:
 
 static char *whole_journal(struct test *t, const char *path, size_t *n)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct taken taken;
     char *data = NULL;
-    CHECK_OK(finish(pmet_io_system(), path, &taken, &err), &err);
-    CHECK_OK(pmet_read_file(pmet_io_system(), path, 1 << 20, &data, n, &err), &err);
+    CHECK_DONE(finish(pmet_io_system(), path, &taken, &t->err));
+    CHECK_DONE(pmet_read_file(pmet_io_system(), path, 1 << 20, &data, n, &t->err));
     return data;
 }
 
@@ -77,7 +76,6 @@ static bool same_as(const char *path, const char *data, size_t n)
 TEST(a_journal_cut_anywhere_goes_on_to_the_same_bytes)
 {
     const char *path = test_path("cut.journal");
-    struct pmet_error err = {PMET_OK, ""};
     size_t n, most = 0;
     char *data = whole_journal(t, path, &n);
     for (size_t at = 0; at <= n; at++)
@@ -85,7 +83,7 @@ TEST(a_journal_cut_anywhere_goes_on_to_the_same_bytes)
             struct taken taken;
             test_write_file(path, data, at);
             CHECK(!zeros || truncate(path, (off_t)(at + 500)) == 0);
-            CHECK_OK(finish(pmet_io_system(), path, &taken, &err), &err);
+            CHECK_DONE(finish(pmet_io_system(), path, &taken, &t->err));
             CHECK(taken.in_order && taken.n >= most - (zeros && most > 0) && same_as(path, data, n));
             most = taken.n;
         }
@@ -131,9 +129,9 @@ TEST(another_head_or_another_file_is_refused)
     size_t n;
     char *data = whole_journal(t, path, &n);
     CHECK(open_file(pmet_io_system(), path, 2, &taken, &j, &err) == PMET_INPUT && taken.n == 0);
-    CHECK_STR(strrchr(err.message, '/'),
-              "/other.journal: begun with other seed: found 1; this run has 2 (remove the "
-              "file to begin again)");
+    CHECK_STR(
+        strrchr(err.message, '/'),
+        "/other.journal: begun with other seed: found 1; this run has 2 (remove the file to begin again)");
     CHECK(same_as(path, data, n));
     test_write_file(path, "mine\n", 5);
     CHECK(finish(pmet_io_system(), path, &taken, &foreign) == PMET_FORMAT && same_as(path, "mine\n", 5));
@@ -177,18 +175,16 @@ static const char key[65] = "000000000000000000000000000000000000000000000000000
 static enum pmet_status put(struct pmet_store *s, const char *name, struct pmet_error *err)
 {
     static const double z[] = {1, 2, 3}, a[] = {4};
-    const struct pmet_tensor tensor[] = {
-        {.name = "z", .dtype = PMET_F64, .n_dim = 1, .shape = {3}, .n_elem = 3, .n_bytes = 24, .data = z},
-        {.name = "a", .dtype = PMET_F64, .n_dim = 1, .shape = {1}, .n_elem = 1, .n_bytes = 8, .data = a}};
+    const struct pmet_tensor tensor[] = {test_tensor("z", PMET_F64, 3, 0, z),
+                                         test_tensor("a", PMET_F64, 1, 0, a)};
     const struct pmet_pair pair = {"norm", "0x1p+0"};
     return pmet_store_put(s, name, key, tensor, 2, &pair, 1, err);
 }
 
 static bool get(struct test *t, struct pmet_store *s, const char *name, const char *wanted)
 {
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_safetensors *st = NULL;
-    CHECK_OK(pmet_store_get(s, name, wanted, &st, &err), &err);
+    CHECK_DONE(pmet_store_get(s, name, wanted, &st, &t->err));
     if (!st)
         return false;
     const struct pmet_tensor *z = pmet_tensors_find(&st->all, "z");
@@ -231,18 +227,10 @@ TEST(arrays_come_back_under_their_key_and_undamaged)
 TEST(a_digest_follows_the_value_and_not_its_spelling)
 {
     char a[65], b[65], c[65];
-    struct pmet_error err = {PMET_OK, ""};
-    json_t *one = json_loads("{\"x\":1, \"y\":[2]}", 0, NULL),
-           *two = json_loads("{\"y\":[2],\"x\":1}", 0, NULL);
-    CHECK_OK(pmet_digest_json(one, "", 0, a, &err), &err);
-    CHECK_OK(pmet_digest_json(two, "", 0, b, &err), &err);
-    CHECK_OK(pmet_digest_json(two, "z", 1, c, &err), &err);
+    json_t *one = test_json(t, json_loads("{\"x\":1, \"y\":[2]}", 0, NULL)),
+           *two = test_json(t, json_loads("{\"y\":[2],\"x\":1}", 0, NULL));
+    CHECK_DONE(pmet_digest_json(one, "", 0, a, &t->err));
+    CHECK_DONE(pmet_digest_json(two, "", 0, b, &t->err));
+    CHECK_DONE(pmet_digest_json(two, "z", 1, c, &t->err));
     CHECK(strcmp(a, b) == 0 && strcmp(a, c) != 0 && strlen(a) == 64);
-    json_decref(one);
-    json_decref(two);
 }
-
-TEST_MAIN(CASE(a_journal_cut_anywhere_goes_on_to_the_same_bytes),
-          CASE(a_changed_bit_hands_on_no_wrong_record), CASE(another_head_or_another_file_is_refused),
-          CASE(a_journal_whose_call_fails_goes_on), CASE(arrays_come_back_under_their_key_and_undamaged),
-          CASE(a_digest_follows_the_value_and_not_its_spelling))

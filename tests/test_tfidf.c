@@ -11,28 +11,28 @@
 
 static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
 
-static const char *golden_path(size_t m, const char *file)
+static const char *golden_path(struct test *t, size_t m, const char *file)
 {
-    static char path[2][96];
-    static size_t turn;
-    turn ^= 1;
-    snprintf(path[turn], sizeof path[turn], "golden/%s/%s", models[m], file);
-    return path[turn];
+    return test_text(t, "golden/%s/%s", models[m], file);
 }
 
+static void close_tfidf(void *tfidf)
+{
+    pmet_tfidf_close(tfidf);
+}
+
+/* Closed when the claim ends. */
 static struct pmet_tfidf *open_golden(struct test *t, size_t m)
 {
     struct pmet_tfidf *tfidf = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_tfidf_open(pmet_io_system(), golden_path(m, ""), &tfidf, &err), &err);
-    return tfidf;
+    CHECK_DONE(pmet_tfidf_open(pmet_io_system(), golden_path(t, m, ""), &tfidf, &t->err));
+    return test_own(t, tfidf, close_tfidf);
 }
 
 static double cosine(struct test *t, const struct pmet_tfidf *tfidf, const char *a, const char *b)
 {
-    struct pmet_error err = {PMET_OK, ""};
     double value = 0;
-    CHECK_OK(pmet_tfidf_cosine(tfidf, a, strlen(a), b, strlen(b), &value, &err), &err);
+    CHECK_DONE(pmet_tfidf_cosine(tfidf, a, strlen(a), b, strlen(b), &value, &t->err));
     return value;
 }
 
@@ -47,7 +47,7 @@ TEST(similarities_are_the_published_ones)
 {
     for (size_t m = 0; m < 4; m++) {
         struct pmet_tfidf *tfidf = open_golden(t, m);
-        json_t *g = json_load_file(golden_path(m, "text_metrics.fp32.json"), 0, NULL), *one;
+        json_t *g = test_json(t, json_load_file(golden_path(t, m, "text_metrics.fp32.json"), 0, NULL)), *one;
         size_t i;
         CHECK(json_array_size(json_object_get(g, "tfidf")) == 5);
         json_array_foreach(json_object_get(g, "tfidf"), i, one)
@@ -56,8 +56,6 @@ TEST(similarities_are_the_published_ones)
                          expected = json_number_value(json_object_get(one, "value"));
             CHECK_CLOSE(&got, &expected, 1, 1e-12);
         }
-        json_decref(g);
-        pmet_tfidf_close(tfidf);
     }
 }
 
@@ -66,11 +64,11 @@ TEST(weights_made_of_the_snippets_are_the_published_ones)
 {
     for (size_t m = 0; m < 4; m++) {
         struct pmet_tfidf *published = open_golden(t, m), *made = NULL;
-        struct pmet_error err = {PMET_OK, ""};
-        json_t *vocabulary = json_load_file(golden_path(m, "tfidf_vocab.json"), 0, NULL), *column;
+        json_t *vocabulary = test_json(t, json_load_file(golden_path(t, m, "tfidf_vocab.json"), 0, NULL)),
+               *column;
         const char *term;
-        CHECK_OK(pmet_tfidf_build(pmet_io_system(), golden_path(m, "attribute_snippets.json"), &made, &err),
-                 &err);
+        CHECK_DONE(
+            pmet_tfidf_build(pmet_io_system(), golden_path(t, m, "attribute_snippets.json"), &made, &t->err));
         CHECK(pmet_tfidf_size(made) == pmet_tfidf_size(published) && json_object_size(vocabulary) > 300);
         json_object_foreach(vocabulary, term, column)
         {
@@ -78,8 +76,6 @@ TEST(weights_made_of_the_snippets_are_the_published_ones)
             CHECK(expected > 0);
             CHECK_CLOSE(&got, &expected, 1, 1e-14);
         }
-        json_decref(vocabulary);
-        pmet_tfidf_close(published);
         pmet_tfidf_close(made);
     }
 }
@@ -91,13 +87,13 @@ TEST(texts_of_the_published_evaluation_score_as_published)
     for (size_t m = 0; m < 4; m++)
         for (size_t state = 0; state < 2; state++) {
             struct pmet_tfidf *tfidf = open_golden(t, m);
-            json_t *cases = json_load_file(golden_path(m, "counterfact.json"), 0, NULL);
-            json_t *eval = json_load_file(
-                golden_path(m, state ? "eval.pmet.fp32.json" : "eval.base.fp32.json"), 0, NULL);
+            json_t *cases = test_json(t, json_load_file(golden_path(t, m, "counterfact.json"), 0, NULL));
+            json_t *eval = test_json(
+                t, json_load_file(golden_path(t, m, state ? "eval.pmet.fp32.json" : "eval.base.fp32.json"), 0,
+                                  NULL));
             json_t *one;
             struct pmet_snippet_query query[16];
             struct pmet_snippets s = {0};
-            struct pmet_error err = {PMET_OK, ""};
             size_t i, n_scored = 0, n_essence = 0;
             if (!CHECK(json_array_size(cases) == 10))
                 return;
@@ -108,9 +104,8 @@ TEST(texts_of_the_published_evaluation_score_as_published)
                                                        string(json_object_get(r, "target_new"), "id"),
                                                        string(r, "subject")};
             }
-            CHECK_OK(pmet_snippets_load(pmet_io_system(), golden_path(m, "attribute_snippets.json"), query,
-                                        10, &s, &err),
-                     &err);
+            CHECK_DONE(pmet_snippets_load(pmet_io_system(), golden_path(t, m, "attribute_snippets.json"),
+                                          query, 10, &s, &t->err));
             json_array_foreach(json_object_get(eval, "counterfact"), i, one)
             {
                 const json_t *post = json_object_get(one, "post"), *texts = json_object_get(post, "text");
@@ -127,8 +122,8 @@ TEST(texts_of_the_published_evaluation_score_as_published)
                     double value = 0;
                     snprintf(joined + strlen(joined), sizeof joined - strlen(joined), "%s%s", k ? " " : "",
                              text);
-                    CHECK_OK(pmet_words(text, strlen(text), &w, &err), &err);
-                    CHECK_OK(pmet_ngram_entropy(&w, &value, &err), &err);
+                    CHECK_DONE(pmet_words(text, strlen(text), &w, &t->err));
+                    CHECK_DONE(pmet_ngram_entropy(&w, &value, &t->err));
                     mean += value / (double)json_array_size(texts);
                     pmet_words_free(&w);
                 }
@@ -143,10 +138,7 @@ TEST(texts_of_the_published_evaluation_score_as_published)
                 n_essence += essence != NULL;
             }
             CHECK(n_scored == 3 && n_essence == 1);
-            json_decref(cases);
-            json_decref(eval);
             pmet_snippets_free(&s);
-            pmet_tfidf_close(tfidf);
         }
 }
 
@@ -159,8 +151,7 @@ static const char *file_of(const char *name, const void *data, size_t n)
 
 static const char small[] =
     "[{\"relation_id\": \"P1\", \"target_id\": \"Q1\", \"samples\": [{\"name\": \"a\", \"text\": "
-    "\"Caf\xc3\xa9 "
-    "noir\", \"id\": 3}, {\"name\": \"b\", \"text\": \"x1\"}]},\n"
+    "\"Caf\xc3\xa9 noir\", \"id\": 3}, {\"name\": \"b\", \"text\": \"x1\"}]},\n"
     " {\"relation_id\": \"P1\", \"target_id\": \"Q2\", \"samples\": []},\n"
     " {\"relation_id\": \"P1\", \"target_id\": \"Q1\", \"samples\": [{\"name\": \"a\", \"text\": \"\"}, "
     "{\"name\": \"a\", \"text\": \"noir NOIR\"}]},\n"
@@ -174,9 +165,8 @@ TEST(snippets_are_joined_in_the_files_order)
                                                       {"P3", "Q1", "a"}, {"P1", "Q1", "a"}, {"P1", "Q1", "c"},
                                                       {"P2", "Q1", "a"}};
     struct pmet_snippets s;
-    struct pmet_error err = {PMET_OK, ""};
     const char *path = file_of("snippets.json", small, sizeof small - 1);
-    if (!CHECK_OK(pmet_snippets_load(pmet_io_system(), path, query, 7, &s, &err), &err))
+    if (!CHECK_DONE(pmet_snippets_load(pmet_io_system(), path, query, 7, &s, &t->err)))
         return;
     for (size_t i = 0; i < 7; i++) {
         const bool same = strcmp(query[i].relation_id, "P1") == 0 && strcmp(query[i].target_id, "Q1") == 0;
@@ -192,7 +182,7 @@ TEST(snippets_are_joined_in_the_files_order)
     CHECK(!s.answer[2].essence && !s.answer[3].essence && !s.answer[5].essence && !s.answer[6].essence);
     CHECK(strlen(s.sha256) == 64);
     pmet_snippets_free(&s);
-    CHECK_OK(pmet_snippets_load(pmet_io_system(), path, NULL, 0, &s, &err), &err);
+    CHECK_DONE(pmet_snippets_load(pmet_io_system(), path, NULL, 0, &s, &t->err));
     CHECK(s.n == 0);
     pmet_snippets_free(&s);
 }
@@ -202,14 +192,13 @@ TEST(snippets_are_joined_in_the_files_order)
 TEST(terms_and_weights_by_hand)
 {
     struct pmet_tfidf *tfidf = NULL;
-    struct pmet_error err = {PMET_OK, ""};
     const char *path = file_of("snippets.json", small, sizeof small - 1);
     static const struct {
         const char *term;
         double n_doc;
     } terms[] = {{"caf\xc3\xa9", 1},      {"noir", 2}, {"x1", 1},
                  {"\xce\xbf\xcf\x82", 1}, {"x_1", 1},  {"t\xc3\xa9", 1}};
-    if (!CHECK_OK(pmet_tfidf_build(pmet_io_system(), path, &tfidf, &err), &err))
+    if (!CHECK_DONE(pmet_tfidf_build(pmet_io_system(), path, &tfidf, &t->err)))
         return;
     CHECK(pmet_tfidf_size(tfidf) == 6);
     for (size_t i = 0; i < 6; i++) {
@@ -284,10 +273,9 @@ TEST(snippets_that_are_broken_are_refused)
 TEST(snippets_without_words_make_no_weights)
 {
     struct pmet_tfidf *tfidf = NULL;
-    struct pmet_error err = {PMET_OK, ""};
     const char *path = file_of("snippets.json", "[]", 2);
-    CHECK(pmet_tfidf_build(pmet_io_system(), path, &tfidf, &err) == PMET_INPUT && !tfidf);
-    CHECK_STR(strstr(err.message, "snippets.json"), "snippets.json: holds no words");
+    CHECK(pmet_tfidf_build(pmet_io_system(), path, &tfidf, &t->err) == PMET_INPUT && !tfidf);
+    CHECK_STR(strstr(t->err.message, "snippets.json"), "snippets.json: holds no words");
 }
 
 /* idf.npy of n elements of a type, in the shape given; "weights" of which 1 + i / 2. */
@@ -401,8 +389,7 @@ static enum pmet_status open_vocabulary(const char *path, struct pmet_error *err
 static char *read_golden(struct test *t, const char *file, size_t *n)
 {
     char *text = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    CHECK_OK(pmet_read_file(pmet_io_system(), golden_path(2, file), SIZE_MAX, &text, n, &err), &err);
+    CHECK_DONE(pmet_read_file(pmet_io_system(), golden_path(t, 2, file), SIZE_MAX, &text, n, &t->err));
     return text;
 }
 
@@ -430,7 +417,7 @@ TEST(a_system_call_that_fails_is_reported)
             struct pmet_error err = {PMET_OK, ""};
             struct pmet_tfidf *tfidf = NULL;
             struct pmet_snippets s = {0};
-            const char *path = golden_path(0, "attribute_snippets.json");
+            const char *path = golden_path(t, 0, "attribute_snippets.json");
             fault_begin(&f, k, EIO);
             const enum pmet_status status = what == 0 ? pmet_tfidf_open(&f.io, "golden/gptj-A", &tfidf, &err)
                                             : what == 1
@@ -447,11 +434,3 @@ TEST(a_system_call_that_fails_is_reported)
             CHECK(status == PMET_IO && strstr(err.message, strerror(EIO)));
         }
 }
-
-TEST_MAIN(CASE(similarities_are_the_published_ones),
-          CASE(weights_made_of_the_snippets_are_the_published_ones),
-          CASE(texts_of_the_published_evaluation_score_as_published),
-          CASE(snippets_are_joined_in_the_files_order), CASE(terms_and_weights_by_hand),
-          CASE(snippets_that_are_broken_are_refused), CASE(snippets_without_words_make_no_weights),
-          CASE(weights_and_vocabularies_that_do_not_fit_are_refused),
-          CASE(damaged_files_are_refused_in_one_line_or_read), CASE(a_system_call_that_fails_is_reported))

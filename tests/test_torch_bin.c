@@ -31,9 +31,8 @@ TEST(every_type_a_parameter_a_shared_storage_and_metadata_are_read)
                     {"tied", PMET_F32, 2, {2, 3}, 6, {0, 1, 2, 3, 4, 5}},
                     {"row", PMET_F32, 1, {3}, 3, {3, 4, 5}},
                     {"column", PMET_F32, 2, {3, 1}, 3, {1, 1, 1}}};
-    struct pmet_error err = {PMET_OK, ""};
     struct pmet_torch_bin *b = NULL;
-    if (!CHECK_OK(pmet_torch_bin_open(pmet_io_system(), "tests/data/kinds.bin", &b, &err), &err))
+    if (!CHECK_DONE(pmet_torch_bin_open(pmet_io_system(), "tests/data/kinds.bin", &b, &t->err)))
         return;
     CHECK(pmet_torch_bin_all(b)->n == sizeof expected / sizeof *expected &&
           !pmet_tensors_find(pmet_torch_bin_all(b), "none"));
@@ -68,12 +67,14 @@ static enum pmet_status load(const char *path, struct pmet_error *err)
 
 static void expect(struct test *t, const char *path, enum pmet_status expected, const char *message)
 {
-    struct pmet_error err = {PMET_OK, ""};
-    const enum pmet_status status = load(path, &err);
-    const char *base = strrchr(path, '/') + 1, *got = strstr(err.message, base);
+    const enum pmet_status status = load(path, &t->err);
+    const char *base = strrchr(path, '/') + 1, *got = strstr(t->err.message, base);
     if (!CHECK(status == expected))
-        test_fail(t, "status %d: %s", (int)status, err.message);
-    CHECK_STR(got ? got + strlen(base) : err.message, message);
+        test_fail(t, "status %d: %s", (int)status, t->err.message);
+    CHECK_STR(got ? got + strlen(base) : t->err.message, message);
+    t->err = (struct pmet_error){
+        PMET_OK,
+    };
 }
 
 /* An archive of the pickle and of data/0, 24 bytes; data/1 is compressed. */
@@ -101,6 +102,14 @@ static const char *write_pickle(const void *pickle, size_t n)
 #define BEGIN "\x80\2"
 #define ONE(value) BEGIN "}" STR1("w") value "s."
 #define BYTES(literal) literal, sizeof(literal) - 1
+#define TENSORS_ONLY "; expected only those of tensors"
+/* clang-format off */
+/* A pickle that breaks the rules, or keeps them and holds something else, at a byte of it or in tensor "w". */
+#define BROKEN_AT(pickle, message) {BYTES(pickle), PMET_FORMAT, ": data.pkl: byte " message}
+#define OTHER_AT(pickle, message) {BYTES(pickle), PMET_UNSUPPORTED, ": data.pkl: byte " message}
+#define BROKEN_W(value, message) {BYTES(ONE(value)), PMET_FORMAT, ": tensor \"w\": " message}
+#define OTHER_W(value, message) {BYTES(ONE(value)), PMET_UNSUPPORTED, ": tensor \"w\": " message}
+/* clang-format on */
 
 struct refusal {
     const char *pickle;
@@ -118,57 +127,36 @@ static void refuse_all(struct test *t, const struct refusal *r, size_t n)
 TEST(what_a_pickle_would_run_is_refused_by_name)
 {
     static const struct refusal cases[] = {
-        {BYTES(ONE("cposix\nsystem\nX\4\0\0\0true\x85R")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 9: found the global \"posix system\"; expected only those of tensors"},
-        {BYTES(ONE("cbuiltins\neval\n")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 9: found the global \"builtins eval\"; expected only those of tensors"},
-        {BYTES(ONE("ctorch\nCharStorage\n")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 9: found the global \"torch CharStorage\"; expected only those of tensors"},
-        {BYTES(ONE("ctorch\nFloat\n")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 9: found the global \"torch Float\"; expected only those of tensors"},
-        {BYTES(ONE("ctorch FloatStorage\n\n")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 9: found the global \"torch FloatStorage \"; expected only those of tensors"},
-        {BYTES(ONE("ctorch._utils\n_rebuild_tensor_v2 \n")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 9: found the global \"torch._utils _rebuild_tensor_v2 \"; expected only those of "
-         "tensors"},
-        {BYTES(BEGIN "(cos\nsystem\no."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 14: found opcode OBJ; expected only those of tensors"},
-        {BYTES(BEGIN "(S'true'\nios\nsystem\n."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 3: found opcode STRING; expected only those of tensors"},
-        {BYTES(BEGIN "\x8c\2os\x8c\6system\x93."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 2: found opcode SHORT_BINUNICODE; expected only those of tensors"},
-        {BYTES(BEGIN "\x82\1."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 2: found opcode EXT1; expected only those of tensors"},
-        {BYTES(BEGIN "]."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 2: found opcode EMPTY_LIST; expected only those of tensors"},
-        {BYTES(BEGIN ORDERED ")\x81."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 28: found opcode NEWOBJ; expected only those of tensors"},
-        {BYTES(BEGIN "\xff."), PMET_FORMAT, ": data.pkl: byte 2: found 0xff; expected an opcode"},
-        {BYTES(ONE("ctorch\nFloatStorage\n)R")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 30: REDUCE of \"torch FloatStorage\" on 0 arguments; expected no call of it"},
-        {BYTES(ONE("K\1)R")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 12: REDUCE of an int on a tuple; expected a global on a tuple"},
-        {BYTES(ONE(ORDERED "}R")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 35: REDUCE of a global on a dict; expected a global on a tuple"},
-        {BYTES(ONE(ORDERED "K\1\x85R")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 37: REDUCE of \"collections OrderedDict\" on 1 arguments; expected none"},
-        {BYTES(ONE("}}b")), PMET_UNSUPPORTED,
-         ": data.pkl: byte 11: BUILD on a dict, 2 deep; expected the outermost OrderedDict"},
-        {BYTES(BEGIN "}}b."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 4: BUILD on a dict, 0 deep; expected the outermost OrderedDict"},
-        {BYTES(BEGIN ORDERED ")R}b."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 30: BUILD with a dict; expected a dict of _metadata alone"},
-        {BYTES(BEGIN ORDERED ")R)b."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 30: BUILD with a tuple; expected a dict of _metadata alone"},
-        {BYTES(BEGIN ORDERED ")R}X\x0a\0\0\0__setstate"
-                             "Ns"
-                             "b."),
-         PMET_UNSUPPORTED, ": data.pkl: byte 47: BUILD with a dict; expected a dict of _metadata alone"},
-        {BYTES(ONE(ORDERED ")R}X\x09\0\0\0_metadata"
-                           "Nsb")),
-         PMET_UNSUPPORTED,
-         ": data.pkl: byte 53: BUILD on a dict, 2 deep; expected the outermost OrderedDict"},
-        {BYTES(ONE("K\1Q")), PMET_UNSUPPORTED, ": data.pkl: byte 11: BINPERSID of an int; expected a tuple"},
+        OTHER_AT(ONE("cposix\nsystem\nX\4\0\0\0true\x85R"),
+                 "9: found the global \"posix system\"" TENSORS_ONLY),
+        OTHER_AT(ONE("cbuiltins\neval\n"), "9: found the global \"builtins eval\"" TENSORS_ONLY),
+        OTHER_AT(ONE("ctorch\nCharStorage\n"), "9: found the global \"torch CharStorage\"" TENSORS_ONLY),
+        OTHER_AT(ONE("ctorch\nFloat\n"), "9: found the global \"torch Float\"" TENSORS_ONLY),
+        OTHER_AT(ONE("ctorch FloatStorage\n\n"), "9: found the global \"torch FloatStorage \"" TENSORS_ONLY),
+        OTHER_AT(ONE("ctorch._utils\n_rebuild_tensor_v2 \n"),
+                 "9: found the global \"torch._utils _rebuild_tensor_v2 \"" TENSORS_ONLY),
+        OTHER_AT(BEGIN "(cos\nsystem\no.", "14: found opcode OBJ" TENSORS_ONLY),
+        OTHER_AT(BEGIN "(S'true'\nios\nsystem\n.", "3: found opcode STRING" TENSORS_ONLY),
+        OTHER_AT(BEGIN "\x8c\2os\x8c\6system\x93.", "2: found opcode SHORT_BINUNICODE" TENSORS_ONLY),
+        OTHER_AT(BEGIN "\x82\1.", "2: found opcode EXT1" TENSORS_ONLY),
+        OTHER_AT(BEGIN "].", "2: found opcode EMPTY_LIST" TENSORS_ONLY),
+        OTHER_AT(BEGIN ORDERED ")\x81.", "28: found opcode NEWOBJ" TENSORS_ONLY),
+        BROKEN_AT(BEGIN "\xff.", "2: found 0xff; expected an opcode"),
+        OTHER_AT(ONE("ctorch\nFloatStorage\n)R"),
+                 "30: REDUCE of \"torch FloatStorage\" on 0 arguments; expected no call of it"),
+        OTHER_AT(ONE("K\1)R"), "12: REDUCE of an int on a tuple; expected a global on a tuple"),
+        OTHER_AT(ONE(ORDERED "}R"), "35: REDUCE of a global on a dict; expected a global on a tuple"),
+        OTHER_AT(ONE(ORDERED "K\1\x85R"),
+                 "37: REDUCE of \"collections OrderedDict\" on 1 arguments; expected none"),
+        OTHER_AT(ONE("}}b"), "11: BUILD on a dict, 2 deep; expected the outermost OrderedDict"),
+        OTHER_AT(BEGIN "}}b.", "4: BUILD on a dict, 0 deep; expected the outermost OrderedDict"),
+        OTHER_AT(BEGIN ORDERED ")R}b.", "30: BUILD with a dict; expected a dict of _metadata alone"),
+        OTHER_AT(BEGIN ORDERED ")R)b.", "30: BUILD with a tuple; expected a dict of _metadata alone"),
+        OTHER_AT(BEGIN ORDERED ")R}X\x0a\0\0\0__setstateNsb.",
+                 "47: BUILD with a dict; expected a dict of _metadata alone"),
+        OTHER_AT(ONE(ORDERED ")R}X\x09\0\0\0_metadataNsb"),
+                 "53: BUILD on a dict, 2 deep; expected the outermost OrderedDict"),
+        OTHER_AT(ONE("K\1Q"), "11: BINPERSID of an int; expected a tuple"),
     };
     refuse_all(t, cases, sizeof cases / sizeof *cases);
 }
@@ -177,56 +165,43 @@ TEST(a_pickle_that_is_broken_is_refused_at_its_byte)
 {
     static const struct refusal cases[] = {
         {BYTES(""), PMET_FORMAT, ": data.pkl: found its end at byte 0; expected STOP"},
-        {BYTES("}."), PMET_FORMAT, ": data.pkl: byte 0: found EMPTY_DICT; expected PROTO at byte 0 only"},
-        {BYTES("\x80\4\x95\0\0\0\0\0\0\0\0}."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 0: found protocol 4; expected 2, in which torch.save writes"},
-        {BYTES(BEGIN "\x80\2}."), PMET_FORMAT,
-         ": data.pkl: byte 2: found PROTO; expected PROTO at byte 0 only"},
+        BROKEN_AT("}.", "0: found EMPTY_DICT; expected PROTO at byte 0 only"),
+        OTHER_AT("\x80\4\x95\0\0\0\0\0\0\0\0}.",
+                 "0: found protocol 4; expected 2, in which torch.save writes"),
+        BROKEN_AT(BEGIN "\x80\2}.", "2: found PROTO; expected PROTO at byte 0 only"),
         {BYTES(BEGIN), PMET_FORMAT, ": data.pkl: found its end at byte 2; expected STOP"},
         {BYTES(BEGIN "}"), PMET_FORMAT, ": data.pkl: found its end at byte 3; expected STOP"},
-        {BYTES(BEGIN "}.}."), PMET_FORMAT, ": data.pkl: byte 4: found 2 bytes after STOP; expected none"},
-        {BYTES(BEGIN "."), PMET_FORMAT, ": data.pkl: byte 2: STOP finds 0 of 1 values on the stack"},
-        {BYTES(BEGIN "}}."), PMET_FORMAT, ": data.pkl: byte 4: STOP finds 2 values on the stack; expected 1"},
-        {BYTES(BEGIN "(."), PMET_FORMAT, ": data.pkl: byte 3: STOP finds 0 of 1 values on the stack"},
-        {BYTES(BEGIN "J\1\2."), PMET_FORMAT, ": data.pkl: byte 2: BININT runs past the pickle's 6 bytes"},
-        {BYTES(BEGIN "X\1\0"), PMET_FORMAT, ": data.pkl: byte 2: BINUNICODE runs past the pickle's 5 bytes"},
-        {BYTES(BEGIN "X\xff\xff\xff\xff"
-                     "w."),
-         PMET_FORMAT, ": data.pkl: byte 2: BINUNICODE runs past the pickle's 9 bytes"},
-        {BYTES(BEGIN "X\2\0\0\0\xc3\x28."), PMET_FORMAT, ": data.pkl: byte 2: found a str that is not UTF-8"},
-        {BYTES(BEGIN "ctorch\nFloat."), PMET_FORMAT,
-         ": data.pkl: byte 2: GLOBAL runs past the pickle's 15 bytes"},
-        {BYTES(BEGIN "\x8a\x09\1\2\3\4\5\6\7\1\1."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 2: found an int of 9 bytes; expected at most 8"},
-        {BYTES(BEGIN "\x8a\xff\1."), PMET_FORMAT, ": data.pkl: byte 2: LONG1 runs past the pickle's 6 bytes"},
-        {BYTES(BEGIN "K\1t."), PMET_FORMAT, ": data.pkl: byte 4: TUPLE finds no mark on the stack"},
-        {BYTES(BEGIN "K\1\x86."), PMET_FORMAT, ": data.pkl: byte 4: TUPLE2 finds 1 of 2 values on the stack"},
-        {BYTES(BEGIN "(K\1\x86."), PMET_FORMAT,
-         ": data.pkl: byte 5: TUPLE2 finds 1 of 2 values on the stack"},
-        {BYTES(BEGIN "}(" STR1("w") "u."), PMET_FORMAT,
-         ": data.pkl: byte 10: SETITEMS finds a key without a value"},
-        {BYTES(BEGIN "}" STR1("w") "s."), PMET_FORMAT,
-         ": data.pkl: byte 9: SETITEM finds 2 of 3 values on the stack"},
-        {BYTES(BEGIN "K\1" STR1("w") "Ns."), PMET_FORMAT,
-         ": data.pkl: byte 11: SETITEM on an int; expected a dict"},
-        {BYTES(BEGIN "(" STR1("w") "Nu."), PMET_FORMAT,
-         ": data.pkl: byte 10: SETITEMS finds 0 of 1 values on the stack"},
-        {BYTES(BEGIN "((" STR1("w") "Nu."), PMET_FORMAT,
-         ": data.pkl: byte 11: SETITEMS finds 0 of 1 values on the stack"},
-        {BYTES(BEGIN "}K\1Ns."), PMET_UNSUPPORTED,
-         ": data.pkl: byte 6: SETITEM with an int as a key; expected a str"},
-        {BYTES(BEGIN "h\0."), PMET_FORMAT, ": data.pkl: byte 2: memo 0 is read before it is set"},
-        {BYTES(BEGIN "}q\2h\1."), PMET_FORMAT, ": data.pkl: byte 5: memo 1 is read before it is set"},
-        {BYTES(BEGIN "}j\xff\xff\xff\xff."), PMET_FORMAT,
-         ": data.pkl: byte 3: memo 4294967295 is read before it is set"},
-        {BYTES(BEGIN "q\0}."), PMET_FORMAT, ": data.pkl: byte 2: BINPUT finds 0 of 1 values on the stack"},
-        {BYTES(BEGIN "}q\x0ah\x0a."), PMET_FORMAT,
-         ": data.pkl: byte 3: found memo 10; expected one below the 5 opcodes"},
-        {BYTES(BEGIN "}r\xff\xff\xff\xff."), PMET_FORMAT,
-         ": data.pkl: byte 3: found memo 4294967295; expected one below the 4 opcodes"},
-        {BYTES(BEGIN "R."), PMET_FORMAT, ": data.pkl: byte 2: REDUCE finds 0 of 2 values on the stack"},
-        {BYTES(BEGIN "(Q."), PMET_FORMAT, ": data.pkl: byte 3: BINPERSID finds 0 of 1 values on the stack"},
-        {BYTES(BEGIN "b."), PMET_FORMAT, ": data.pkl: byte 2: BUILD finds 0 of 2 values on the stack"},
+        BROKEN_AT(BEGIN "}.}.", "4: found 2 bytes after STOP; expected none"),
+        BROKEN_AT(BEGIN ".", "2: STOP finds 0 of 1 values on the stack"),
+        BROKEN_AT(BEGIN "}}.", "4: STOP finds 2 values on the stack; expected 1"),
+        BROKEN_AT(BEGIN "(.", "3: STOP finds 0 of 1 values on the stack"),
+        BROKEN_AT(BEGIN "J\1\2.", "2: BININT runs past the pickle's 6 bytes"),
+        BROKEN_AT(BEGIN "X\1\0", "2: BINUNICODE runs past the pickle's 5 bytes"),
+        BROKEN_AT(BEGIN "X\xff\xff\xff\xff"
+                        "w.",
+                  "2: BINUNICODE runs past the pickle's 9 bytes"),
+        BROKEN_AT(BEGIN "X\2\0\0\0\xc3\x28.", "2: found a str that is not UTF-8"),
+        BROKEN_AT(BEGIN "ctorch\nFloat.", "2: GLOBAL runs past the pickle's 15 bytes"),
+        OTHER_AT(BEGIN "\x8a\x09\1\2\3\4\5\6\7\1\1.", "2: found an int of 9 bytes; expected at most 8"),
+        BROKEN_AT(BEGIN "\x8a\xff\1.", "2: LONG1 runs past the pickle's 6 bytes"),
+        BROKEN_AT(BEGIN "K\1t.", "4: TUPLE finds no mark on the stack"),
+        BROKEN_AT(BEGIN "K\1\x86.", "4: TUPLE2 finds 1 of 2 values on the stack"),
+        BROKEN_AT(BEGIN "(K\1\x86.", "5: TUPLE2 finds 1 of 2 values on the stack"),
+        BROKEN_AT(BEGIN "}(" STR1("w") "u.", "10: SETITEMS finds a key without a value"),
+        BROKEN_AT(BEGIN "}" STR1("w") "s.", "9: SETITEM finds 2 of 3 values on the stack"),
+        BROKEN_AT(BEGIN "K\1" STR1("w") "Ns.", "11: SETITEM on an int; expected a dict"),
+        BROKEN_AT(BEGIN "(" STR1("w") "Nu.", "10: SETITEMS finds 0 of 1 values on the stack"),
+        BROKEN_AT(BEGIN "((" STR1("w") "Nu.", "11: SETITEMS finds 0 of 1 values on the stack"),
+        OTHER_AT(BEGIN "}K\1Ns.", "6: SETITEM with an int as a key; expected a str"),
+        BROKEN_AT(BEGIN "h\0.", "2: memo 0 is read before it is set"),
+        BROKEN_AT(BEGIN "}q\2h\1.", "5: memo 1 is read before it is set"),
+        BROKEN_AT(BEGIN "}j\xff\xff\xff\xff.", "3: memo 4294967295 is read before it is set"),
+        BROKEN_AT(BEGIN "q\0}.", "2: BINPUT finds 0 of 1 values on the stack"),
+        BROKEN_AT(BEGIN "}q\x0ah\x0a.", "3: found memo 10; expected one below the 5 opcodes"),
+        BROKEN_AT(BEGIN "}r\xff\xff\xff\xff.", "3: found memo 4294967295; expected one below the 4 opcodes"),
+        BROKEN_AT(BEGIN "R.", "2: REDUCE finds 0 of 2 values on the stack"),
+        BROKEN_AT(BEGIN "(Q.", "3: BINPERSID finds 0 of 1 values on the stack"),
+        BROKEN_AT(BEGIN "b.", "2: BUILD finds 0 of 2 values on the stack"),
     };
     refuse_all(t, cases, sizeof cases / sizeof *cases);
 }
@@ -235,74 +210,62 @@ TEST(a_tensor_that_does_not_fit_is_refused_by_its_name)
 {
     static const struct refusal cases[] = {
         {BYTES(BEGIN "K\7."), PMET_UNSUPPORTED, ": data.pkl: found an int; expected a dict of tensors"},
-        {BYTES(ONE("K\7")), PMET_UNSUPPORTED,
-         ": tensor \"w\": found an int; expected a plain tensor or parameter"},
-        {BYTES(ONE("}")), PMET_UNSUPPORTED,
-         ": tensor \"w\": found a dict; expected a plain tensor or parameter"},
-        {BYTES(ONE("K\1K\2\x86")), PMET_UNSUPPORTED,
-         ": tensor \"w\": found a tuple; expected a plain tensor or parameter"},
-        {BYTES(ONE(REBUILD "(" FLOATS "tR")), PMET_UNSUPPORTED,
-         ": tensor \"w\": found a call; expected a plain tensor or parameter"},
-        {BYTES(ONE("ctorch._utils\n_rebuild_parameter\n(" SIX "\x88}N\x87tR")), PMET_UNSUPPORTED,
-         ": tensor \"w\": found a call; expected a plain tensor or parameter"},
-        {BYTES(ONE(REBUILD "(" FLOATS "K\0K\6\x85K\1\x85N}tR")), PMET_UNSUPPORTED,
-         ": tensor \"w\": found None and a dict as requires_grad and hooks; expected a bool and an empty "
-         "dict"},
-        {BYTES(ONE(REBUILD "(" FLOATS "K\0K\6\x85K\1\x85\x89NtR")), PMET_UNSUPPORTED,
-         ": tensor \"w\": found a bool and None as requires_grad and hooks; expected a bool and an empty "
-         "dict"},
-        {BYTES(ONE(TENSOR("N", "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": found None; expected a storage (\"storage\", type, key, device, length)"},
-        {BYTES(ONE(TENSOR("K\1\x85Q", "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": found a persistent id; expected a storage (\"storage\", type, key, device, "
-         "length)"},
-        {BYTES(ONE(TENSOR(STORED("FloatStorage", "7", "K\6"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": its storage x/data/7 is not in the archive"},
-        {BYTES(ONE(TENSOR(STORED("FloatStorage", "\0", "K\6"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": its storage x/data/ is not in the archive"},
-        {BYTES(ONE(TENSOR(STORED("FloatStorage", "1", "K\6"), "K\0", "K\6\x85", "K\1\x85"))),
-         PMET_UNSUPPORTED,
-         ": tensor \"w\": its storage x/data/1 is compressed; expected it stored, as torch.save writes it"},
-        {BYTES(ONE(TENSOR(STORED("FloatStorage", "0", "K\7"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 7 elements of F32"},
-        {BYTES(ONE(TENSOR(STORED("FloatStorage", "0", "K\5"), "K\0", "K\5\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 5 elements of F32"},
-        {BYTES(ONE(TENSOR(STORED("DoubleStorage", "0", "K\6"), "K\0", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 6 elements of F64"},
-        {BYTES(ONE(
-             TENSOR(STORED("FloatStorage", "0", "\x8a\x08\6\0\0\0\0\0\0\x40"), "K\0", "K\6\x85", "K\1\x85"))),
-         PMET_FORMAT,
-         ": tensor \"w\": its storage x/data/0 holds 24 bytes; expected 4611686018427387910 elements of F32"},
-        {BYTES(ONE(TENSOR(STORED("FloatStorage", "0", "J\xff\xff\xff\xff"), "K\0", "K\6\x85", "K\1\x85"))),
-         PMET_FORMAT, ": tensor \"w\": length: found -1; expected 0 or more"},
-        {BYTES(ONE(TENSOR(FLOATS, "N", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": offset: found None; expected an int"},
-        {BYTES(ONE(TENSOR(FLOATS, "J\xff\xff\xff\xff", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": offset: found -1; expected 0 or more"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\1", "K\6\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": 6 elements from element 1 on; its storage x/data/0 holds 6"},
-        {BYTES(ONE(TENSOR(FLOATS, "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", "K\6\x85", "K\1\x85"))),
-         PMET_FORMAT,
-         ": tensor \"w\": 6 elements from element 9223372036854775807 on; its storage x/data/0 holds 6"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\7", "K\0\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": 0 elements from element 7 on; its storage x/data/0 holds 6"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\6", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": size: found an int; expected a tuple"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", "K\1\x85"))), PMET_UNSUPPORTED,
-         ": tensor \"w\": size: found 9 dimensions; expected at most 8"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": found 1 strides; expected 2, one a dimension"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1K\2\x86"))), PMET_UNSUPPORTED,
-         ": tensor \"w\": stride 2 of dimension 1; expected 1, that of a contiguous tensor"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\6\x85", "K\0\x85"))), PMET_UNSUPPORTED,
-         ": tensor \"w\": stride 0 of dimension 0; expected 1, that of a contiguous tensor"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\0",
-                          "\x8a\x08\0\0\0\0\0\0\0\x40"
-                          "K\4K\0\x87",
-                          "K\0K\0K\1\x87"))),
-         PMET_FORMAT, ": tensor \"w\": size: the product overflows"},
-        {BYTES(ONE(TENSOR(FLOATS, "K\0", "\x8a\x08\0\0\0\0\0\0\0\x40\x85", "K\1\x85"))), PMET_FORMAT,
-         ": tensor \"w\": size: the product overflows"},
+        OTHER_W("K\7", "found an int; expected a plain tensor or parameter"),
+        OTHER_W("}", "found a dict; expected a plain tensor or parameter"),
+        OTHER_W("K\1K\2\x86", "found a tuple; expected a plain tensor or parameter"),
+        OTHER_W(REBUILD "(" FLOATS "tR", "found a call; expected a plain tensor or parameter"),
+        OTHER_W("ctorch._utils\n_rebuild_parameter\n(" SIX "\x88}N\x87tR",
+                "found a call; expected a plain tensor or parameter"),
+        OTHER_W(REBUILD "(" FLOATS "K\0K\6\x85K\1\x85N}tR",
+                "found None and a dict as requires_grad and hooks; expected a bool and an empty dict"),
+        OTHER_W(REBUILD "(" FLOATS "K\0K\6\x85K\1\x85\x89NtR",
+                "found a bool and None as requires_grad and hooks; expected a bool and an empty dict"),
+        BROKEN_W(TENSOR("N", "K\0", "K\6\x85", "K\1\x85"),
+                 "found None; expected a storage (\"storage\", type, key, device, length)"),
+        BROKEN_W(TENSOR("K\1\x85Q", "K\0", "K\6\x85", "K\1\x85"),
+                 "found a persistent id; expected a storage (\"storage\", type, key, device, length)"),
+        BROKEN_W(TENSOR(STORED("FloatStorage", "7", "K\6"), "K\0", "K\6\x85", "K\1\x85"),
+                 "its storage x/data/7 is not in the archive"),
+        BROKEN_W(TENSOR(STORED("FloatStorage", "\0", "K\6"), "K\0", "K\6\x85", "K\1\x85"),
+                 "its storage x/data/ is not in the archive"),
+        OTHER_W(TENSOR(STORED("FloatStorage", "1", "K\6"), "K\0", "K\6\x85", "K\1\x85"),
+                "its storage x/data/1 is compressed; expected it stored, as torch.save writes it"),
+        BROKEN_W(TENSOR(STORED("FloatStorage", "0", "K\7"), "K\0", "K\6\x85", "K\1\x85"),
+                 "its storage x/data/0 holds 24 bytes; expected 7 elements of F32"),
+        BROKEN_W(TENSOR(STORED("FloatStorage", "0", "K\5"), "K\0", "K\5\x85", "K\1\x85"),
+                 "its storage x/data/0 holds 24 bytes; expected 5 elements of F32"),
+        BROKEN_W(TENSOR(STORED("DoubleStorage", "0", "K\6"), "K\0", "K\6\x85", "K\1\x85"),
+                 "its storage x/data/0 holds 24 bytes; expected 6 elements of F64"),
+        BROKEN_W(
+            TENSOR(STORED("FloatStorage", "0", "\x8a\x08\6\0\0\0\0\0\0\x40"), "K\0", "K\6\x85", "K\1\x85"),
+            "its storage x/data/0 holds 24 bytes; expected 4611686018427387910 elements of F32"),
+        BROKEN_W(TENSOR(STORED("FloatStorage", "0", "J\xff\xff\xff\xff"), "K\0", "K\6\x85", "K\1\x85"),
+                 "length: found -1; expected 0 or more"),
+        BROKEN_W(TENSOR(FLOATS, "N", "K\6\x85", "K\1\x85"), "offset: found None; expected an int"),
+        BROKEN_W(TENSOR(FLOATS, "J\xff\xff\xff\xff", "K\6\x85", "K\1\x85"),
+                 "offset: found -1; expected 0 or more"),
+        BROKEN_W(TENSOR(FLOATS, "K\1", "K\6\x85", "K\1\x85"),
+                 "6 elements from element 1 on; its storage x/data/0 holds 6"),
+        BROKEN_W(TENSOR(FLOATS, "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", "K\6\x85", "K\1\x85"),
+                 "6 elements from element 9223372036854775807 on; its storage x/data/0 holds 6"),
+        BROKEN_W(TENSOR(FLOATS, "K\7", "K\0\x85", "K\1\x85"),
+                 "0 elements from element 7 on; its storage x/data/0 holds 6"),
+        BROKEN_W(TENSOR(FLOATS, "K\0", "K\6", "K\1\x85"), "size: found an int; expected a tuple"),
+        OTHER_W(TENSOR(FLOATS, "K\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", "K\1\x85"),
+                "size: found 9 dimensions; expected at most 8"),
+        BROKEN_W(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1\x85"),
+                 "found 1 strides; expected 2, one a dimension"),
+        OTHER_W(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1K\2\x86"),
+                "stride 2 of dimension 1; expected 1, that of a contiguous tensor"),
+        OTHER_W(TENSOR(FLOATS, "K\0", "K\6\x85", "K\0\x85"),
+                "stride 0 of dimension 0; expected 1, that of a contiguous tensor"),
+        BROKEN_W(TENSOR(FLOATS, "K\0",
+                        "\x8a\x08\0\0\0\0\0\0\0\x40"
+                        "K\4K\0\x87",
+                        "K\0K\0K\1\x87"),
+                 "size: the product overflows"),
+        BROKEN_W(TENSOR(FLOATS, "K\0", "\x8a\x08\0\0\0\0\0\0\0\x40\x85", "K\1\x85"),
+                 "size: the product overflows"),
         {BYTES(BEGIN "}(" STR1("w") SIX STR1("w") SIX "u."), PMET_FORMAT, ": data.pkl: tensor \"w\" twice"},
         {BYTES(BEGIN "}(" STR1("\0") SIX "u."), PMET_FORMAT, ": data.pkl: a NUL in the name of tensor 0"},
     };
@@ -313,9 +276,7 @@ TEST(what_means_the_same_is_taken)
 {
     static const struct refusal cases[] = {
         {BYTES(ONE(SIX)), PMET_OK, ""},
-        {BYTES(BEGIN ORDERED ")R(" STR1("w") SIX "u}X\x09\0\0\0_metadata"
-                                                 "}sb."),
-         PMET_OK, ""},
+        {BYTES(BEGIN ORDERED ")R(" STR1("w") SIX "u}X\x09\0\0\0_metadata}sb."), PMET_OK, ""},
         {BYTES(ONE("ctorch._utils\n_rebuild_parameter\n" SIX "\x88" ORDERED ")R\x87R")), PMET_OK, ""},
         {BYTES(ONE(TENSOR(FLOATS, "K\5", "K\1K\1\x86", "K\3K\7\x86"))), PMET_OK,
          ""}, /* one element: any stride */
@@ -406,31 +367,21 @@ TEST(an_archive_of_another_kind_is_refused)
     test_write_file(test_path("x.bin"), "", 0);
     expect(t, test_path("x.bin"), PMET_FORMAT, ": found 0 bytes; expected a zip archive");
     size_t n;
-    char *data = cli_slurp("tests/data/kinds.bin", &n);
+    char *data = test_slurp(t, "tests/data/kinds.bin", &n);
     test_write_file(test_path("x.bin"), data, n - 1);
     expect(t, test_path("x.bin"), PMET_FORMAT,
            ": found no end record; expected a zip archive that is complete");
-    free(data);
 }
 
 TEST(damage_never_leads_outside_the_file)
 {
     size_t n;
-    char *data = cli_slurp("tests/data/kinds.bin", &n);
+    char *data = test_slurp(t, "tests/data/kinds.bin", &n);
     const size_t n_taken = fuzz(t, data, n, 6000, 0x7061, load);
     CHECK(n_taken > 100 && n_taken < 5900);
     for (size_t i = 0; i < n; i++) { /* cut at every byte */
-        struct pmet_error err = {PMET_OK, ""};
         unlink(test_path("x.bin"));
         test_write_file(test_path("x.bin"), data, i);
-        CHECK(load(test_path("x.bin"), &err) == PMET_FORMAT);
+        CHECK(load(test_path("x.bin"), &t->err) == PMET_FORMAT);
     }
-    free(data);
 }
-
-TEST_MAIN(CASE(every_type_a_parameter_a_shared_storage_and_metadata_are_read),
-          CASE(what_a_pickle_would_run_is_refused_by_name),
-          CASE(a_pickle_that_is_broken_is_refused_at_its_byte),
-          CASE(a_tensor_that_does_not_fit_is_refused_by_its_name), CASE(what_means_the_same_is_taken),
-          CASE(bombs_do_not_go_off), CASE(an_archive_of_another_kind_is_refused),
-          CASE(damage_never_leads_outside_the_file))

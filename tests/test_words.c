@@ -21,8 +21,7 @@ static bool equals(const struct pmet_words *w, const json_t *expected)
 static bool cut_equals(struct test *t, cutter *cut, const json_t *text, const json_t *expected)
 {
     struct pmet_words w;
-    struct pmet_error err = {PMET_OK, ""};
-    bool same = CHECK_OK(cut(json_string_value(text), json_string_length(text), &w, &err), &err);
+    bool same = CHECK_DONE(cut(json_string_value(text), json_string_length(text), &w, &t->err));
     same = same && equals(&w, expected);
     pmet_words_free(&w);
     return same;
@@ -32,7 +31,7 @@ static bool cut_equals(struct test *t, cutter *cut, const json_t *text, const js
  * them. */
 TEST(words_and_sentences_are_those_of_nltk)
 {
-    json_t *all = json_load_file("golden/nltk/words.json", 0, NULL), *one;
+    json_t *all = test_json(t, json_load_file("golden/nltk/words.json", 0, NULL)), *one;
     size_t i;
     CHECK(json_array_size(all) == 197);
     json_array_foreach(all, i, one)
@@ -45,16 +44,13 @@ TEST(words_and_sentences_are_those_of_nltk)
         if (!cut_equals(t, pmet_words, text, json_object_get(one, "words")))
             test_fail(t, "text %zu: other words", i);
     }
-    json_decref(all);
 }
 
 static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
 
 static json_t *text_metrics(struct test *t, size_t m)
 {
-    char path[64];
-    snprintf(path, sizeof path, "golden/%s/text_metrics.fp32.json", models[m]);
-    json_t *g = json_load_file(path, 0, NULL);
+    json_t *g = json_load_file(test_text(t, "golden/%s/text_metrics.fp32.json", models[m]), 0, NULL);
     CHECK(json_is_object(g));
     return g;
 }
@@ -84,16 +80,15 @@ TEST(words_of_the_goldens_differ_by_the_known_contraction_only)
 static double entropy_of(struct test *t, const json_t *words)
 {
     struct pmet_words w = {0};
-    struct pmet_error err = {PMET_OK, ""};
     double value = -1;
     for (size_t i = 0; i < json_array_size(words); i++) {
         struct pmet_points p = {0};
         const json_t *word = json_array_get(words, i);
-        CHECK_OK(pmet_points_decode(json_string_value(word), json_string_length(word), &p, &err), &err);
-        CHECK_OK(pmet_words_add(&w, p.c, p.n, &err), &err);
+        CHECK_DONE(pmet_points_decode(json_string_value(word), json_string_length(word), &p, &t->err));
+        CHECK_DONE(pmet_words_add(&w, p.c, p.n, &t->err));
         free(p.c);
     }
-    CHECK_OK(pmet_ngram_entropy(&w, &value, &err), &err);
+    CHECK_DONE(pmet_ngram_entropy(&w, &value, &t->err));
     pmet_words_free(&w);
     return value;
 }
@@ -111,10 +106,9 @@ TEST(entropies_are_the_published_ones)
             const double value = json_number_value(json_object_get(one, "n_gram_entropy"));
             double got = entropy_of(t, json_object_get(one, "tokens"));
             struct pmet_words w;
-            struct pmet_error err = {PMET_OK, ""};
             CHECK_CLOSE(&got, &value, 1, 1e-12);
-            CHECK_OK(pmet_words(json_string_value(text), json_string_length(text), &w, &err), &err);
-            CHECK_OK(pmet_ngram_entropy(&w, &got, &err), &err);
+            CHECK_DONE(pmet_words(json_string_value(text), json_string_length(text), &w, &t->err));
+            CHECK_DONE(pmet_ngram_entropy(&w, &got, &t->err));
             CHECK_CLOSE(&got, &value, 1, 1e-12);
             mean += i < 3 ? got / 3 : 0;
             pmet_words_free(&w);
@@ -138,10 +132,9 @@ TEST(short_texts_have_the_entropy_of_the_orders_they_reach)
                    {"a b a b a b c", 1.4591479170272448 / 3 + 1.5219280948873621 / 1.5}};
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
         struct pmet_words w;
-        struct pmet_error err = {PMET_OK, ""};
         double got = -1;
-        CHECK_OK(pmet_words(vectors[i].text, strlen(vectors[i].text), &w, &err), &err);
-        CHECK_OK(pmet_ngram_entropy(&w, &got, &err), &err);
+        CHECK_DONE(pmet_words(vectors[i].text, strlen(vectors[i].text), &w, &t->err));
+        CHECK_DONE(pmet_ngram_entropy(&w, &got, &t->err));
         CHECK_CLOSE(&got, &vectors[i].entropy, 1, 1e-12);
         pmet_words_free(&w);
     }
@@ -183,12 +176,11 @@ TEST(a_final_sigma_is_one_behind_a_letter_and_before_none)
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
         struct pmet_points p = {0};
         struct pmet_text got = {0};
-        struct pmet_error err = {PMET_OK, ""};
         int32_t second;
-        CHECK_OK(pmet_points_decode(vectors[i].text, strlen(vectors[i].text), &p, &err), &err);
+        CHECK_DONE(pmet_points_decode(vectors[i].text, strlen(vectors[i].text), &p, &t->err));
         for (size_t k = 0; k < p.n; k++) {
             const int32_t c = pmet_lower(p.c, p.n, k, &second);
-            CHECK_OK(pmet_points_encode(&c, 1, &got, &err), &err);
+            CHECK_DONE(pmet_points_encode(&c, 1, &got, &t->err));
         }
         CHECK_STR(got.data, vectors[i].lower);
         free(p.c);
@@ -206,14 +198,13 @@ TEST(stray_bytes_stay_in_their_words)
         const size_t n = test_rng_next(&r) % sizeof text;
         size_t n_got = 0, n_expected = 0;
         struct pmet_words w;
-        struct pmet_error err = {PMET_OK, ""};
         for (size_t i = 0; i < n;
              i++) /* no quotes, which change, and none of the bytes that make other blanks */
             text[i] = "\xff\xe0\x80\xf8\xc3\xa9.?! -ab,S("[test_rng_next(&r) % 16];
         for (size_t i = 0; i < n; i++)
             if (text[i] != ' ')
                 expected[n_expected++] = text[i];
-        CHECK_OK(pmet_words(text, n, &w, &err), &err);
+        CHECK_DONE(pmet_words(text, n, &w, &t->err));
         for (size_t i = 0; i < w.n && n_got + w.piece[i].n < sizeof got; i++) {
             memcpy(got + n_got, w.text.data + w.piece[i].start, w.piece[i].n);
             n_got += w.piece[i].n;
@@ -223,9 +214,3 @@ TEST(stray_bytes_stay_in_their_words)
         pmet_words_free(&w);
     }
 }
-
-TEST_MAIN(CASE(words_and_sentences_are_those_of_nltk),
-          CASE(words_of_the_goldens_differ_by_the_known_contraction_only),
-          CASE(entropies_are_the_published_ones), CASE(short_texts_have_the_entropy_of_the_orders_they_reach),
-          CASE(classes_and_lower_case_are_those_of_the_reference),
-          CASE(a_final_sigma_is_one_behind_a_letter_and_before_none), CASE(stray_bytes_stay_in_their_words))

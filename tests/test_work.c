@@ -15,8 +15,6 @@
 #define EDIT "edit -q " INPUTS "--hparams hparams.json --out out"
 #define WORK EDIT " --work w"
 
-static char start[4096];
-
 static bool is_long(void)
 {
     const char *v = getenv("PMET_LONG");
@@ -36,17 +34,9 @@ static size_t stride(size_t all, size_t some)
 /* A workbench with the output that is wanted in `reference`. */
 static void enter(struct test *t, const char *name)
 {
-    const char *dir = cli_bench(t, name, "gptj-C");
-    if ((!start[0] && !getcwd(start, sizeof start)) || chdir(dir) != 0)
-        exit(1);
+    cli_enter(t, name, "gptj-C");
     CHECK(cli(NULL, EDIT) == 0);
     cli_shell("mv out reference");
-}
-
-static void leave(void)
-{
-    if (chdir(start) != 0)
-        exit(1);
 }
 
 /* The command again: it ends well, says how many facts it had found done, and its output is the one
@@ -94,7 +84,6 @@ TEST(finished_facts_and_matrices_are_not_done_twice)
     CHECK(cli(NULL, WORK " --trace traced.safetensors") == 0);
     CHECK(cli(NULL, EDIT " --force --trace fresh.safetensors") == 0);
     CHECK(system("cmp -s traced.safetensors fresh.safetensors") == 0);
-    leave();
 }
 
 /* What is no part of a target: the targets stay, the matrices are solved again. */
@@ -110,7 +99,7 @@ TEST(another_solve_uses_the_targets_and_solves_again)
                  {"true", "--stats s2 --hparams hparams.json"}};
     enter(t, "lambda");
     CHECK(cli(NULL, WORK) == 0);
-    cli_shell("cp '%s/golden/gptj-C/stats_text.jsonl' more.jsonl", start);
+    cli_shell("cp '%s/golden/gptj-C/stats_text.jsonl' more.jsonl", cli_start);
     CHECK(cli(NULL, "stats -q --threads 1 --model m --text more.jsonl --hparams hparams.json --samples 30 "
                     "--out s2") == 0);
     for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
@@ -124,7 +113,6 @@ TEST(another_solve_uses_the_targets_and_solves_again)
             test_fail(t, "%s", other[i].inputs);
         CHECK((system("grep -q '\"ridge\": 3.0' out/pmet_edit.json") == 0) == (i == 2));
     }
-    leave();
 }
 
 /* With less memory `auto` takes another solver, whose last bits are others: no matrix of the first
@@ -139,7 +127,6 @@ TEST(another_solver_solves_all_matrices_again)
     CHECK(system("diff -r out fresh > /dev/null && grep -q '\"cg\"' out/pmet_edit.json") == 0);
     CHECK(cli(NULL, WORK " --memory 313K --force") == 0);
     CHECK(system("diff -r out reference > /dev/null") == 0);
-    leave();
 }
 
 TEST(a_folder_of_another_edit_is_refused)
@@ -159,42 +146,38 @@ TEST(a_folder_of_another_edit_is_refused)
          "hparams.json",
          "contexts"},
         {"cp -r m m2 && sed -i 's/}$/ }/' m2/config.json",
-         "--threads 1 --model m2 --facts facts.json --contexts contexts.json --stats s2 --limit 3 "
-         "--hparams hparams.json",
+         "--threads 1 --model m2 --facts facts.json --contexts contexts.json --stats s2 --limit 3 --hparams "
+         "hparams.json",
          "model"}};
     enter(t, "other");
     CHECK(cli(NULL, WORK) == 0);
     cli_shell("rm -r out");
     for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
-        char want[128];
         cli_shell("%s", other[i].change);
         if (strcmp(other[i].key, "model") == 0)
-            CHECK(cli(NULL,
-                      "stats -q --threads 1 --model m2 --text text.jsonl --hparams hparams.json --samples 2 "
-                      "--out s2") == 0);
+            CHECK(cli(NULL, "stats -q --threads 1 --model m2 --text text.jsonl --hparams hparams.json "
+                            "--samples 2 --out s2") == 0);
         CHECK(cli(NULL, "edit -q %s --out out --work w", other[i].line) == 1);
-        snprintf(want, sizeof want, "pmet edit: w/facts.journal: begun with other %s: found ", other[i].key);
+        const char *want =
+            test_text(t, "pmet edit: w/facts.journal: begun with other %s: found ", other[i].key);
         if (!CHECK(strncmp(cli_err(), want, strlen(want)) == 0))
             test_fail(t, "%s: %s", other[i].key, cli_err());
         CHECK(access("out", F_OK) != 0);
     }
     goes_on(t, "refusal", 0); /* and it is still good for its own */
-    leave();
 }
 
 /* Contexts that the model wrote are kept by their seed: another seed's are not taken for them. */
 TEST(another_seed_has_other_contexts)
 {
-    static const char line[] =
-        "edit -q --threads 1 --model m --facts facts.json --stats s --limit 1 --hparams "
-        "hparams.json --work w --out ";
+    static const char line[] = "edit -q --threads 1 --model m --facts facts.json --stats s --limit 1 "
+                               "--hparams hparams.json --work w --out ";
     enter(t, "seed");
     CHECK(cli(NULL, "%sone", line) == 0);
     CHECK(cli(NULL, "%sagain --seed 1", line) == 0);
     CHECK(system("diff -r one again > /dev/null") == 0);
     CHECK(cli(NULL, "%stwo --seed 2", line) == 1);
     CHECK(strncmp(cli_err(), "pmet edit: w/facts.journal: begun with other contexts: ", 55) == 0);
-    leave();
 }
 
 TEST(two_processes_do_not_share_a_folder)
@@ -207,7 +190,6 @@ TEST(two_processes_do_not_share_a_folder)
     CHECK_STR(cli_err(), "pmet edit: w/facts.journal: another process is at work in this folder\n");
     close(fd);
     goes_on(t, "release", 0);
-    leave();
 }
 
 /* A kill leaves a journal that ends anywhere. */
@@ -216,7 +198,7 @@ TEST(a_journal_that_ends_anywhere_is_gone_on_with)
     size_t n, n_done = 0;
     enter(t, "torn");
     CHECK(cli(NULL, WORK) == 0);
-    char *data = cli_slurp("w/facts.journal", &n);
+    char *data = test_slurp(t, "w/facts.journal", &n);
     cli_shell("rm w/matrix-*");
     for (size_t at = 0; at <= n; at += is_long() ? n / 97 : n / 11) {
         cli_shell("rm -r out");
@@ -224,13 +206,10 @@ TEST(a_journal_that_ends_anywhere_is_gone_on_with)
         goes_on(t, "cut at byte", at);
         n_done += strstr(cli_err(), "facts are done") != NULL;
         size_t again;
-        char *now = cli_slurp("w/facts.journal", &again);
+        char *now = test_slurp(t, "w/facts.journal", &again);
         CHECK(again == n && memcmp(now, data, n) == 0);
-        free(now);
     }
     CHECK(n_done > 3);
-    free(data);
-    leave();
 }
 
 /* A byte that is not as it was written: in the last record that one is done again, elsewhere the
@@ -242,7 +221,7 @@ TEST(a_damaged_journal_gives_no_wrong_target)
     struct test_rng rng = {5};
     enter(t, "damage");
     CHECK(cli(NULL, WORK) == 0);
-    char *data = cli_slurp("w/facts.journal", &n);
+    char *data = test_slurp(t, "w/facts.journal", &n);
     cli_shell("rm w/matrix-*");
     for (int k = 0; k < (is_long() ? 100 : 12); k++) {
         const size_t at = (size_t)(test_rng_next(&rng) % n);
@@ -262,8 +241,6 @@ TEST(a_damaged_journal_gives_no_wrong_target)
         goes_on(t, "flip at byte", at);
     }
     CHECK(n_refused > 3);
-    free(data);
-    leave();
 }
 
 /* What a power cut may leave of records that were not yet on the disk. */
@@ -272,14 +249,11 @@ TEST(a_journal_that_ends_in_zeros_is_gone_on_with)
     size_t n, again;
     enter(t, "zeros");
     CHECK(cli(NULL, WORK) == 0);
-    char *data = cli_slurp("w/facts.journal", &n);
+    char *data = test_slurp(t, "w/facts.journal", &n);
     cli_shell("rm -r w/matrix-* out && truncate -s +100000 w/facts.journal");
     goes_on(t, "zeros behind byte", n);
-    char *now = cli_slurp("w/facts.journal", &again);
+    char *now = test_slurp(t, "w/facts.journal", &again);
     CHECK(again == n && memcmp(now, data, n) == 0);
-    free(now);
-    free(data);
-    leave();
 }
 
 /* ---- kills, failures and signals ---- */
@@ -296,7 +270,6 @@ TEST(killed_at_any_call_it_goes_on)
     }
     printf("     killed %zu times\n", n_killed);
     CHECK(n_killed >= (is_long() ? 50u : 8u));
-    leave();
 }
 
 /* One kill after the other, never cleaned up between: each run gets further, and no fact is done
@@ -313,7 +286,6 @@ TEST(killed_again_and_again_it_arrives)
         k += 9;
     }
     CHECK(system("diff -r out reference > /dev/null") == 0);
-    leave();
 }
 
 TEST(a_call_that_fails_loses_nothing)
@@ -334,7 +306,6 @@ TEST(a_call_that_fails_loses_nothing)
             goes_on(t, "failed call", k);
             cli_shell("rm -rf out w");
         }
-    leave();
 }
 
 TEST(a_signal_says_how_to_go_on)
@@ -360,7 +331,6 @@ TEST(a_signal_says_how_to_go_on)
         CHECK(strstr(cli_err(), "w: 2 of 3 facts are done\n") != NULL);
         cli_shell("rm -r out w");
     }
-    leave();
 }
 
 /* ---- statistics ---- */
@@ -372,7 +342,7 @@ static void enter_stats(struct test *t, const char *name)
 {
     enter(t, name);
     cli_shell("rm -r reference && cp '%s/golden/gptj-C/stats_text.jsonl' text.jsonl",
-              start); /* several batches */
+              cli_start); /* several batches */
     CHECK(cli(NULL, STATS) == 0);
     cli_shell("mv out reference");
 }
@@ -406,7 +376,6 @@ TEST(statistics_that_are_killed_go_on)
     }
     printf("     killed %zu times, sums were kept %zu times\n", n_killed, n_kept);
     CHECK(n_killed > 3 && n_kept > 1);
-    leave();
 }
 
 TEST(statistics_of_other_text_or_in_use_are_refused)
@@ -416,10 +385,8 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
     while (!sums_are_kept() && blow_kills(t, STATS " --work w", k))
         k += 5;
     CHECK(sums_are_kept());
-    CHECK(
-        cli(NULL,
-            "stats -q --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 99 --out out "
-            "--work w") == 1);
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 99 "
+                    "--out out --work w") == 1);
     CHECK_STR(cli_err(), "pmet stats: w/stats.journal: begun with other samples: found 100; this run has 99 "
                          "(give another --work)\n");
     cli_shell("sed '1d' text.jsonl > other.jsonl");
@@ -432,22 +399,11 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
     CHECK_STR(cli_err(), "pmet stats: w/pmet.lock: another process is at work in this folder\n");
     close(fd);
     CHECK(access("out", F_OK) != 0);
-    cli_shell("cp -r w damaged && for f in damaged/sum-*; do printf X | "
-              "dd of=$f bs=1 conv=notrunc status=none seek=$(($(stat -c %%s $f) - 9)); done");
+    cli_shell("cp -r w damaged && for f in damaged/sum-*; do printf X | dd of=$f bs=1 conv=notrunc "
+              "status=none seek=$(($(stat -c %%s $f) - 9)); done");
     CHECK(cli(NULL, STATS " --work damaged") == 0 && /* a sum with another bit is not used */
           strstr(cli_err(), "pmet stats: warning: damaged: sums are missing or damaged: begins again\n"));
     CHECK(system("diff -r out reference > /dev/null") == 0);
     cli_shell("rm -rf out");
     stats_go_on(t, "refusal", 0);
-    leave();
 }
-
-TEST_MAIN(CASE(finished_facts_and_matrices_are_not_done_twice),
-          CASE(another_solve_uses_the_targets_and_solves_again),
-          CASE(another_solver_solves_all_matrices_again), CASE(a_folder_of_another_edit_is_refused),
-          CASE(another_seed_has_other_contexts), CASE(two_processes_do_not_share_a_folder),
-          CASE(a_journal_that_ends_anywhere_is_gone_on_with), CASE(a_damaged_journal_gives_no_wrong_target),
-          CASE(a_journal_that_ends_in_zeros_is_gone_on_with), CASE(killed_at_any_call_it_goes_on),
-          CASE(killed_again_and_again_it_arrives), CASE(a_call_that_fails_loses_nothing),
-          CASE(a_signal_says_how_to_go_on), CASE(statistics_that_are_killed_go_on),
-          CASE(statistics_of_other_text_or_in_use_are_refused))

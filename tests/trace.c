@@ -84,50 +84,36 @@ bool trace_rows(struct test *t, const struct pmet_model *model, const struct pme
     const struct pmet_config *c = &model->config;
     struct part early = {.model = model, .out = out}, late = early;
     struct pmet_cache cache = {0};
-    struct pmet_error err = {PMET_OK, ""};
-    size_t *first = calloc(n_row + 1, sizeof *first), *as_they_are = calloc(n_row + 1, sizeof *first);
+    size_t *first = test_alloc(t, (n_row + 1) * sizeof *first),
+           *as_they_are = test_alloc(t, (n_row + 1) * sizeof *first);
     for (size_t j = 0; j < n_row; j++) {
         as_they_are[j] = j;
         first[j + 1] = first[j] + row[j].n_tok;
     }
     out->n_tok = first[n_row];
     out->width = c->n_layer * (4 * c->d_model + c->d_ff) + c->n_vocab;
-    out->x = calloc(out->n_tok * out->width + 1, sizeof *out->x);
+    out->x = test_alloc(t, (out->n_tok * out->width + 1) * sizeof *out->x);
     order = order ? order : as_they_are;
     bool ok = true;
     if (cut)
-        ok = CHECK_OK(pmet_cache_alloc(model, 0, out->n_tok, &cache, &err), &err) &&
-             CHECK_OK(run_part(&early, row, first, order, n, NULL, cut, NULL, &cache, &err), &err);
+        ok = CHECK_DONE(pmet_cache_alloc(model, 0, out->n_tok, &cache, &t->err)) &&
+             CHECK_DONE(run_part(&early, row, first, order, n, NULL, cut, NULL, &cache, &t->err));
     ok = ok &&
-         CHECK_OK(run_part(&late, row, first, order, n, cut, NULL, cut ? &cache : NULL, NULL, &err), &err);
+         CHECK_DONE(run_part(&late, row, first, order, n, cut, NULL, cut ? &cache : NULL, NULL, &t->err));
     end_part(&early);
     end_part(&late);
     pmet_cache_free(&cache);
-    free(first);
-    free(as_they_are);
     return ok;
 }
 
-void trace_free(struct trace *trace)
+struct pmet_row *made_lines(struct test *t, struct test_rng *rng, const struct pmet_model *model,
+                            const size_t *length, size_t n)
 {
-    free(trace->x);
-}
-
-struct pmet_row *made_lines(struct test_rng *rng, const struct pmet_model *model, const size_t *length,
-                            size_t n)
-{
-    struct pmet_row *row = calloc(n, sizeof *row);
+    struct pmet_row *row = test_alloc(t, n * sizeof *row);
     for (size_t j = 0; j < n; j++) {
-        row[j] = (struct pmet_row){calloc(length[j], sizeof(int32_t)), length[j], 0};
+        row[j] = (struct pmet_row){test_alloc(t, length[j] * sizeof(int32_t)), length[j], 0};
         for (size_t i = 0; i < length[j]; i++)
             row[j].id[i] = (int32_t)(test_rng_next(rng) % model->config.n_vocab);
     }
     return row;
-}
-
-void made_free(struct pmet_row *row, size_t n)
-{
-    for (size_t j = 0; j < n; j++)
-        free(row[j].id);
-    free(row);
 }

@@ -20,11 +20,9 @@ struct trace {
  * that are not in `order` have lines of 0. */
 bool trace_rows(struct test *t, const struct pmet_model *model, const struct pmet_row *row, size_t n_row,
                 const size_t *order, size_t n, const size_t *cut, struct trace *out);
-void trace_free(struct trace *trace);
 
-/* n rows of random ids and of the given lengths; made_free releases them. */
-struct pmet_row *made_lines(struct test_rng *rng, const struct pmet_model *model, const size_t *length,
-                            size_t n);
-void made_free(struct pmet_row *row, size_t n);
+/* n rows of random ids and of the given lengths. */
+struct pmet_row *made_lines(struct test *t, struct test_rng *rng, const struct pmet_model *model,
+                            const size_t *length, size_t n);
 
 #endif

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/whole.h"
 
-struct pmet_fact_rows made_rows(struct test_rng *rng, const struct pmet_model *model, const size_t shape[][2],
-                                size_t n_row, size_t n_target)
+struct pmet_fact_rows made_rows(struct test *t, struct test_rng *rng, const struct pmet_model *model,
+                                const size_t shape[][2], size_t n_row, size_t n_target)
 {
     const size_t n_vocab = model->config.n_vocab;
     struct pmet_fact_rows rows = {.n_row = n_row, .n_target = n_target};
-    rows.row = calloc(n_row, sizeof *rows.row);
-    rows.target = calloc(n_target, sizeof *rows.target);
+    rows.row = test_alloc(t, n_row * sizeof *rows.row);
+    rows.target = test_alloc(t, n_target * sizeof *rows.target);
     for (size_t s = 0; s < n_target; s++)
         rows.target[s] = (int32_t)(test_rng_next(rng) % n_vocab);
     for (size_t j = 0; j < n_row; j++) {
-        rows.row[j] = (struct pmet_row){calloc(shape[j][0], sizeof(int32_t)), shape[j][0], shape[j][1]};
+        rows.row[j] =
+            (struct pmet_row){test_alloc(t, shape[j][0] * sizeof(int32_t)), shape[j][0], shape[j][1]};
         for (size_t i = 0; i < shape[j][0]; i++)
             rows.row[j].id[i] = (int32_t)(test_rng_next(rng) % n_vocab);
     }
@@ -190,15 +191,15 @@ bool whole_loss(struct test *t, const struct pmet_model *model, const struct pme
     const size_t d = model->config.d_model, n_vocab = model->config.n_vocab,
                  n_label = (rows->n_row - 1) * rows->n_target;
     bool ok = true;
-    *out = (struct whole){.logp = calloc(n_label, sizeof(double)),
-                          .best_logp = calloc(n_label, sizeof(double)),
-                          .kl_lp = calloc(n_vocab, sizeof(double)),
-                          .initial = {calloc(d, sizeof(double)), calloc(d, sizeof(double))}};
+    *out = (struct whole){.logp = test_alloc(t, n_label * sizeof(double)),
+                          .best_logp = test_alloc(t, n_label * sizeof(double)),
+                          .kl_lp = test_alloc(t, n_vocab * sizeof(double))};
+    for (size_t v = 0; v < PMET_MAX_VECTOR; v++)
+        out->initial[v] = test_alloc(t, d * sizeof(double));
     for (size_t j = 0; ok && j < rows->n_row; j++) {
-        struct pmet_error err = {PMET_OK, ""};
         struct passage p = {
             .model = model, .n = rows->row[j].n_tok, .idx = rows->row[j].lookup_idx, .L = o->layer, .o = o};
-        ok = CHECK_OK(pass(&p, &rows->row[j], vector, &err), &err);
+        ok = CHECK_DONE(pass(&p, &rows->row[j], vector, &t->err));
         for (size_t v = 0; ok && j == 0 && v < o->n_vector; v++)
             for (size_t i = 0; i < d; i++)
                 out->initial[v][i] = (double)(o->site[v] == PMET_SITE_MLP_OUT    ? p.m
@@ -218,13 +219,4 @@ bool whole_loss(struct test *t, const struct pmet_model *model, const struct pme
             o->weight_decay * (norm_of(vector[v], NULL, d) / pow(norm_of(NULL, out->initial[v], d), 2));
     l->loss = l->nll + l->kl + l->weight_decay;
     return ok;
-}
-
-void whole_free(struct whole *w)
-{
-    free(w->logp);
-    free(w->best_logp);
-    free(w->kl_lp);
-    free(w->initial[0]);
-    free(w->initial[1]);
 }

@@ -7,10 +7,9 @@
 #include "ref/delta/delta.h"
 #include "tests/test.h"
 
-/* Rows of random ids: row j has shape[j][0] tokens and its lookup index at shape[j][1]; the last is the KL row.
- * pmet_rows_free releases them. */
-struct pmet_fact_rows made_rows(struct test_rng *rng, const struct pmet_model *model, const size_t shape[][2],
-                                size_t n_row, size_t n_target);
+/* Rows of random ids: row j has shape[j][0] tokens and its lookup index at shape[j][1]; the last is the KL row. */
+struct pmet_fact_rows made_rows(struct test *t, struct test_rng *rng, const struct pmet_model *model,
+                                const size_t shape[][2], size_t n_row, size_t n_target);
 
 struct whole {
     struct pmet_losses losses;
@@ -23,6 +22,5 @@ struct whole {
 bool whole_loss(struct test *t, const struct pmet_model *model, const struct pmet_fact_rows *rows,
                 const struct pmet_objective *o, const real *const *vector, double phi, const double *kl0,
                 struct whole *out);
-void whole_free(struct whole *w);
 
 #endif
