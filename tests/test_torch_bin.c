@@ -72,9 +72,7 @@ static void expect(struct test *t, const char *path, enum pmet_status expected, 
     if (!CHECK(status == expected))
         test_fail(t, "status %d: %s", (int)status, t->err.message);
     CHECK_STR(got ? got + strlen(base) : t->err.message, message);
-    t->err = (struct pmet_error){
-        PMET_OK,
-    };
+    t->err = (struct pmet_error){PMET_OK, ""};
 }
 
 /* An archive of the pickle and of data/0, 24 bytes; data/1 is compressed. */
