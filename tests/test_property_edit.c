@@ -174,8 +174,6 @@ TEST(a_negative_zero_stays_where_nothing_is_wanted)
     edit.update[0].W[7] = (real)-0.0;
     CHECK(mkdir(dir, 0777) == 0 && write_copy(t, &q, &edit, dir));
     pmet_editor_free(&edit);
-    pmet_model_close(q.g.model);
-    pmet_checkpoint_close(q.g.ck);
     q.g.model = NULL;
     q.g.ck = NULL;
     if (CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), dir, &q.g.ck, &t->err)) &&
@@ -184,6 +182,8 @@ TEST(a_negative_zero_stays_where_nothing_is_wanted)
         CHECK(edit.update[0].W[7] == 0 && signbit(edit.update[0].W[7]));
         pmet_editor_free(&edit);
     }
+    pmet_model_close(q.g.model);
+    pmet_checkpoint_close(q.g.ck);
 }
 
 /* The same comparison sees an edit that does want something: exactly its matrices differ. */

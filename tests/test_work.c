@@ -399,7 +399,8 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
     CHECK_STR(cli_err(), "pmet stats: w/pmet.lock: another process is at work in this folder\n");
     close(fd);
     CHECK(access("out", F_OK) != 0);
-    cli_shell("cp -r w damaged && for f in damaged/sum-*; do printf X | dd of=$f bs=1 conv=notrunc "
+    cli_shell("cp -r w damaged && for f in $(find damaged -name 'sum-*' -size +0); do printf X | dd of=$f "
+              "bs=1 conv=notrunc "
               "status=none seek=$(($(stat -c %%s $f) - 9)); done");
     CHECK(cli(NULL, STATS " --work damaged") == 0 && /* a sum with another bit is not used */
           strstr(cli_err(), "pmet stats: warning: damaged: sums are missing or damaged: begins again\n"));
