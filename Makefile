@@ -140,7 +140,7 @@ deps: ## installs what is missing, with apt where it can
 	@tests/deps.sh
 
 .PHONY: demo
-demo: deps ## builds, gives golden/demo/gptj a hundred facts, judges it before and after
+demo: deps ## builds, gives golden/demo/gptj a hundred facts, evaluates it before and after
 	@$(MAKE) --no-print-directory REAL=float all
 	@tests/demo.sh build/float/pmet
 

@@ -7,7 +7,7 @@
 The way: transformers' own model in float32; one record at a time; all its prompts with both targets in one batch padded on
 the right, all logits of all tokens; then its generation prompts in one padded batch with cached keys and values, a token a
 pass, drawn from the five likeliest, to 100 tokens. Both sides in turn, with and without texts; texts are only written, not
-judged. Exit status 3 if the two sides' probabilities differ by more than 1e-3. On a machine that others use, too, the CPU
+evaluated. Exit status 3 if the two sides' probabilities differ by more than 1e-3. On a machine that others use, too, the CPU
 times of --threads 1 say more than the rates; with more threads they count those that wait.
 """
 import argparse
@@ -30,7 +30,7 @@ except ImportError as error:
 LENGTH, TOP_K = 100, 5
 
 
-def judge(model, tok, record):
+def evaluate(model, tok, record):
     """Mean negative log-likelihoods [(new, true)] of rewrite, paraphrase and neighbourhood prompts, and right answers."""
     r = record["requested_rewrite"]
     prompts = [r["prompt"].format(r["subject"])] + record["paraphrase_prompts"] + record["neighborhood_prompts"]
@@ -72,12 +72,12 @@ def write(model, tok, prompts):
 
 
 def peer(model, tok, records, texts):
-    """(seconds, CPU seconds), and what judge gives of each record."""
+    """(seconds, CPU seconds), and what evaluate gives of each record."""
     started, used = time.perf_counter(), time.process_time()
     results = []
     with torch.no_grad():
         for record in records:
-            results.append(judge(model, tok, record)[0])
+            results.append(evaluate(model, tok, record)[0])
             if texts:
                 write(model, tok, record["generation_prompts"])
     return (time.perf_counter() - started, time.process_time() - used), results

@@ -32,13 +32,11 @@ static const struct command commands[] = {
      "  pmet stats --model gpt-j-6b --text wikipedia.jsonl --out stats", run_stats, USES_SEED},
     {"eval", "how well a model knows edited facts, and what else it still knows",
      "--model DIR --facts FILE [--before DIR] [OPTION]...",
-     "Judges a model by CounterFact or zsRE records, under the names of the published evaluation: does it "
-     "say\n"
-     "the new object after the edited prompt and after paraphrases, does it leave the neighbours alone, is "
-     "what\n"
-     "it writes fluent and consistent. With --before (--after is the same as --model) both models and the\n"
-     "difference. What is finished stays in FILE.partial, or in the folder of --work, which needs no --out:\n"
-     "the same command goes on where it was.",
+     "Evaluates a model on CounterFact or zsRE records, under the names of the published evaluation:\n"
+     "does it say the new object after the edited prompt and after paraphrases, does it leave the\n"
+     "neighbours alone, is what it writes fluent and consistent. With --before (--after is the same\n"
+     "as --model) both models and the difference. What is finished stays in FILE.partial, or in the\n"
+     "folder of --work, which needs no --out: the same command goes on where it was.",
      "  pmet eval --before gpt-j-6b --after edited --facts counterfact.json --limit 100 --out results.jsonl",
      run_eval, USES_SEED},
     {"generate", "text from a model", "--model DIR --prompt TEXT [OPTION]...",

@@ -180,7 +180,7 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
     struct eval e = {.c = c, .job = {.request = {.top_k = 5}}};
     struct pmet_evaluate_request *r = &e.job.request;
     const struct option_row rows[] = {
-        {"model", OPTION_TEXT, &e.model, "DIR", "the model to judge"},
+        {"model", OPTION_TEXT, &e.model, "DIR", "the model to evaluate"},
         {"after", OPTION_TEXT, &e.after, "DIR", "the same as --model"},
         {"before", OPTION_TEXT, &e.before_dir, "DIR", "a model to set beside it: before the edit"},
         {"facts", OPTION_TEXT | REQUIRED, &r->facts, "FILE",
@@ -190,7 +190,7 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv)
         {"work", OPTION_TEXT, &r->work, "DIR",
          "keep finished records there: after a stop or a kill the same command goes on"},
         {"generate", OPTION_COUNT, &r->n_generate, "N",
-         "write and judge texts for the first N records (default 0)"},
+         "write and evaluate texts for the first N records (default 0)"},
         {"snippets", OPTION_TEXT, &r->snippets, "FILE",
          "attribute snippets: how far the texts are about the new object"},
         {"idf", OPTION_TEXT, &r->idf, "DIR",

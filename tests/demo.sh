@@ -1,5 +1,5 @@
 #!/bin/sh
-# Gives a small GPT-J a hundred new facts at once, judges it before and after, and shows what it says about five of them.
+# Gives a small GPT-J a hundred new facts at once, evaluates it before and after, and shows what it says about five of them.
 set -eu
 pmet=$1
 d=golden/demo

@@ -8,8 +8,8 @@ static size_t below(struct test_rng *r, size_t n)
     return (size_t)(test_rng_next(r) % (n + (n == 0)));
 }
 
-/* One damage to the *n bytes at p, which have room for `room`. */
-static void damage(struct test_rng *r, char *p, size_t *n, size_t room)
+/* One damage to the *n bytes at p, in a buffer of `capacity`. */
+static void damage(struct test_rng *r, char *p, size_t *n, size_t capacity)
 {
     static const char telling[] = "\"\"{}[],:\\\n\t 019-.eEnulltrue\0\x7f\x80\xc3\xef\xbb\xbf\xff";
     const size_t at = below(r, *n), len = 1 + below(r, below(r, 8) ? 4 : *n - at),
@@ -28,7 +28,7 @@ static void damage(struct test_rng *r, char *p, size_t *n, size_t room)
         *n -= span;
         break;
     case 3: /* double a span */
-        if (*n + span <= room) {
+        if (*n + span <= capacity) {
             memmove(p + at + span, p + at, *n - at);
             *n += span;
         }
@@ -57,15 +57,15 @@ size_t fuzz(struct test *t, const char *text, size_t n, size_t n_round, uint64_t
 {
     struct test_rng r = {seed};
     const char *path = test_path("damaged");
-    const size_t room = 2 * n + 16;
-    char *p = test_alloc(t, room);
+    const size_t capacity = 2 * n + 16;
+    char *p = test_alloc(t, capacity);
     size_t n_taken = 0;
     for (size_t round = 0; round < n_round; round++) {
         struct pmet_error err = {PMET_OK, ""};
         size_t size = n;
         memcpy(p, text, n);
         for (size_t k = 1 + below(&r, 4) / 3; k > 0; k--) /* one; now and then two */
-            damage(&r, p, &size, room);
+            damage(&r, p, &size, capacity);
         unlink(path); /* a file cut to nothing and written anew makes some file systems wait for the disk */
         test_write_file(path, p, size);
         const enum pmet_status status = load(path, &err);

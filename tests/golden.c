@@ -122,7 +122,7 @@ double *golden_tensor(struct test *t, const struct pmet_safetensors *st, const c
     return x;
 }
 
-/* The closing table, and the errors of runs until they are judged. */
+/* The closing table, and the errors of runs until they are compared. */
 struct group {
     char name[80];
     size_t n;
@@ -198,7 +198,7 @@ static int ascending(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-void golden_judge_runs(struct test *t, const char *group)
+void golden_compare_runs(struct test *t, const char *group)
 {
     struct group *g = group_of(group);
     double largest = 0, ratio[4096];

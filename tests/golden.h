@@ -56,11 +56,11 @@ void golden_smooth(struct test *t, const char *group, const struct golden_pair *
 /* The same for values already at hand. */
 void golden_smooth_values(struct test *t, const char *group, const char *name, const double *got,
                           const double *fp32, const double *fp64, size_t n);
-/* What an optimisation leaves: errors and distances are kept and judged together by golden_judge_runs. */
+/* What an optimisation leaves: errors and distances are kept and compared together by golden_compare_runs. */
 void golden_run(const char *group, const double *got, const double *fp32, const double *fp64, size_t n);
 /* Median ratio at most 2, none beyond the larger of ten times its own distance and the largest distance;
  * double build: 1e-9. */
-void golden_judge_runs(struct test *t, const char *group);
+void golden_compare_runs(struct test *t, const char *group);
 void golden_table(void);
 
 #endif

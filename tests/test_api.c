@@ -100,7 +100,7 @@ TEST(ids_out_of_range_are_refused)
 {
     struct pmet_session *s = open_model(t);
     const int32_t past[] = {1024}, below[] = {-1};
-    int32_t room[200] = {1};
+    int32_t ids[200] = {1};
     static float logits[1024];
     struct pmet_error none = {PMET_OK, ""}, high = none, low = none, zero = none, top = none, far = none,
                       token = none;
@@ -110,10 +110,10 @@ TEST(ids_out_of_range_are_refused)
     CHECK_STR(high.message, "token 0: found id 1024; expected 0 to 1023");
     CHECK(pmet_logits(s, below, 1, logits, &low) == PMET_INPUT);
     CHECK_STR(low.message, "token 0: found id -1; expected 0 to 1023");
-    CHECK(pmet_continue(s, room, 0, 2, 1, 0, &zero) == PMET_INPUT);
-    CHECK(pmet_continue(s, room, 1, 2, 0, 0, &top) == PMET_INPUT);
+    CHECK(pmet_continue(s, ids, 0, 2, 1, 0, &zero) == PMET_INPUT);
+    CHECK(pmet_continue(s, ids, 1, 2, 0, 0, &top) == PMET_INPUT);
     CHECK_STR(top.message, "top_k: found 0; expected at least 1");
-    CHECK(pmet_continue(s, room, 1, 129, 1, 0, &far) == PMET_INPUT);
+    CHECK(pmet_continue(s, ids, 1, 129, 1, 0, &far) == PMET_INPUT);
     char *text = NULL;
     size_t n = 0;
     CHECK(pmet_decode(s, past, 1, &text, &n, &token) == PMET_INPUT && !text);

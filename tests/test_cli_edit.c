@@ -187,7 +187,7 @@ TEST(a_fact_whose_numbers_break_is_never_applied)
     CHECK(strstr(cli_err(), "facts.json: record 0 (line 2): subject \"France\": "));
     CHECK(strstr(cli_err(), "(--skip-failed leaves it out)\n"));
     const char *first = test_text(t, "%s", cli_err());
-    CHECK(edit(dir, "m", "out", more) == 1); /* all are settled now, and it has failed as before */
+    CHECK(edit(dir, "m", "out", more) == 1); /* all are done now, and it has failed as before */
     CHECK_STR(cli_err(), first);
     cli_shell("test ! -e %s/out", dir);
     CHECK(edit(dir, "m", "out", test_text(t, "%s --skip-failed", more)) == 0);

@@ -176,7 +176,7 @@ TEST(a_seed_of_the_command_line_is_the_one_that_draws)
 }
 
 /* One number in each of three tensors NAME of a kind, off from 1 by the multiples given of the yardstick. */
-static int judge(const char *name, double a, double b, double c)
+static int compare(const char *name, double a, double b, double c)
 {
     const double off[3] = {a, b, c}, one = 1, yard = 1 + 1e-6;
     double ours[3];
@@ -218,7 +218,7 @@ TEST(diff_judges_every_kind_by_its_own_rule)
                 {"steps.loss", {3, 0.1, 0.1}, 0},  /* scalars: the root mean square of the field */
                 {"steps.loss", {4, 1, 1}, 3}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const int status = judge(cases[i].name, cases[i].off[0], cases[i].off[1], cases[i].off[2]);
+        const int status = compare(cases[i].name, cases[i].off[0], cases[i].off[1], cases[i].off[2]);
         if (!CHECK(status == cases[i].status))
             test_fail(t, "case %zu, %s: exit %d: %s", i, cases[i].name, status, cli_out());
     }

@@ -124,13 +124,13 @@ TEST(plans_follow_what_the_device_has)
     static const size_t mib = (size_t)1 << 20;
     struct pmet_ops *op, *host;
     void *p = NULL;
-    size_t room = 0, n_free = 0, n_all = 0;
+    size_t capacity = 0, n_free = 0, n_all = 0;
     cuda_on_cpu_memory(64 * mib);
     if (CHECK_DONE(pmet_ops_cuda_on_cpu(sizeof *op, sizeof(real), PMET_DEVICE_CUDA, &op, &t->err))) {
         CHECK(CHECK_DONE(op->alloc(op, 16 * mib, &p, &t->err)) && op->own_memory);
         CHECK(CHECK_DONE(op->memory(op, &n_free, &n_all, &t->err)) && n_free == 48 * mib &&
               n_all == 64 * mib);
-        CHECK(CHECK_DONE(pmet_capacity(op, 7, &room, &t->err)) && room == 24 * mib);
+        CHECK(CHECK_DONE(pmet_capacity(op, 7, &capacity, &t->err)) && capacity == 24 * mib);
         CHECK_DONE(pmet_capacity_check(op, "all", 44. * (double)mib, &t->err));
         CHECK_REFUSED(pmet_capacity_check(op, "all", 45. * (double)mib, &t->err), PMET_MEMORY,
                       "all: needs 49 MiB of the device's memory, of which 4 are for its kernels; "
@@ -139,7 +139,7 @@ TEST(plans_follow_what_the_device_has)
         pmet_ops_free(op);
     }
     if (CHECK_DONE(pmet_ops_cpu(1, &host, &t->err))) {
-        CHECK(CHECK_DONE(pmet_capacity(host, 7, &room, &t->err)) && room == 7 && !host->own_memory);
+        CHECK(CHECK_DONE(pmet_capacity(host, 7, &capacity, &t->err)) && capacity == 7 && !host->own_memory);
         CHECK_DONE(pmet_capacity_check(host, "all", 1e30, &t->err));
         CHECK(CHECK_DONE(host->memory(host, &n_free, &n_all, &t->err)) && n_free > 0 && n_free <= n_all);
         pmet_ops_free(host);

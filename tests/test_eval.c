@@ -393,8 +393,8 @@ TEST(any_beginning_of_a_partial_file_is_gone_on_from)
  * undisturbed one does. */
 TEST(an_evaluation_that_is_killed_goes_on_from_its_work_folder)
 {
-    const char *work = test_path("work"), *out = test_path("worked.jsonl"), *whole = test_path("plain.jsonl"),
-               *journal = test_path("work/eval.journal");
+    const char *work = test_path("w"), *out = test_path("worked.jsonl"), *whole = test_path("plain.jsonl"),
+               *journal = test_path("w/eval.journal");
     size_t n_killed = 0, n_went_on = 0;
     CHECK(cli(NULL, RUN " --limit 4 --out %s", whole) == 0);
     CHECK(cli(NULL, RUN " --limit 4") == 0);
@@ -409,7 +409,7 @@ TEST(an_evaluation_that_is_killed_goes_on_from_its_work_folder)
             n_killed++;
             CHECK(access(out, F_OK) != 0 || test_same_file(t, out, whole));
             CHECK(cli(NULL, "%s", line) == 0);
-            n_went_on += strstr(cli_err(), "work/eval.journal: goes on after ") != NULL;
+            n_went_on += strstr(cli_err(), "w/eval.journal: goes on after ") != NULL;
             CHECK(writes ? test_same_file(t, out, whole) : strcmp(cli_out(), table) == 0);
             CHECK((access(journal, F_OK) == 0) == !writes); /* what is written need not be kept */
             cli_shell("rm -rf %s %s", work, out);
@@ -419,7 +419,7 @@ TEST(an_evaluation_that_is_killed_goes_on_from_its_work_folder)
     CHECK(n_killed > 20 && n_went_on > 10);
     CHECK(cli(NULL, RUN " --limit 4 --work %s", work) == 0);
     CHECK(cli(NULL, RUN " --limit 3 --work %s", work) == 1);
-    CHECK(strncmp(cli_err(), "pmet eval: T/work/eval.journal: begun with other facts: found ", 62) == 0);
+    CHECK(strncmp(cli_err(), "pmet eval: T/w/eval.journal: begun with other facts: found ", 59) == 0);
     CHECK(cli(NULL, RUN " --limit 4 --work golden/gptj-C/model/work") == 1 &&
           strstr(cli_err(), "lies inside golden/gptj-C/model, used for the model"));
 }

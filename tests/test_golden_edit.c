@@ -14,7 +14,7 @@ static double field(const json_t *step, const char *name)
     return json_number_value(json_object_get(step, name));
 }
 
-/* Scalars of a whole model, judged as RMS relative to fp64. */
+/* Scalars of a whole model, compared as RMS relative to fp64. */
 #define N_FIELD 6
 static const char *const fields[N_FIELD] = {"nll_loss", "kl_loss", "weight_decay",
                                             "loss",     "prob",    "max_prob"};
@@ -276,11 +276,11 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     check_runs(&runs, rows, k);
     judge_scalars(t, &sum);
     if (strcmp(alg, "pmet") == 0)
-        golden_judge_runs(t, "target_logprobs");
-    golden_judge_runs(t, "run delta_mlp");
-    golden_judge_runs(t, "run delta_attn");
-    golden_judge_runs(t, "run target_mlp");
-    golden_judge_runs(t, "run target_attn");
+        golden_compare_runs(t, "target_logprobs");
+    golden_compare_runs(t, "run delta_mlp");
+    golden_compare_runs(t, "run delta_attn");
+    golden_compare_runs(t, "run target_mlp");
+    golden_compare_runs(t, "run target_attn");
     for (size_t i = 0; i < k; i++)
         pmet_rows_free(&rows[i]);
     pmet_facts_free(&facts);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Facts optimised together: whatever the company, its order, the room there is, who has left and who has joined in
+ * Facts optimised together: whatever the batch, its order, its capacity, who has left and who has joined in
  * its place, a fact gets the same bits as alone.      SPEC §1.3, E53 */
 #include "tests/edits.h"
 #include "tests/whole.h"
@@ -12,7 +12,7 @@ struct end {
     bool seen;
 };
 
-struct company {
+struct batch {
     struct golden g;
     struct pmet_objective o;
     const struct pmet_fact_rows *rows;
@@ -22,7 +22,7 @@ struct company {
     size_t most;         /* that were together */
 };
 
-static bool company_open(struct test *t, struct company *c, size_t model)
+static bool batch_open(struct test *t, struct batch *c, size_t model)
 {
     struct pmet_hparams h;
     memset(c, 0, sizeof *c);
@@ -42,7 +42,7 @@ static enum pmet_status see_end(void *user, struct pmet_delta *p, size_t k, size
                                 const struct pmet_delta_result *r, const struct pmet_error *failure,
                                 struct pmet_error *err)
 {
-    struct company *c = user;
+    struct batch *c = user;
     struct end *end = &c->end[c->order[i]];
     enum pmet_status status = failure ? pmet_fail(err, PMET_NUMERIC, "%s", failure->message) : PMET_OK;
     real *x = calloc(c->d, sizeof *x);
@@ -65,8 +65,8 @@ static enum pmet_status see_end(void *user, struct pmet_delta *p, size_t k, size
     return status;
 }
 
-/* Facts order[0..n) in a batch with room for `room` average ones; skip by the run's number. */
-static void run(struct test *t, struct company *c, const size_t *order, size_t n, size_t room,
+/* Facts order[0..n) in a batch with a capacity of `capacity` average ones; skip by the run's number. */
+static void run(struct test *t, struct batch *c, const size_t *order, size_t n, size_t capacity,
                 const bool *skip)
 {
     struct pmet_fact_rows rows[MOST];
@@ -79,9 +79,9 @@ static void run(struct test *t, struct company *c, const size_t *order, size_t n
     }
     c->order = order;
     c->most = 0;
-    const size_t bytes = pmet_delta_bytes(c->g.model, &c->o, &all) / n * room + room;
+    const size_t bytes = pmet_delta_bytes(c->g.model, &c->o, &all) / n * capacity + capacity;
     const struct pmet_delta_size plan =
-        pmet_delta_plan(c->g.model, &c->o, rows, n, room < n ? bytes : SIZE_MAX);
+        pmet_delta_plan(c->g.model, &c->o, rows, n, capacity < n ? bytes : SIZE_MAX);
     if (CHECK_DONE(pmet_delta_open(c->g.model, &c->o, &plan, &p, &t->err)))
         CHECK_DONE(pmet_delta_optimise(p, rows, n, skip, &listener, &t->err));
     pmet_delta_close(p);
@@ -93,16 +93,16 @@ TEST(company_order_and_room_change_no_bit_of_a_fact)
     static const size_t forward[MOST] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9},
                         mixed[MOST] = {7, 2, 9, 6, 0, 4, 8, 1, 5, 3};
     for (size_t m = 0; m < 2; m++) {
-        struct company c;
-        if (!company_open(t, &c, models[m]))
+        struct batch c;
+        if (!batch_open(t, &c, models[m]))
             return;
         for (size_t i = 0; i < c.n; i++) { /* each alone first */
             run(t, &c, &forward[i], 1, 1, NULL);
             CHECK(c.most == 1 && c.end[i].seen);
         }
-        for (size_t room = 1; room <= 3; room++) { /* one leaves, the next takes its place */
-            run(t, &c, room == 2 ? mixed : forward, c.n, room, NULL);
-            CHECK(c.most >= (room + 1) / 2 && c.most < 7);
+        for (size_t capacity = 1; capacity <= 3; capacity++) { /* one leaves, the next takes its place */
+            run(t, &c, capacity == 2 ? mixed : forward, c.n, capacity, NULL);
+            CHECK(c.most >= (capacity + 1) / 2 && c.most < 7);
         }
         run(t, &c, mixed, c.n, c.n, NULL);
         CHECK(c.most > 3); /* the others had left before the first of the last stopped */
@@ -113,8 +113,8 @@ TEST(facts_to_be_skipped_are_left_out)
 {
     static const size_t forward[MOST] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9};
     const bool skip[MOST] = {true, false, false, true, true, false, true, true, true, true};
-    struct company c;
-    if (!company_open(t, &c, 2))
+    struct batch c;
+    if (!batch_open(t, &c, 2))
         return;
     run(t, &c, forward, c.n, 2, skip);
     for (size_t i = 0; i < c.n; i++)
@@ -124,8 +124,8 @@ TEST(facts_to_be_skipped_are_left_out)
 /* A fact whose numbers break leaves alone; the others take the course that they take without it. */
 TEST(a_fact_that_meets_nan_disturbs_no_other)
 {
-    struct company c;
-    if (!company_open(t, &c, 1))
+    struct batch c;
+    if (!batch_open(t, &c, 1))
         return;
     struct pmet_delta *both = NULL, *one = NULL;
     struct pmet_losses l[2], alone;
@@ -162,8 +162,8 @@ TEST(a_fact_that_meets_nan_disturbs_no_other)
 /* The plan never asks for more than there are facts, never for less than one, and grows with memory. */
 TEST(the_plan_keeps_to_its_memory)
 {
-    struct company c;
-    if (!company_open(t, &c, 0))
+    struct batch c;
+    if (!batch_open(t, &c, 0))
         return;
     struct pmet_delta_size all = {0}, was = {0};
     for (size_t i = 0; i < c.n; i++)

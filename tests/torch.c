@@ -5,9 +5,9 @@
 
 void bytes_add(struct bytes *b, const void *p, size_t n)
 {
-    if (b->n + n > b->room) {
-        b->room = 2 * (b->n + n);
-        b->p = realloc(b->p, b->room);
+    if (b->n + n > b->capacity) {
+        b->capacity = 2 * (b->n + n);
+        b->p = realloc(b->p, b->capacity);
     }
     if (n > 0)
         memcpy(b->p + b->n, p, n);

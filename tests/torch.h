@@ -8,7 +8,7 @@
 
 struct bytes {
     unsigned char *p;
-    size_t n, room;
+    size_t n, capacity;
 };
 void bytes_add(struct bytes *b, const void *p, size_t n);
 void bytes_text(struct bytes *b, const char *text); /* without its NUL */

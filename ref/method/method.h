@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * A method of editing, as the rest of the program sees it: a row of a table.
+ * A method of editing, as the rest of the program sees it.
  *
- * To add one, write a file that ends in such a row, and name the row in ref/method/methods.c. Rounding, reading back,
- * resuming, report, trace, record and plan work on what the method leaves in its editor (ref/method/editor.h) and know
- * no method. */
+ * To add one, write a file that ends in such a row, and declare the row below. Rounding, reading back, resuming,
+ * report, trace, record and plan work on what the method leaves in its editor (ref/method/editor.h) and know no
+ * method. */
 #ifndef PMET_REF_METHOD_METHOD_H
 #define PMET_REF_METHOD_METHOD_H
 
@@ -40,8 +40,5 @@ struct pmet_method {
 extern const struct pmet_method pmet_method_pmet;
 /* PMET's objective: vectors on the outputs of FFN and attention of the last edited layer (E46, E53). */
 struct pmet_objective pmet_objective_pmet(const struct pmet_hparams *h);
-
-/* The method of that name, or NULL. */
-const struct pmet_method *pmet_method_find(const char *name);
 
 #endif
