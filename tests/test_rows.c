@@ -103,7 +103,9 @@ static void check_request(struct test *t, const struct setting *s, const struct 
         for (size_t j = 0; j < rows.n_row; j++) {
             CHECK(ids_equal(rows.row[j].id, rows.row[j].n_tok, json_array_get(ids, j),
                             json_array_get(mask, j)));
-            CHECK((json_int_t)rows.row[j].lookup_idx == int_at(json_object_get(g, "lookup_idxs"), j));
+            if ((json_int_t)rows.row[j].lookup_idx != int_at(json_object_get(g, "lookup_idxs"), j))
+                test_fail(t, "row %zu: lookup index (E42): found %zu, expected %d", j, rows.row[j].lookup_idx,
+                          (int)int_at(json_object_get(g, "lookup_idxs"), j));
             if (j < 6)
                 CHECK(labels_equal(&rows, j, json_array_get(json_object_get(g, "rewriting_targets"), j)));
         }
