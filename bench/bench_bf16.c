@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Would the processor's bf16 dot products serve for bf16 weights? Rates of products kept in registers, and what an
- * activation loses when it is split in bf16 terms, beside float's own rounding: three terms are needed, so that the
- * instruction has to be three times as fast.
+ * Would the processor's bf16 dot products serve for bf16 weights? Rates of products kept in
+ * registers, and what an activation loses when it is split in bf16 terms, beside float's own
+ * rounding: three terms are needed, so that the instruction has to be three times as fast.
  *
  *     bench_bf16 */
 #include <math.h>

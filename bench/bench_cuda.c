@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A GPU: every operator beside what the device can do at most, then the parts of an edit on a GPT-J whose random weights
- * are made there; then products, delta, statistics and evaluation in the two faster precisions (SPEC §12.3). Without a
- * GPU one line says what is missing.
+ * A GPU: every operator beside what the device can do at most, then the parts of an edit on a GPT-J
+ * whose random weights are made there; then products, delta, statistics and evaluation in the two
+ * faster precisions (SPEC §12.3). Without a GPU one line says what is missing.
  *
  *     bench_cuda [--layers 28] [--width 4096] [--head 256] [--vocab 50400] [--facts 512] [--tokens 2048]
  *                [--documents 400] [--records 64] */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The parts of an edit on a GPT-J with random weights, each beside this machine's rate of one large product.
+ * The parts of an edit on a GPT-J with random weights, each beside this machine's rate of one large
+ * product.
  *
  *     bench_forward [--layers 12] [--width 768] [--head 64] [--vocab 8192] [--dtype F16] [--facts 100] [--threads N] */
 #include <stdlib.h>

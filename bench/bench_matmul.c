@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * y = x W^T and its dx at the shapes of these models, GFLOP/s: ours with weights of every type, beside one
- * OpenBLAS product in `real` on as many threads.
+ * y = x W^T and its dx at the shapes of these models, GFLOP/s: ours with weights of every type,
+ * beside one OpenBLAS product in `real` on as many threads.
  *
  *     bench_matmul [WIDTH] [THREADS]        4096 is GPT-J-6B's */
 #include <stdlib.h>

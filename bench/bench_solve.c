@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The update of one matrix by Cholesky, in double, beside this machine's rate of one large product; and its two
- * longest steps alone.
+ * The update of one matrix by Cholesky, in double, beside this machine's rate of one large product;
+ * and its two longest steps alone.
  *
  *     bench_solve [D_FF] [D_MODEL] [FACTS] [THREADS] */
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Bytes a second of the tokenizer, one thread: encode line by line and as one document, decode; beside it the
- * published tokenizers package on the same lines, where Python has it.
+ * Bytes a second of the tokenizer, one thread: encode line by line and as one document, decode;
+ * beside it the published tokenizers package on the same lines, where Python has it.
  *
  *     bench_tokenizer [FILE]        $PYTHON names the interpreter (python3) */
 #include <stdlib.h>

@@ -121,8 +121,8 @@ static int dispatch(struct cli *c, int argc, char **argv)
     return cmd->run(c, cmd, argc - 1, argv + 1);
 }
 
-/* Flushes standard output; a failure changes the status. A reader who left (`| head`) wants no message: the status of
- * SIGPIPE. */
+/* Flushes standard output; a failure changes the status. A reader who left (`| head`) wants no
+ * message: the status of SIGPIPE. */
 static int close_output(int status)
 {
     errno = 0;

@@ -15,7 +15,8 @@ enum color { COLOR_AUTO, COLOR_ALWAYS, COLOR_NEVER };
 
 struct pmet_method;
 
-/* One command line in progress: its command, the options all commands have, the table of system calls. */
+/* One command line in progress: its command, the options all commands have, the table of system
+ * calls. */
 struct cli {
     const char *command;              /* "edit" */
     const struct pmet_io *io;         /* writes through it fail once a signal has come */
@@ -30,7 +31,8 @@ struct cli {
     char kept[512];   /* what an unfinished command can go on from: "w keeps 3 of 10 facts: ..." */
 };
 
-/* Which common options a command takes: all; all but --seed; none of those that say how to compute. */
+/* Which common options a command takes: all; all but --seed; none of those that say how to
+ * compute. */
 enum uses { USES_SEED, USES_DEVICE, USES_NEITHER };
 
 struct command {
@@ -51,8 +53,9 @@ int run_trace(struct cli *c, const struct command *self, int argc, char **argv);
 int run_inspect(struct cli *c, const struct command *self, int argc, char **argv);
 int run_diff(struct cli *c, const struct command *self, int argc, char **argv);
 
-/* The command's one line of failure on standard error: "pmet edit: MESSAGE". Returns the exit status: 128+n
- * if a signal is why, else 1. Silent once standard output has failed: the command's end says so. */
+/* The command's one line of failure on standard error: "pmet edit: MESSAGE". Returns the exit
+ * status: 128+n if a signal is why, else 1. Silent once standard output has failed: the command's
+ * end says so. */
 int say_failed(const struct cli *c, const struct pmet_error *err);
 /* "pmet edit: MESSAGE (pmet edit --help)"; returns EXIT_WRONG_USAGE. */
 int say_usage(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
@@ -60,7 +63,8 @@ int say_usage(const struct cli *c, const char *fmt, ...) PMET_PRINTF(2, 3);
 enum level { WARNING, NOTE, DETAIL };
 void say(const struct cli *c, enum level level, const char *fmt, ...) PMET_PRINTF(3, 4);
 bool stderr_is_plain(void); /* no terminal, a dumb one, or NO_COLOR */
-/* Draws a line on a terminal in the place of the one drawn before; any message wipes it off first. */
+/* Draws a line on a terminal in the place of the one drawn before; any message wipes it off
+ * first. */
 void say_progress(const char *line);
 void say_no_progress(void);
 
@@ -72,7 +76,8 @@ struct formatted {
 struct formatted format_bytes(double n_bytes);                    /* "1.4 GiB" */
 struct formatted format_shape(const size_t *shape, size_t n_dim); /* "[3,4]" */
 struct formatted format_seconds(double s);                        /* "1:02:03", "2:03" or "4.1 s" */
-/* Text of a file on standard output, with control bytes as '?': a subject must not break its line. */
+/* Text of a file on standard output, with control bytes as '?': a subject must not break its
+ * line. */
 void print_plain(const char *text);
 /* One JSON value and a newline on standard output; takes over the reference. */
 void print_json(json_t *value);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A comparison in progress, for diff.c (options, table) and diff_rules.c (which tensor is held to what).
- * SPEC §1.4 */
+ * A comparison in progress, for diff.c (options, table) and diff_rules.c (which tensor is held to
+ * what). SPEC §1.4 */
 #ifndef PMET_CLI_DIFF_JOB_H
 #define PMET_CLI_DIFF_JOB_H
 

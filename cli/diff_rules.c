@@ -79,8 +79,8 @@ static enum pmet_status widen(const struct pmet_tensor *t, struct values *v, str
     return PMET_OK;
 }
 
-/* cov_rows, cov_diag and cov_norm_trace of a module, where a file has cov itself: all three are parts of it.
- */
+/* cov_rows, cov_diag and cov_norm_trace of a module, where a file has cov itself: all three are
+ * parts of it. */
 static enum pmet_status derive(const struct pmet_safetensors *st, const char *name, const struct values *like,
                                struct values *v, struct pmet_error *err)
 {
@@ -250,7 +250,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median of the ratios of a group's entries that have a yardstick; r holds as many as there are entries. */
+/* Median of the ratios of a group's entries that have a yardstick; r holds as many as there are
+ * entries. */
 static double median(const struct diff_job *j, const struct diff_group *g, double *r)
 {
     size_t n = 0;
@@ -295,8 +296,8 @@ static enum pmet_status gather_groups(struct diff_job *j, struct pmet_error *err
     return PMET_OK;
 }
 
-/* For results of an optimisation the median counts, and each that is far out. For scalars the root mean square over
- * the field counts: one fact's value says nothing by itself. */
+/* For results of an optimisation the median counts, and each that is far out. For scalars the root
+ * mean square over the field counts: one fact's value says nothing by itself. */
 static void apply_limit(const struct diff_job *j, const struct diff_group *g, struct diff_entry *e)
 {
     e->allowed = j->ratio * e->yard;

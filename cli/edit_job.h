@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * An edit in progress, for the files of pmet edit: edit.c (options, steps), edit_plan.c (--dry-run),
- * edit_trace.c (--trace), edit_report.c (what is printed). */
+ * An edit in progress, for the files of pmet edit: edit.c (options, steps), edit_plan.c
+ * (--dry-run), edit_trace.c (--trace), edit_report.c (what is printed). */
 #ifndef PMET_CLI_EDIT_JOB_H
 #define PMET_CLI_EDIT_JOB_H
 

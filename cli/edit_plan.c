@@ -6,8 +6,8 @@
 #include "tensors/json.h"
 #include "tokenizer/unicode.h"
 
-/* Text of n tokens. Line breaks, control bytes and parts of a character (a token may end inside one) are made
- * visible. */
+/* Text of n tokens. Line breaks, control bytes and parts of a character (a token may end inside
+ * one) are made visible. */
 static enum pmet_status print_tokens(const struct pmet_edit_job *j, const int32_t *id, size_t n,
                                      struct pmet_error *err)
 {

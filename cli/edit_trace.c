@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * --trace of pmet edit: what the optimisation and the editing computed, under the goldens' names.   SPEC §9.5
- */
+ * --trace of pmet edit: what the optimisation and the editing computed, under the goldens' names.
+ * SPEC §9.5 */
 #include <stdlib.h>
 #include "cli/edit_job.h"
 

@@ -99,7 +99,8 @@ static void print_cell(const struct pmet_metric *m)
         printf(" %9.2f %9s", m->mean, "");
 }
 
-/* Means and standard deviations over the records, in hundredths; a column a model, then the difference. */
+/* Means and standard deviations over the records, in hundredths; a column a model, then the
+ * difference. */
 static void report_table(bool both, const struct pmet_evaluation *after, const struct pmet_evaluation *before)
 {
     printf("%-22s %-14s", "metric", "");

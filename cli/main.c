@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The process around the command: its three standard files, and threads that wait without spinning. */
+ * The process around the command: its three standard files, and threads that wait without
+ * spinning. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,8 +8,8 @@
 #include "cli/cli.h"
 #include "ref/method/method.h"
 
-/* A standard file that the caller closed is opened in a way that fails when it is used. Otherwise a file of ours would
- * take its number and receive what is printed. */
+/* A standard file that the caller closed is opened in a way that fails when it is used. Otherwise a
+ * file of ours would take its number and receive what is printed. */
 static bool hold_standard_files(void)
 {
     for (int fd = 0; fd < 3; fd++)
@@ -18,9 +19,9 @@ static bool hold_standard_files(void)
     return true;
 }
 
-/* OpenMP's threads spin while they wait, by default: beside other programs on the same cores a small edit then takes
- * ten times as long. OpenMP reads its setting from the environment before main, so the program starts itself once
- * more. If that fails, it goes on as it is. */
+/* OpenMP's threads spin while they wait, by default: beside other programs on the same cores a
+ * small edit then takes ten times as long. OpenMP reads its setting from the environment before
+ * main, so the program starts itself once more. If that fails, it goes on as it is. */
 static void wait_passively(char **argv)
 {
 #ifdef _OPENMP

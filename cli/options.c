@@ -177,7 +177,8 @@ static void fill_tables(const struct option_row *const *all, size_t n, struct op
     *shorts = '\0';
 }
 
-/* The faster precisions of a GPU, as devices of their own. -1, or the exit status of a usage error. */
+/* The faster precisions of a GPU, as devices of their own. -1, or the exit status of a usage
+ * error. */
 static int take_precision(struct cli *c)
 {
     const char *name = c->half_activations ? "half-activations" : "tf32";

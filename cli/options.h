@@ -33,9 +33,9 @@ struct option_row {
 /* The row's letter, or 0. */
 char option_letter(const struct option_row *row);
 
-/* Parses argv (argv[0] is the command) into rows and the common options of c; operands end up in *operands,
- * whose item points into argv. Returns -1 to go on, else the exit status: 0 after --help, 2 after a usage
- * error. */
+/* Parses argv (argv[0] is the command) into rows and the common options of c; operands end up in
+ * *operands, whose item points into argv. Returns -1 to go on, else the exit status: 0 after
+ * --help, 2 after a usage error. */
 int options_parse(struct cli *c, const struct command *self, const struct option_row *rows, size_t n_row,
                   int argc, char **argv, struct texts *operands);
 void texts_free(struct texts *t);

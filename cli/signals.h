@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Signals that ask to stop: the first one is noted and ends the work in an orderly way, a second one ends the program. */
+ * Signals that ask to stop: the first one is noted and ends the work in an orderly way, a second
+ * one ends the program. */
 #ifndef PMET_CLI_SIGNALS_H
 #define PMET_CLI_SIGNALS_H
 
@@ -8,7 +9,8 @@
 
 enum { N_SIGNAL = 5 };
 
-/* While a command runs: the system's calls, with writes that fail once a signal has come, and the actions before. */
+/* While a command runs: the system's calls, with writes that fail once a signal has come, and the
+ * actions before. */
 struct signals {
     struct pmet_io io;
     struct sigaction was[N_SIGNAL];

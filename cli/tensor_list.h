@@ -11,8 +11,8 @@ struct tensor_list {
     size_t n, cap;
 };
 
-/* Appends a tensor of the given name and shape; *data, zeroed, is the caller's to fill until the list is
- * freed. */
+/* Appends a tensor of the given name and shape; *data, zeroed, is the caller's to fill until the
+ * list is freed. */
 enum pmet_status list_add(struct tensor_list *list, const char *name, enum pmet_dtype dtype, size_t n_dim,
                           const size_t *shape, void *data, struct pmet_error *err);
 /* The same with a copy of data. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * pmet: precise model editing in a transformer (PMET, arXiv 2308.08742), in C. The public header, in groups:
+ * pmet: precise model editing in a transformer (PMET, arXiv 2308.08742), in C. The public header,
+ * in groups:
  *
  *     errors       enum pmet_status, struct pmet_error
  *     session      pmet_session_open, pmet_session_close          a model folder in use
@@ -24,9 +25,9 @@ extern "C" {
 #define PMET_VERSION "0.2.0"
 
 /* ======== errors ========
- * Every function that can fail returns a status and takes, last, a struct pmet_error of the caller's, which must be
- * zero before the call. On failure it holds one line: which file, which field or fact, what was found, what was expected.
- * The library never prints and never exits. */
+ * Every function that can fail returns a status and takes, last, a struct pmet_error of the
+ * caller's, which must be zero before the call. On failure it holds one line: which file, which
+ * field or fact, what was found, what was expected. The library never prints and never exits. */
 
 enum pmet_status {
     PMET_OK = 0,
@@ -45,15 +46,16 @@ struct pmet_error {
 };
 
 /* ======== session ========
- * Open a model's folder once, use the session for any number of calls, close it. Weights are mapped, never copied whole.
- * One thread at a time may use a session; the work itself runs on n_threads. A session sets OpenBLAS, if that is in the
- * build, to one thread for the whole process. */
+ * Open a model's folder once, use the session for any number of calls, close it. Weights are
+ * mapped, never copied whole. One thread at a time may use a session; the work itself runs on
+ * n_threads. A session sets OpenBLAS, if that is in the build, to one thread for the whole
+ * process. */
 
-/* Where a session computes. Auto: a GPU, where the library and a driver are there, the model fits, and a short trial of
- * every kind of operator agrees with the CPU (PMET_NUMERIC where it does not); else the CPU. Plain: one simple loop for
- * each equation, slow, to check the others. The last two are faster and less precise: what enters an F16 or BF16 matrix
- * is rounded to that type (HALF), or both sides of a product with an F32 one to ten bits of fraction (TF32).
- *                                                                                                    SPEC §12.3 */
+/* Where a session computes. Auto: a GPU, where the library and a driver are there, the model fits,
+ * and a short trial of every kind of operator agrees with the CPU (PMET_NUMERIC where it does not);
+ * else the CPU. Plain: one simple loop for each equation, slow, to check the others. The last two
+ * are faster and less precise: what enters an F16 or BF16 matrix is rounded to that type (HALF), or
+ * both sides of a product with an F32 one to ten bits of fraction (TF32).      SPEC §12.3 */
 enum pmet_device {
     PMET_DEVICE_AUTO,
     PMET_DEVICE_PLAIN,
@@ -65,8 +67,9 @@ enum pmet_device {
 
 struct pmet_session;
 
-/* dir: config.json, *.safetensors or pytorch_model*.bin (one file, or shards and their index), the tokenizer's files.
- * device: CUDA is refused where there is none. n_threads 0: as many as the machine has.              SPEC §2, §3, §9.2 */
+/* dir: config.json, *.safetensors or pytorch_model*.bin (one file, or shards and their index), the
+ * tokenizer's files. device: CUDA is refused where there is none. n_threads 0: as many as the
+ * machine has.      SPEC §2, §3, §9.2 */
 enum pmet_status pmet_session_open(const char *dir, enum pmet_device device, size_t n_threads,
                                    struct pmet_session **out, struct pmet_error *err);
 void pmet_session_close(struct pmet_session *s); /* accepts NULL */
@@ -78,7 +81,7 @@ struct pmet_shape {
     size_t n_ctx;   /* positions at most */
 };
 struct pmet_shape pmet_session_shape(const struct pmet_session *s);
-/* 64 hex digits that stand for config, tokenizer and weights.                                            SPEC §9.6 */
+/* 64 hex digits that stand for config, tokenizer and weights.      SPEC §9.6 */
 const char *pmet_session_fingerprint(const struct pmet_session *s);
 
 /* ======== text ========
@@ -86,24 +89,24 @@ const char *pmet_session_fingerprint(const struct pmet_session *s);
  * What a call allocates, free() releases.
  * Ids are those of the model's own tokenizer; nothing is added in front or behind. */
 
-/* Ids of n_bytes of text, in *ids, which free() releases; *ids is NULL for no ids.                        SPEC §2 */
+/* Ids of n_bytes of text, in *ids, which free() releases; *ids is NULL for no ids.      SPEC §2 */
 enum pmet_status pmet_encode(const struct pmet_session *s, const char *text, size_t n_bytes, int32_t **ids,
                              size_t *n_ids, struct pmet_error *err);
 /* Text of ids, NUL-terminated, in *text, which free() releases; the NUL is not counted. */
 enum pmet_status pmet_decode(const struct pmet_session *s, const int32_t *ids, size_t n_ids, char **text,
                              size_t *n_bytes, struct pmet_error *err);
-/* logits [n_ids, n_vocab]: row t says what follows ids[0..t]. 1 <= n_ids <= n_ctx.                        SPEC §3 */
+/* logits [n_ids, n_vocab]: row t says what follows ids[0..t]. 1 <= n_ids <= n_ctx.      SPEC §3 */
 enum pmet_status pmet_logits(const struct pmet_session *s, const int32_t *ids, size_t n_ids, float *logits,
                              struct pmet_error *err);
-/* Fills ids[n_prompt .. n_total-1], each drawn from the top_k likeliest tokens (1: the likeliest) by the seed. There is
- * no stop at an end-of-text token.                                                                      SPEC §4.2 */
+/* Fills ids[n_prompt .. n_total-1], each drawn from the top_k likeliest tokens (1: the likeliest)
+ * by the seed. There is no stop at an end-of-text token.      SPEC §4.2 */
 enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_t n_prompt, size_t n_total,
                                size_t top_k, uint64_t seed, struct pmet_error *err);
 
 /* ======== events ========
- * The calls of the groups below take long. They report what they do to a listener, on the thread that made the call.
- * A listener that returns PMET_INTERRUPTED stops the call with nothing written; where a work folder is given, the same
- * request goes on from there. */
+ * The calls of the groups below take long. They report what they do to a listener, on the thread
+ * that made the call. A listener that returns PMET_INTERRUPTED stops the call with nothing written;
+ * where a work folder is given, the same request goes on from there. */
 
 enum pmet_phase { PMET_PHASE_STATS, PMET_PHASE_DELTA, PMET_PHASE_SOLVE, PMET_PHASE_EVALUATE };
 
@@ -125,8 +128,8 @@ struct pmet_event {
     size_t index;
     const void *detail; /* the library's own (ref/event.h), or NULL */
 };
-/* Receives the events of a call, on the thread that made it. A status other than PMET_OK stops the call with that
- * status and nothing written; PMET_INTERRUPTED needs no message. */
+/* Receives the events of a call, on the thread that made it. A status other than PMET_OK stops the
+ * call with that status and nothing written; PMET_INTERRUPTED needs no message. */
 struct pmet_listener {
     void *user;
     enum pmet_status (*on_event)(void *user, const struct pmet_event *event,
@@ -134,11 +137,11 @@ struct pmet_listener {
 };
 
 /* ======== statistics ========
- * An edit needs the second moments of the model's keys over ordinary text: made once for each model.
- * Fill a request (zero but for texts, n_text, out and seed is sensible), call, and give `out` to edits as `stats`.
- * The published .npz files serve as well. */
+ * An edit needs the second moments of the model's keys over ordinary text: made once for each
+ * model. Fill a request (zero but for texts, n_text, out and seed is sensible), call, and give
+ * `out` to edits as `stats`. The published .npz files serve as well. */
 
-/* Second moments of a text's keys, as an edit needs them, into a new folder.                            SPEC §7 */
+/* Second moments of a text's keys, as an edit needs them, into a new folder.      SPEC §7 */
 struct pmet_stats_request {
     const char *const *texts; /* [n_text] files: JSON lines with "text", or text with blank lines between */
     size_t n_text;
@@ -155,9 +158,9 @@ enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet
                                  const struct pmet_listener *listener, struct pmet_error *err);
 
 /* ======== edit ========
- * Fill a request (zero but for facts, stats and out is sensible) and call.
- * The folder `out` appears whole or not at all, was read back, and says in its pmet_edit.json what it is.
- * The session's model stays as it is; open `out` to use the edited one. */
+ * Fill a request (zero but for facts, stats and out is sensible) and call. The folder `out` appears
+ * whole or not at all, was read back, and says in its pmet_edit.json what it is. The session's
+ * model stays as it is; open `out` to use the edited one. */
 
 /* Element types of tensors in files. */
 enum pmet_dtype { PMET_F64, PMET_F32, PMET_F16, PMET_BF16, PMET_I64, PMET_I32, PMET_U8, PMET_BOOL };
@@ -200,17 +203,17 @@ struct pmet_edit_summary {
     char fingerprint[65];                   /* of the written folder */
 };
 
-/* The whole method, from files to a folder: every fact optimised, the targets spread over the layers, the edited folder
- * written whole or not at all, read back, scored, and recorded in its pmet_edit.json. The session's model stays as it
- * is. summary may be NULL.                                                                          SPEC §5 to §9 */
+/* The whole method, from files to a folder: every fact optimised, the targets spread over the
+ * layers, the edited folder written whole or not at all, read back, scored, and recorded in its
+ * pmet_edit.json. The session's model stays as it is. summary may be NULL.      SPEC §5 to §9 */
 enum pmet_status pmet_edit_folder(struct pmet_session *s, const struct pmet_edit_request *request,
                                   const struct pmet_listener *listener, struct pmet_edit_summary *summary,
                                   struct pmet_error *err);
 
 /* ======== evaluate ========
- * Fill a request (zero but for facts and top_k is sensible) and call, with one session or with two side by side.
- * The metrics have the published names; a record's own results go to `out` as a line of JSON.
- * A call that was cut off goes on where it was when it is repeated. */
+ * Fill a request (zero but for facts and top_k is sensible) and call, with one session or with two
+ * side by side. The metrics have the published names; a record's own results go to `out` as a line
+ * of JSON. A call that was cut off goes on where it was when it is repeated. */
 
 struct pmet_evaluate_request {
     const char *facts;    /* CounterFact or zsRE records, JSON array or JSON lines             SPEC §11.1 */
@@ -226,8 +229,8 @@ struct pmet_evaluate_request {
     bool force;           /* replace out if it exists */
 };
 
-/* A mean over the records that have it, with its standard deviation, as the published summary gives them: in hundredths,
- * rounded to two digits, but for essence_score. */
+/* A mean over the records that have it, with its standard deviation, as the published summary gives
+ * them: in hundredths, rounded to two digits, but for essence_score. */
 struct pmet_metric {
     char name[40]; /* "post_rewrite_success"; "pre_" for the model before the edit */
     size_t n;
@@ -242,8 +245,8 @@ struct pmet_evaluation {
 };
 
 /* Evaluates the session's model on records, and `before` (or NULL) beside it. Finished records are
- * kept in `work`, else in "OUT.partial", until out is written: a call that was cut off goes on where
- * it was when it is repeated, and gives the same bytes.                                    SPEC §11 */
+ * kept in `work`, else in "OUT.partial", until out is written: a call that was cut off goes on
+ * where it was when it is repeated, and gives the same bytes.      SPEC §11 */
 enum pmet_status pmet_evaluate(struct pmet_session *s, struct pmet_session *before,
                                const struct pmet_evaluate_request *request,
                                const struct pmet_listener *listener, struct pmet_evaluation *result,

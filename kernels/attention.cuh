@@ -20,7 +20,8 @@ struct vectors {
     size_t stride, past_stride;
 };
 
-/* (dev) the batch, and its tiles: block x takes the vectors tile[2x+1] .. +WARPS-1 of row tile[2x]. */
+/* (dev) the batch, and its tiles: block x takes the vectors tile[2x+1] .. +WARPS-1 of row
+ * tile[2x]. */
 struct batch_view {
     const size_t *row_start, *n_past, *past_start, *probs_at, *tile;
 };
@@ -142,7 +143,8 @@ static __device__ inline void clear(PMET_SHARED_PTR(double) acc, size_t d)
         acc[i] = 0;
 }
 
-/* Shared memory of a block: weights of a tile, n_acc sums and n_own vectors per warp, and a tile. */
+/* Shared memory of a block: weights of a tile, n_acc sums and n_own vectors per warp, and a
+ * tile. */
 static inline size_t attention_bytes(size_t n_acc, size_t n_own, size_t d)
 {
     return WARPS * (TILE + n_acc * d) * sizeof(double) + (WARPS * n_own * d + TILE * (d + 1)) * sizeof(real);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Layer normalisation and its gradient: one warp per row, lanes stride the row so that loads coalesce.  SPEC §3.1 */
+ * Layer normalisation and its gradient: one warp per row, lanes stride the row so that loads
+ * coalesce.      SPEC §3.1 */
 #include "kernels/reduce.cuh"
 
 /* mean and 1/sqrt(var + eps), in double. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Products with stored weights, and sums of outer products, through cuBLAS.      SPEC §3.5, §7.2, §12
+ * Products with stored weights, and sums of outer products, through cuBLAS.   SPEC §3.5, §7.2, §12
  *
  * cuBLAS picks a kernel by shape and alignment, and each kernel sums in its own order. A row's bits
  * must not depend on the other rows. So cuBLAS gets panels of exactly ROWS rows, the last one

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Rotary position embedding, both styles: one thread per pair of features, for all heads of a token.  SPEC §3.2 */
+ * Rotary position embedding, both styles: one thread per pair of features, for all heads of a
+ * token.      SPEC §3.2 */
 #include "kernels/cuda.h"
 
 #include <stdlib.h>

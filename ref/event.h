@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The one stream of events that progress, trace, report and --json listen to: struct pmet_event of pmet.h, raised
- * with these functions. `detail` points to
+ * The one stream of events that progress, trace, report and --json listen to: struct pmet_event of
+ * pmet.h, raised with these functions. `detail` points to
  *     PMET_EVENT_PASS, PMET_EVENT_FACT   struct pmet_fact_event (ref/method/editor.h)
  *     PMET_EVENT_LAYER                   struct pmet_layer_event (ref/method/editor.h)
  *     PMET_EVENT_DONE                    the job (ref/job/), finished

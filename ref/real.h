@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The type of activations and their gradients: float in the product, double in the build that proves the mathematics
- * (-DPMET_REAL_DOUBLE). */
+ * The type of activations and their gradients: float in the product, double in the build that
+ * proves the mathematics (-DPMET_REAL_DOUBLE). */
 #ifndef PMET_REF_REAL_H
 #define PMET_REF_REAL_H
 

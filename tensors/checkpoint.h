@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Hugging Face checkpoint directories: config.json, and weights in model.safetensors, in shards named by
- * model.safetensors.index.json, in pytorch_model.bin or in shards named by its index (preferred in this order).
- * Knows nothing of models. */
+ * Hugging Face checkpoint directories: config.json, and weights in model.safetensors, in shards
+ * named by model.safetensors.index.json, in pytorch_model.bin or in shards named by its index
+ * (preferred in this order). Knows nothing of models. */
 #ifndef PMET_TENSORS_CHECKPOINT_H
 #define PMET_TENSORS_CHECKPOINT_H
 
@@ -25,8 +25,8 @@ struct pmet_checkpoint {
     uint64_t max_shard_bytes; /* of the tensors in a file that is written from .bin files; 10 GB */
 };
 
-/* Opens dir. Shards: names must be plain; each tensor of the weight_map must be in its shard and each tensor
- * of a shard must be mapped to it. Nothing of a .bin is run (tensors/torch_bin.h). */
+/* Opens dir. Shards: names must be plain; each tensor of the weight_map must be in its shard and
+ * each tensor of a shard must be mapped to it. Nothing of a .bin is run (tensors/torch_bin.h). */
 enum pmet_status pmet_checkpoint_open(const struct pmet_io *io, const char *dir, struct pmet_checkpoint **out,
                                       struct pmet_error *err);
 void pmet_checkpoint_close(struct pmet_checkpoint *ck); /* accepts NULL */
@@ -37,10 +37,10 @@ const struct pmet_tensor *pmet_checkpoint_find(const struct pmet_checkpoint *ck,
 const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck,
                                     const struct pmet_tensor *t); /* path of its shard */
 
-/* SHA-256 in hex (64 digits and NUL) over config.json and the tokenizer's files with their names, every
- * tensor's name, dtype and shape (sorted by name), and 16 blocks of 4 KiB spread evenly over the data of each
- * tensor (all of it if shorter). Does not depend on the path, on file times or on how tensors are spread over
- * shards. */
+/* SHA-256 in hex (64 digits and NUL) over config.json and the tokenizer's files with their names,
+ * every tensor's name, dtype and shape (sorted by name), and 16 blocks of 4 KiB spread evenly over
+ * the data of each tensor (all of it if shorter). Does not depend on the path, on file times or on
+ * how tensors are spread over shards. */
 enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, char hex[65],
                                              struct pmet_error *err);
 
@@ -50,16 +50,17 @@ struct pmet_replacement {
     const void *data;      /* n_elem elements of dtype, the shape being the original's */
 };
 
-/* Fills the existing, empty folder out_dir with a checkpoint like ck in which the named tensors are replaced.
- * Only shards that hold one are rewritten, with every other tensor's bytes and the shard's metadata
- * unchanged; the rest is copied (or hard-linked if `link`), and the index is brought up to date (total_size).
- * All other regular files of the original are copied, except other copies of the weights (*.bin and their
- * index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth, *.ckpt, and
- * *.safetensors that are not part of ck), which would be the unedited model: `skipped(user, name)`, unless
- * NULL, is called for each. Symbolic links are followed; folders are not copied but reported through skipped, too.
- * A checkpoint of .bin files is written as safetensors, in shards of at most 10 GB; tensors that shared a storage are
- * each written in full, and the .bin files are skipped.
- * Files are synced by their writers; pmet_outdir_commit does the rest. */
+/* Fills the existing, empty folder out_dir with a checkpoint like ck in which the named tensors are
+ * replaced. Only shards that hold one are rewritten, with every other tensor's bytes and the
+ * shard's metadata unchanged; the rest is copied (or hard-linked if `link`), and the index is
+ * brought up to date (total_size). All other regular files of the original are copied, except other
+ * copies of the weights (*.bin and their index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth,
+ * *.ckpt, and *.safetensors that are not part of ck), which would be the unedited model:
+ * `skipped(user, name)`, unless NULL, is called for each. Symbolic links are followed; folders are
+ * not copied but reported through skipped, too. A checkpoint of .bin files is written as
+ * safetensors, in shards of at most 10 GB; tensors that shared a storage are each written in full,
+ * and the .bin files are skipped. Files are synced by their writers; pmet_outdir_commit does the
+ * rest. */
 enum pmet_status pmet_checkpoint_write(const struct pmet_io *io, const struct pmet_checkpoint *ck,
                                        const char *out_dir, const struct pmet_replacement *replace,
                                        size_t n_replace, bool link,

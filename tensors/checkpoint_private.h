@@ -24,8 +24,9 @@ struct pmet_shard *pmet_shard_find(const struct pmet_checkpoint *ck, const char 
 /* Writes the index, which it consumes (NULL: out of memory, when it was made), into w->out_dir. */
 enum pmet_status pmet_index_write(const struct pmet_rewrite *w, json_t *index, struct pmet_error *err);
 
-/* Writes all tensors of w->ck as safetensors: model.safetensors, or shards of at most max_shard_bytes each (more only
- * for a tensor that is larger itself) with their index. Two tensors that share a storage are written each.
+/* Writes all tensors of w->ck as safetensors: model.safetensors, or shards of at most
+ * max_shard_bytes each (more only for a tensor that is larger itself) with their index. Two tensors
+ * that share a storage are written each.
  *      SPEC §9.12 */
 enum pmet_status pmet_checkpoint_repack(const struct pmet_rewrite *w, struct pmet_error *err);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A checkpoint in the other form: its tensors as safetensors, streamed from the map one after the other. */
+ * A checkpoint in the other form: its tensors as safetensors, streamed from the map one after the
+ * other. */
 #include "tensors/checkpoint_private.h"
 
 #include <stdio.h>

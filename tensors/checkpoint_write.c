@@ -23,7 +23,8 @@ static enum pmet_status write_shard(const struct pmet_rewrite *w, const struct p
     return status;
 }
 
-/* By copy_file_range where the file systems allow it; from where that stopped, by reading and writing. */
+/* By copy_file_range where the file systems allow it; from where that stopped, by reading and
+ * writing. */
 static enum pmet_status copy_data(const struct pmet_io *io, int in, int out, const char *from, const char *to,
                                   struct pmet_error *err)
 {
@@ -144,7 +145,8 @@ static enum pmet_status write_index(const struct pmet_rewrite *w, struct pmet_er
     return pmet_index_write(w, index, err);
 }
 
-/* One file of the original that is not a weight in use. A link that points nowhere is skipped like a folder. */
+/* One file of the original that is not a weight in use. A link that points nowhere is skipped like
+ * a folder. */
 static enum pmet_status copy_one(const struct pmet_rewrite *w, const char *name, struct pmet_error *err)
 {
     char *from = NULL, *to = NULL;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Conversions work on the bits and without branches that depend on the values, so that compilers vectorise
- * them: a 6-billion-parameter model goes through here. */
+ * Conversions work on the bits and without branches that depend on the values, so that compilers
+ * vectorise them: a 6-billion-parameter model goes through here. */
 #include "tensors/dtype.h"
 
 #include <string.h>
@@ -57,8 +57,9 @@ static uint32_t select_bits(bool first, uint32_t a, uint32_t b)
     return first ? a : b;
 }
 
-/* Exponent and fraction moved to float's place and scaled by 2^112, the difference of the two biases: exact,
- * subnormals included. Infinity and NaN keep an exponent of all ones; NaN is made quiet. */
+/* Exponent and fraction moved to float's place and scaled by 2^112, the difference of the two
+ * biases: exact, subnormals included. Infinity and NaN keep an exponent of all ones; NaN is made
+ * quiet. */
 float pmet_f16_to_f32(uint16_t h)
 {
     const uint32_t sign = (uint32_t)(h & 0x8000) << 16, rest = (uint32_t)(h & 0x7fff) << 13;
@@ -72,9 +73,9 @@ float pmet_bf16_to_f32(uint16_t b)
     return float_of((uint32_t)b << 16);
 }
 
-/* Normal results: the exponent's bias changes and 13 bits are rounded off, a carry running into the exponent
- * and, from 65520 on, into infinity. Subnormal ones: adding 1/2 lets the addition round to a multiple of
- * 2^-24. */
+/* Normal results: the exponent's bias changes and 13 bits are rounded off, a carry running into the
+ * exponent and, from 65520 on, into infinity. Subnormal ones: adding 1/2 lets the addition round to
+ * a multiple of 2^-24. */
 uint16_t pmet_f32_to_f16(float x)
 {
     const uint32_t b = bits_of(x), sign = b >> 16 & 0x8000, m = b & 0x7fffffff;
@@ -92,8 +93,9 @@ uint16_t pmet_f32_to_bf16(float x)
     return (uint16_t)select_bits((b & 0x7fffffff) > 0x7f800000, b >> 16 | 0x40, rounded);
 }
 
-/* A double to a float whose last bit is set unless the conversion is exact ("rounding to odd"). A second
- * rounding, to a format at least two bits shorter, then gives what one rounding of the double would. */
+/* A double to a float whose last bit is set unless the conversion is exact ("rounding to odd"). A
+ * second rounding, to a format at least two bits shorter, then gives what one rounding of the
+ * double would. */
 static float odd_float(double x)
 {
     const float f = (float)x;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Element types: names, sizes, and conversions. 16-bit rounding is to nearest, ties to even; f16 overflow
- * gives infinity, NaN stays NaN (quiet, payload's top bits kept). Sources may be unaligned; destinations are
- * aligned. */
+ * Element types: names, sizes, and conversions. 16-bit rounding is to nearest, ties to even; f16
+ * overflow gives infinity, NaN stays NaN (quiet, payload's top bits kept). Sources may be
+ * unaligned; destinations are aligned. */
 #ifndef PMET_TENSORS_DTYPE_H
 #define PMET_TENSORS_DTYPE_H
 
@@ -23,8 +23,8 @@ uint16_t pmet_f32_to_bf16(float x);
 void pmet_to_f32(float *dst, const void *src, enum pmet_dtype dtype, size_t n);
 void pmet_to_f64(double *dst, const void *src, enum pmet_dtype dtype, size_t n);
 
-/* n elements rounded once into a float dtype (F64, F32, F16, BF16). Doubles go to 16 bits in a single
- * rounding, not by way of float. */
+/* n elements rounded once into a float dtype (F64, F32, F16, BF16). Doubles go to 16 bits in a
+ * single rounding, not by way of float. */
 void pmet_from_f32(void *dst, enum pmet_dtype dtype, const float *src, size_t n);
 void pmet_from_f64(void *dst, enum pmet_dtype dtype, const double *src, size_t n);
 

@@ -82,9 +82,9 @@ static enum pmet_status refuse(const struct pmet_elements *e, int c, const char 
                      e->line, found, expected);
 }
 
-/* Bytes of the object that begins at p: to the brace that closes it, minding strings, or to a line break inside a
- * string, which the parser will then refuse. Counting brackets of both kinds alike is enough: where they do not
- * match, the parser sees it. */
+/* Bytes of the object that begins at p: to the brace that closes it, minding strings, or to a line
+ * break inside a string, which the parser will then refuse. Counting brackets of both kinds alike
+ * is enough: where they do not match, the parser sees it. */
 static enum pmet_status measure(struct pmet_elements *e, size_t *n, struct pmet_error *err)
 {
     size_t depth = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Files of many JSON objects, an array or JSON lines, read one object at a time: what is in memory is one object,
- * however long the file.      SPEC §9.1 */
+ * Files of many JSON objects, an array or JSON lines, read one object at a time: what is in memory
+ * is one object, however long the file.      SPEC §9.1 */
 #ifndef PMET_TENSORS_ELEMENTS_H
 #define PMET_TENSORS_ELEMENTS_H
 
@@ -11,8 +11,9 @@ struct pmet_elements;
 /* path "-" is standard input. A byte order mark is refused. */
 enum pmet_status pmet_elements_open(const struct pmet_io *io, const char *path, struct pmet_elements **out,
                                     struct pmet_error *err);
-/* The next object in *json, the caller's to json_decref(); NULL at the end of the file. json may be NULL, which walks
- * over the object without parsing it; *more, which may be NULL, says whether there was one. */
+/* The next object in *json, the caller's to json_decref(); NULL at the end of the file. json may be
+ * NULL, which walks over the object without parsing it; *more, which may be NULL, says whether
+ * there was one. */
 enum pmet_status pmet_elements_next(struct pmet_elements *e, json_t **json, bool *more,
                                     struct pmet_error *err);
 size_t pmet_elements_record(const struct pmet_elements *e); /* number of the object last returned, from 0 */

@@ -15,8 +15,8 @@
 
 enum { MOST_NAMES = 100 }; /* tried before one gives up */
 
-/* "PATH.KIND-PID-K": the process is the only one to use names with its id; a name that exists is left over from one with
- * the same id that was killed. */
+/* "PATH.KIND-PID-K": the process is the only one to use names with its id; a name that exists is
+ * left over from one with the same id that was killed. */
 static enum pmet_status temp_name(const char *path, const char *kind, unsigned k, char **out,
                                   struct pmet_error *err)
 {
@@ -40,9 +40,9 @@ enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *
     return PMET_OK;
 }
 
-/* Locks the entry t->temp, just made and opened as t->fd (or -1, that having failed). False with errno, and fd closed,
- * where that fails; EWOULDBLOCK where another process was faster: the caller tries the next name. File systems without
- * locks do without. */
+/* Locks the entry t->temp, just made and opened as t->fd (or -1, that having failed). False with
+ * errno, and fd closed, where that fails; EWOULDBLOCK where another process was faster: the caller
+ * tries the next name. File systems without locks do without. */
 static bool hold(struct pmet_temp *t)
 {
     int code = errno;

@@ -5,8 +5,8 @@
 
 #include "tensors/io.h"
 
-/* A file or folder that is filled under a temporary name beside `path`, "PATH.tmp-PID-K", and locked until fd is
- * closed: no other process then takes it for what a killed one has left. */
+/* A file or folder that is filled under a temporary name beside `path`, "PATH.tmp-PID-K", and
+ * locked until fd is closed: no other process then takes it for what a killed one has left. */
 struct pmet_temp {
     const struct pmet_io *io;
     char *path, *temp;
@@ -17,7 +17,8 @@ enum pmet_status pmet_temp_create(struct pmet_temp *t, bool folder, const char *
                                   struct pmet_error *err);
 void pmet_temp_free(struct pmet_temp *t); /* closes and frees what is there; removes nothing */
 
-/* "PATH.old-PID-K", which free() releases, with the lowest k that is free; NULL with EEXIST if none is. */
+/* "PATH.old-PID-K", which free() releases, with the lowest k that is free; NULL with EEXIST if none
+ * is. */
 enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *err);
 
 /* Removes "PATH.tmp-PID-K", files and folders, of processes that were killed: those whose process

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Every call to the system that reads or writes files goes through one table, so that tests can make call k
- * fail with ENOSPC, EROFS or EIO. Programs pass pmet_io_system(). Each entry behaves as the system call of
- * its name: -1 (or MAP_FAILED) and errno on failure. */
+ * Every call to the system that reads or writes files goes through one table, so that tests can
+ * make call k fail with ENOSPC, EROFS or EIO. Programs pass pmet_io_system(). Each entry behaves as
+ * the system call of its name: -1 (or MAP_FAILED) and errno on failure. */
 #ifndef PMET_TENSORS_IO_H
 #define PMET_TENSORS_IO_H
 

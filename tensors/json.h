@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * JSON files through jansson, with what jansson leaves open closed: duplicate keys and NUL in strings are
- * refused, depth is limited, a number meant as an integer must be written as one. Messages carry file, line
- * and column. */
+ * JSON files through jansson, with what jansson leaves open closed: duplicate keys and NUL in
+ * strings are refused, depth is limited, a number meant as an integer must be written as one.
+ * Messages carry file, line and column. */
 #ifndef PMET_TENSORS_JSON_H
 #define PMET_TENSORS_JSON_H
 
 #include <jansson.h>
 #include "tensors/io.h"
 
-/* Parses n bytes as one JSON value; `path` and `line0` (lines before this text in its file) serve messages
- * only. The caller json_decref()s *out. */
+/* Parses n bytes as one JSON value; `path` and `line0` (lines before this text in its file) serve
+ * messages only. The caller json_decref()s *out. */
 enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, size_t line0, json_t **out,
                                  struct pmet_error *err);
 /* The file as one JSON value; refused above max_bytes. */

@@ -5,10 +5,10 @@
 
 #include "tensors/safetensors.h"
 
-/* The array in n bytes: t->data points into them, t->name is `name`. *column_major: its elements come
- * first dimension first, for pmet_npy_turn to turn. `path` and `name` (NULL: the file is the array) serve
- * messages. Refused: element types other than <f4, <f8, <i8, more than PMET_MAX_DIM dimensions, sizes that
- * do not fit the data. */
+/* The array in n bytes: t->data points into them, t->name is `name`. *column_major: its elements
+ * come first dimension first, for pmet_npy_turn to turn. `path` and `name` (NULL: the file is the
+ * array) serve messages. Refused: element types other than <f4, <f8, <i8, more than PMET_MAX_DIM
+ * dimensions, sizes that do not fit the data. */
 enum pmet_status pmet_npy_parse(const void *data, size_t n, const char *path, const char *name,
                                 struct pmet_tensor *t, bool *column_major, struct pmet_error *err);
 /* Writes the elements of a column-major array to out[t->n_bytes] row-major. */

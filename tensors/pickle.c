@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Two passes: the first measures the opcodes, so that all memory is taken at once; the second executes them. */
+ * Two passes: the first measures the opcodes, so that all memory is taken at once; the second
+ * executes them. */
 #include "tensors/pickle_private.h"
 
 #include <stdlib.h>
@@ -52,8 +53,8 @@ static enum pmet_status measure(struct pmet_pickle *p, struct pmet_error *err)
     return PMET_OK;
 }
 
-/* An opcode makes at most one value and pushes at most one; what is pushed is taken into an item or an entry at most
- * once. So n_op bounds all of them. */
+/* An opcode makes at most one value and pushes at most one; what is pushed is taken into an item or
+ * an entry at most once. So n_op bounds all of them. */
 static enum pmet_status reserve(struct pmet_pickle *p, struct pmet_error *err)
 {
     PMET_TRY(pmet_calloc(&p->value, p->n_op, sizeof *p->value, p->text.where, err));
@@ -152,7 +153,8 @@ static enum pmet_status push_global(struct pmet_pickle *p, const struct pmet_pic
                      (int)(n_name < 99 ? n_name : 99), name);
 }
 
-/* The topmost n values, or if `marked` all above the topmost mark, become a tuple; the mark goes, too. */
+/* The topmost n values, or if `marked` all above the topmost mark, become a tuple; the mark goes,
+ * too. */
 static enum pmet_status make_tuple(struct pmet_pickle *p, const struct pmet_pickle_op *op, size_t n,
                                    bool marked, struct pmet_error *err)
 {
@@ -237,7 +239,8 @@ static enum pmet_status persistent_id(struct pmet_pickle *p, const struct pmet_p
     return PMET_OK;
 }
 
-/* torch adds the versions of modules to the outermost OrderedDict. Tensors do not depend on them. */
+/* torch adds the versions of modules to the outermost OrderedDict. Tensors do not depend on
+ * them. */
 static enum pmet_status build(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 2, err));

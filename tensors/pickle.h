@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * Pickles of data, read and never run. A stack machine that knows the opcodes of a torch.save file builds a tree of
- * plain values. What a pickle would call is written down as a CALL, for the caller to understand; only the names of a
- * table may be mentioned, and all else is refused by name, with its byte. Time and memory are linear in the
- * number of opcodes; nothing recurses.      SPEC §9.12 */
+ * Pickles of data, read and never run. A stack machine that knows the opcodes of a torch.save file
+ * builds a tree of plain values. What a pickle would call is written down as a CALL, for the caller
+ * to understand; only the names of a table may be mentioned, and all else is refused by name, with
+ * its byte. Time and memory are linear in the number of opcodes; nothing recurses.    SPEC §9.12 */
 #ifndef PMET_TENSORS_PICKLE_H
 #define PMET_TENSORS_PICKLE_H
 
@@ -57,8 +57,9 @@ struct pmet_pickle_entry {
 
 struct pmet_pickle;
 
-/* Reads the n bytes at data, one pickle of protocol 2, which must outlive *out, as `globals` must. A value may contain
- * itself: a reader of the tree looks no deeper than what it knows. `where` begins every message. */
+/* Reads the n bytes at data, one pickle of protocol 2, which must outlive *out, as `globals` must.
+ * A value may contain itself: a reader of the tree looks no deeper than what it knows. `where`
+ * begins every message. */
 enum pmet_status pmet_pickle_read(const void *data, size_t n, const char *where,
                                   const struct pmet_pickle_global *globals, size_t n_global,
                                   struct pmet_pickle **out, struct pmet_error *err);

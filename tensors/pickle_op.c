@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-/* What follows an opcode: nothing, 1, 2 or 4 bytes, a text behind its length of four bytes, an int behind its length of
- * one, or two lines. Opcodes that are not for data are refused. */
+/* What follows an opcode: nothing, 1, 2 or 4 bytes, a text behind its length of four bytes, an int
+ * behind its length of one, or two lines. Opcodes that are not for data are refused. */
 enum argument { REFUSED, NONE, ONE, TWO, FOUR, TEXT, LONG, LINES };
 
 static const unsigned char forms[256] = {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The reader. A file is 8 bytes N, N bytes of JSON, data; every number in the header is checked before it is
- * used. */
+ * The reader. A file is 8 bytes N, N bytes of JSON, data; every number in the header is checked
+ * before it is used. */
 #include "tensors/safetensors.h"
 
 #include <inttypes.h>
@@ -37,8 +37,8 @@ const struct pmet_tensor *pmet_tensors_find(const struct pmet_tensors *all, cons
     return found ? *found : NULL;
 }
 
-/* Where the header's text says -0 outside a string, or NULL: to the JSON library that is the integer 0, to
- * the format no integer. */
+/* Where the header's text says -0 outside a string, or NULL: to the JSON library that is the
+ * integer 0, to the format no integer. */
 static const char *find_minus_zero(const char *p, const char *end)
 {
     bool in_string = false;
@@ -196,8 +196,8 @@ static int by_offset(const void *a, const void *b)
                                    : x->n_bytes > y->n_bytes; /* empty ones before what shares their place */
 }
 
-/* Tensors in the order of their offsets must follow each other without hole or overlap, and end with the
- * file. */
+/* Tensors in the order of their offsets must follow each other without hole or overlap, and end
+ * with the file. */
 static enum pmet_status check_cover(const struct pmet_safetensors *st, size_t data_at, struct pmet_error *err)
 {
     const unsigned char *at = st->map + data_at;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * safetensors files. Reading maps the file; every rule of the format is checked before anything is used, and
- * what breaks one is refused with the file, the byte or the tensor, what was found and what was expected. */
+ * safetensors files. Reading maps the file; every rule of the format is checked before anything is
+ * used, and what breaks one is refused with the file, the byte or the tensor, what was found and
+ * what was expected. */
 #ifndef PMET_TENSORS_SAFETENSORS_H
 #define PMET_TENSORS_SAFETENSORS_H
 
@@ -19,7 +20,8 @@ struct pmet_tensor {
     const void *data; /* little-endian, row-major, possibly unaligned: copy out with pmet_to_f64 or memcpy */
 };
 
-/* Sets n_elem and n_bytes from dtype and shape; false if the product overflows, whatever 0 stands beside it. */
+/* Sets n_elem and n_bytes from dtype and shape; false if the product overflows, whatever 0 stands
+ * beside it. */
 bool pmet_tensor_measure(struct pmet_tensor *t);
 /* The tensors of a file, in its order and by their names. */
 struct pmet_tensors {
@@ -52,9 +54,10 @@ void pmet_safetensors_close(struct pmet_safetensors *st); /* accepts NULL; tenso
 /* Value of a key of __metadata__, or NULL. */
 const char *pmet_safetensors_metadata(const struct pmet_safetensors *st, const char *key);
 
-/* Writes the tensors, in the layout of the published writer (by dtype, I64 F64 F32 I32 BF16 F16 U8 BOOL, then
- * by name; header padded with spaces to a multiple of 8), atomically. Metadata may be empty; "format": "pt"
- * is added if absent, since transformers insists on it. data of each tensor holds n_bytes in its dtype. */
+/* Writes the tensors, in the layout of the published writer (by dtype, I64 F64 F32 I32 BF16 F16 U8
+ * BOOL, then by name; header padded with spaces to a multiple of 8), atomically. Metadata may be
+ * empty; "format": "pt" is added if absent, since transformers insists on it. data of each tensor
+ * holds n_bytes in its dtype. */
 enum pmet_status pmet_safetensors_write(const struct pmet_io *io, const char *path,
                                         const struct pmet_tensor *tensors, size_t n_tensor,
                                         const struct pmet_pair *metadata, size_t n_metadata,

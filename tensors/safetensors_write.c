@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The writer, in the published one's layout: falling alignment, its order of dtypes within one, then name. */
+ * The writer, in the published one's layout: falling alignment, its order of dtypes within one,
+ * then name. */
 #include "tensors/safetensors.h"
 
 #include <jansson.h>

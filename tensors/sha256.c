@@ -18,7 +18,8 @@ static uint32_t rotate(uint32_t x, int n)
     return x >> n | x << (32 - n);
 }
 
-/* One round; w is k[i] and the schedule's word. The eight states stay where they are, their names move on. */
+/* One round; w is k[i] and the schedule's word. The eight states stay where they are, their names
+ * move on. */
 static inline void advance(uint32_t a, uint32_t b, uint32_t c, uint32_t *d, uint32_t e, uint32_t f,
                            uint32_t g, uint32_t *h, uint32_t w)
 {

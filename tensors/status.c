@@ -9,8 +9,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Control bytes become '?': names come from files, and a message is one line whatever they hold. A UTF-8
- * sequence that the buffer's end has cut is dropped. */
+/* Control bytes become '?': names come from files, and a message is one line whatever they hold. A
+ * UTF-8 sequence that the buffer's end has cut is dropped. */
 void pmet_make_printable(char *s)
 {
     size_t n = strlen(s);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * data.pkl holds a dict of calls _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks), maybe each
- * within a _rebuild_parameter; a storage is the persistent id ("storage", type, key, device, length), its bytes the
- * member data/KEY.      SPEC §9.12 */
+ * data.pkl holds a dict of calls _rebuild_tensor_v2(storage, offset, size, stride, requires_grad,
+ * hooks), maybe each within a _rebuild_parameter; a storage is the persistent id ("storage", type,
+ * key, device, length), its bytes the member data/KEY.      SPEC §9.12 */
 #include "tensors/torch_bin.h"
 
 #include <fcntl.h>

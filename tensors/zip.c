@@ -77,7 +77,8 @@ struct sizes {
     uint64_t unpacked, packed, local_at;
 };
 
-/* Fields of the central header that are all ones stand, in this order, in the extra field with id 1. */
+/* Fields of the central header that are all ones stand, in this order, in the extra field with id
+ * 1. */
 static bool read_sizes(const unsigned char *header, const unsigned char *extra, size_t n_extra,
                        struct sizes *s)
 {
@@ -225,8 +226,8 @@ const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *z, const char
     return z->n_member > 0 ? bsearch(&key, z->member, z->n_member, sizeof key, by_name) : NULL;
 }
 
-/* Eight bytes a step: table[k][b] is the remainder of byte b followed by k zero bytes. A published moment has
- * a gigabyte, and byte by byte its check would take longer than the edit's solve. */
+/* Eight bytes a step: table[k][b] is the remainder of byte b followed by k zero bytes. A published
+ * moment has a gigabyte, and byte by byte its check would take longer than the edit's solve. */
 bool pmet_zip_intact(const struct pmet_zip_member *m)
 {
     uint32_t table[8][256], crc = 0xffffffff;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Zip archives whose members are stored uncompressed, mapped and read in place. Sizes come from the central
- * directory (writers that stream leave the local ones empty), with ZIP64's wide fields; every number is
- * checked before it is used.      SPEC §9.4 */
+ * Zip archives whose members are stored uncompressed, mapped and read in place. Sizes come from the
+ * central directory (writers that stream leave the local ones empty), with ZIP64's wide fields;
+ * every number is checked before it is used.      SPEC §9.4 */
 #ifndef PMET_TENSORS_ZIP_H
 #define PMET_TENSORS_ZIP_H
 

@@ -12,8 +12,8 @@
 struct pmet_method;
 extern const struct pmet_method *cli_method; /* of `pmet edit`; PMET unless a test sets another */
 
-/* Runs "pmet" with the words of the formatted line ('...' holds blanks) on the given table of system calls, NULL for the
- * system's own. Returns the exit status. */
+/* Runs "pmet" with the words of the formatted line ('...' holds blanks) on the given table of
+ * system calls, NULL for the system's own. Returns the exit status. */
 int cli(const struct pmet_io *io, const char *fmt, ...) PMET_PRINTF(2, 3);
 /* What the last run printed; the path of test_tmpdir() reads "T" in it. */
 const char *cli_out(void);
@@ -22,8 +22,9 @@ const char *cli_err(void);
 /* A shell command; ends the program if it fails. */
 void cli_shell(const char *fmt, ...) PMET_PRINTF(1, 2);
 
-/* A workbench T/NAME for one claim: m (a copy of golden/MODEL/model), facts.json, hparams.json (two passes at most),
- * contexts.json, text.jsonl, prompts.json and s (statistics of it). Returns its path below test_tmpdir(). */
+/* A workbench T/NAME for one claim: m (a copy of golden/MODEL/model), facts.json, hparams.json (two
+ * passes at most), contexts.json, text.jsonl, prompts.json and s (statistics of it). Returns its
+ * path below test_tmpdir(). */
 const char *cli_bench(struct test *t, const char *name, const char *model);
 
 /* The same, and works in it until cli_leave or the claim's end. cli_start: the folder before. */

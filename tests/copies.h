@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What the tests of checkpoints share: opening them, writing copies, and every call of that failing once. */
+ * What the tests of checkpoints share: opening them, writing copies, and every call of that failing
+ * once. */
 #ifndef PMET_TESTS_COPIES_H
 #define PMET_TESTS_COPIES_H
 
@@ -10,14 +11,16 @@
 struct pmet_checkpoint *open_or_fail(struct test *t,
                                      const char *dir); /* NULL if it failed; closed when the claim ends */
 
-/* The files that a copy has left out; note_skipped is the callback of pmet_checkpoint_write, `user` the struct. */
+/* The files that a copy has left out; note_skipped is the callback of pmet_checkpoint_write, `user`
+ * the struct. */
 struct skips {
     size_t n;
     char names[8][64];
 };
 void note_skipped(void *user, const char *name);
 
-/* A copy with n replacements in the new folder T/NAME, as a claim of its own. Returns what was left out. */
+/* A copy with n replacements in the new folder T/NAME, as a claim of its own. Returns what was left
+ * out. */
 struct skips copy_into(struct test *t, const char *name, const struct pmet_checkpoint *ck,
                        const struct pmet_replacement *r, size_t n, bool link);
 /* The same in a folder that appears whole or not at all. */

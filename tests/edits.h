@@ -18,7 +18,8 @@ struct edit_run {
     size_t n, d;
     real *delta; /* [n, 2, d] mlp, attn of each fact, as the optimisation left them */
 };
-/* Facts [first, first + n) of the model's, hyper-parameters pmet.json. Released when the claim ends. */
+/* Facts [first, first + n) of the model's, hyper-parameters pmet.json. Released when the claim
+ * ends. */
 bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model, size_t first, size_t n,
                 enum pmet_solver solver, size_t max_bytes, struct edit_run *out);
 /* Whether all edited matrices have the same bits. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * The library in one page: statistics, an edit, and the model's answer before and after. It includes the public header only.
+ * The library in one page: statistics, an edit, and the model's answer before and after. It
+ * includes the public header only.
  *
  *     cc example.c $(pkg-config --cflags --libs pmet) -o example
- *     ./example MODEL TEXT.jsonl FACTS.json HPARAMS.json CONTEXTS.json "PROMPT" OUT
- */
+ *     ./example MODEL TEXT.jsonl FACTS.json HPARAMS.json CONTEXTS.json "PROMPT" OUT */
 #include <pmet.h>
 #include <stdio.h>
 #include <stdlib.h>

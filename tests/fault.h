@@ -5,8 +5,8 @@
  *     for (size_t k = 0; fault_begin(&f, k, ENOSPC), write_it(&f.io) != PMET_OK || f.fired; k++)
  *         CHECK(...);
  *
- * Call number k (from 0) fails with `err`; all others reach the system. Not counted, and never failing:
- * close, unmap, unlink, rmdir, which are how a failure is cleaned up. */
+ * Call number k (from 0) fails with `err`; all others reach the system. Not counted, and never
+ * failing: close, unmap, unlink, rmdir, which are how a failure is cleaned up. */
 #ifndef PMET_TESTS_FAULT_H
 #define PMET_TESTS_FAULT_H
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * The table of test_cli_refusals.c: what is wrong, what was done to the workbench (tests/cli.h), the command, its line. */
+ * The table of test_cli_refusals.c: what is wrong, what was done to the workbench (tests/cli.h),
+ * the command, its line. */
 #ifndef PMET_TESTS_REFUSALS_H
 #define PMET_TESTS_REFUSALS_H
 
-/* What is done to a file of the workbench before the command runs. In a .safetensors file a replacement is made in the
- * header, whose length is brought up to date. */
+/* What is done to a file of the workbench before the command runs. In a .safetensors file a
+ * replacement is made in the header, whose length is brought up to date. */
 enum kind { NOTHING, REPLACE, WRITE, REMOVE, CUT, LENGTH, POKE };
 struct damage {
     enum kind kind;

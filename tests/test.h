@@ -7,8 +7,8 @@
  *     }
  *
  * Each prints "ok   claim" with the worst error and the share of its tolerance that was used, "FAIL claim"
- * with the place, or "skip claim" with the reason. The last line is "N passed, N failed, N skipped"; the exit
- * status is the verdict. A claim that checks nothing fails. */
+ * with the place, or "skip claim" with the reason. The last line is "N passed, N failed, N
+ * skipped"; the exit status is the verdict. A claim that checks nothing fails. */
 #ifndef PMET_TESTS_TEST_H
 #define PMET_TESTS_TEST_H
 
@@ -48,10 +48,12 @@ void test_enter(const char *name, test_fn *fn);
 #define CHECK_OK(call, err) test_ok(t, (call), (err), __FILE__, __LINE__)
 /* The same with the claim's own error, t->err. */
 #define CHECK_DONE(call) test_ok(t, (call), &t->err, __FILE__, __LINE__)
-/* |got - expected| <= tol for all n elements (double or float arrays have a version each); NaN fails */
+/* |got - expected| <= tol for all n elements (double or float arrays have a version each); NaN
+ * fails */
 #define CHECK_CLOSE(got, expected, n, tol) test_close(t, (got), (expected), (n), (tol), __FILE__, __LINE__)
-/* The call fails with this status and leaves this message in t->err, which is clear again afterwards. The path of
- * test_tmpdir() and its slash do not count: they are left out of the message. */
+/* The call fails with this status and leaves this message in t->err, which is clear again
+ * afterwards. The path of test_tmpdir() and its slash do not count: they are left out of the
+ * message. */
 #define CHECK_REFUSED(call, status, message) test_refused(t, (call), (status), (message), __FILE__, __LINE__)
 #define SKIP(...) test_skip(t, __VA_ARGS__)
 
@@ -86,14 +88,15 @@ uint64_t test_rng_next(struct test_rng *r);
 double test_rng_uniform(struct test_rng *r); /* [0, 1) */
 double test_rng_normal(struct test_rng *r);
 
-/* A fresh folder under build/ (TMPDIR respected), removed with its contents when the program ends. test_path:
- * the last 16 stay valid. */
+/* A fresh folder under build/ (TMPDIR respected), removed with its contents when the program ends.
+ * test_path: the last 16 stay valid. */
 const char *test_tmpdir(void);
 const char *test_path(const char *fmt, ...) PMET_PRINTF(1, 2);      /* formatted path below test_tmpdir() */
 void test_write_file(const char *path, const void *data, size_t n); /* aborts the program on failure */
 /* Number of entries below a folder, recursively; to show that nothing was left behind. */
 size_t test_count_files(const char *dir);
-/* A whole file, '\0' behind it (not in *n; n may be NULL), free when the claim ends; NULL if it cannot be read. */
+/* A whole file, '\0' behind it (not in *n; n may be NULL), free when the claim ends; NULL if it
+ * cannot be read. */
 char *test_slurp(struct test *t, const char *path, size_t *n);
 /* A vector [n] (m = 0) or a matrix [n, m] to be written. */
 struct pmet_tensor test_tensor(const char *name, enum pmet_dtype dtype, size_t n, size_t m, const void *data);

@@ -197,7 +197,8 @@ static enum pmet_status hear(void *user, const struct pmet_event *event, struct 
     return PMET_OK;
 }
 
-/* A model beside itself has one score twice. test_golden_eval holds the numbers to the published ones. */
+/* A model beside itself has one score twice. test_golden_eval holds the numbers to the published
+ * ones. */
 TEST(an_evaluation_counts_its_records_and_keeps_their_lines)
 {
     static const char *const tail[] = {"rewrite_success", "paraphrase_success", "neighborhood_success",

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Checkpoints of .bin files: the same model as their safetensors, opened, edited and written.      SPEC §9.6, §9.12 */
+ * Checkpoints of .bin files: the same model as their safetensors, opened, edited and written.
+ * SPEC §9.6, §9.12 */
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -106,7 +107,8 @@ TEST(opening_reports_every_call_that_fails)
 
 #define EXACTLY UINT64_MAX /* what there is */
 
-/* Shards of at most `max` bytes (0: the default); what is replaced is replaced, all else keeps its bits. */
+/* Shards of at most `max` bytes (0: the default); what is replaced is replaced, all else keeps its
+ * bits. */
 static void check_repacked(struct test *t, const char *from, uint64_t max, size_t n_file, size_t n_skip)
 {
     struct skips skips = {.n = 0};

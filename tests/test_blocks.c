@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The block under all products against its definition, bit by bit, and a row's bits against the number of
- * threads and the groups that a long batch is cut into.      SPEC §1.3 */
+ * The block under all products against its definition, bit by bit, and a row's bits against the
+ * number of threads and the groups that a long batch is cut into.      SPEC §1.3 */
 #include "ref/cpu/table.h"
 #include "ref/ops/ops.h"
 #include "ref/cpu/panel.h"

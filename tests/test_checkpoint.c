@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Checkpoint directories: opening them, refusing contradictory ones, writing edited copies whatever fails,
- * fingerprints. */
+ * Checkpoint directories: opening them, refusing contradictory ones, writing edited copies whatever
+ * fails, fingerprints. */
 #include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -295,7 +295,8 @@ TEST(a_replacement_of_no_tensor_is_refused)
     CHECK(test_count_files(test_path("none")) == 0);
 }
 
-/* Fails each call of writing a copy into parent/out, where an older folder with one file stands if `old`. */
+/* Fails each call of writing a copy into parent/out, where an older folder with one file stands if
+ * `old`. */
 static void fail_each_call(struct test *t, const struct pmet_checkpoint *ck, const struct pmet_replacement *r,
                            bool old, bool link, bool no_copy_range, int code)
 {

@@ -40,7 +40,8 @@ static double *doubles(const struct pmet_tensor *x)
     return y;
 }
 
-/* E76, and E75 in the written file: f16 holds round(W + upd); what was lost is what the report says. */
+/* E76, and E75 in the written file: f16 holds round(W + upd); what was lost is what the report
+ * says. */
 TEST(what_rounding_lost_is_what_the_report_says)
 {
     const char *dir = cli_bench(t, "lost", "neox-C");
@@ -92,7 +93,8 @@ TEST(what_rounding_lost_is_what_the_report_says)
     CHECK(sizeof(real) == 8 || none == 0); /* a float is what it is as f32 */
     CHECK_STR(cli_err(), "");
     json_decref(report);
-    /* a heavier text makes the update small beside W, and bf16 has three bits less: above 5 % there is a warning */
+    /* a heavier text makes the update small beside W, and bf16 has three bits less: above 5 % there
+     * is a warning */
     cli_shell("sed -i 's/\"mom2_update_weight\": [0-9.]*/\"mom2_update_weight\": 4000/' %s/hparams.json",
               dir);
     CHECK(edit(dir, "m", "narrow", "--out-dtype bf16") == 0);
@@ -177,7 +179,8 @@ TEST(an_edited_model_can_be_edited_again_with_its_bases_statistics)
     CHECK(strstr(cli_err(), "statistics of another model"));
 }
 
-/* E54. Case 6 is known already and stops in its first pass, with no update; the steps of case 0 leave the numbers. */
+/* E54. Case 6 is known already and stops in its first pass, with no update; the steps of case 0
+ * leave the numbers. */
 TEST(a_fact_whose_numbers_break_is_never_applied)
 {
     const char *dir = cli_bench(t, "broken", "gptj-A");

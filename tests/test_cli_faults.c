@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Every command with call k of the system failing, for every k; and stopped by a signal at call k. It fails in one line
- * and leaves nothing behind, or the call did not matter and the output is whole. PMET_LONG=1: in smaller strides. */
+ * Every command with call k of the system failing, for every k; and stopped by a signal at call k.
+ * It fails in one line and leaves nothing behind, or the call did not matter and the output is
+ * whole. PMET_LONG=1: in smaller strides. */
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>

@@ -175,7 +175,8 @@ TEST(a_seed_of_the_command_line_is_the_one_that_draws)
     CHECK(strcmp(text[1], text[2]) != 0);
 }
 
-/* One number in each of three tensors NAME of a kind, off from 1 by the multiples given of the yardstick. */
+/* One number in each of three tensors NAME of a kind, off from 1 by the multiples given of the
+ * yardstick. */
 static int compare(const char *name, double a, double b, double c)
 {
     const double off[3] = {a, b, c}, one = 1, yard = 1 + 1e-6;

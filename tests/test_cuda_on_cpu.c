@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What tests/cuda_on_cpu/ finds: one broken kernel of broken.cu for each of its checks. And what the CUDA table says
- * when the device has no memory left. */
+ * What tests/cuda_on_cpu/ finds: one broken kernel of broken.cu for each of its checks. And what
+ * the CUDA table says when the device has no memory left. */
 #include "ref/cpu/table.h"
 #include "ref/device/device.h"
 #include "tests/device.h"
@@ -118,7 +118,8 @@ TEST(a_device_that_is_too_small_says_what_is_needed)
     cuda_on_cpu_memory((size_t)1 << 30);
 }
 
-/* Plans: half of what is free, whatever the host has; and to the MiB what fits beside the kernels' own sixteenth. */
+/* Plans: half of what is free, whatever the host has; and to the MiB what fits beside the kernels'
+ * own sixteenth. */
 TEST(plans_follow_what_the_device_has)
 {
     static const size_t mib = (size_t)1 << 20;
@@ -147,7 +148,8 @@ TEST(plans_follow_what_the_device_has)
     cuda_on_cpu_memory((size_t)1 << 30);
 }
 
-/* A table of another build, whose struct has other entries or whose real has another size, is refused. */
+/* A table of another build, whose struct has other entries or whose real has another size, is
+ * refused. */
 TEST(a_table_of_another_build_is_refused)
 {
     struct pmet_ops *op;
@@ -223,8 +225,8 @@ TEST(a_table_is_tried_beside_plain_c)
     pmet_ops_free(plain);
 }
 
-/* Every call of a run through products, losses, attention and the solve fails once: the line says so, and nothing is
- * left. */
+/* Every call of a run through products, losses, attention and the solve fails once: the line says
+ * so, and nothing is left. */
 static enum pmet_status run_entries(struct pmet_ops *op, struct pmet_error *err)
 {
     enum { N = 17 };
@@ -261,7 +263,8 @@ done:
     return status;
 }
 
-/* Ends with "out of memory" where a device runs out of it, and with the error of a device that is lost. */
+/* Ends with "out of memory" where a device runs out of it, and with the error of a device that is
+ * lost. */
 static void fail_every_call(struct test *t, int error, const char *end)
 {
     const size_t before = cuda_on_cpu_alive();

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Products of rows split into 16-bit terms, and the two faster precisions, on the CUDA table.      SPEC §12 */
+ * Products of rows split into 16-bit terms, and the two faster precisions, on the CUDA table.
+ * SPEC §12 */
 #include "ref/cpu/table.h"
 #include "tensors/dtype.h"
 #include "tests/device.h"
@@ -35,8 +36,8 @@ static double *product(struct lab *lab, const double *x, struct pmet_weight w, s
     return lab_get(lab, y, n * w.n_out);
 }
 
-/* E95, E96: a product of one term is the exact one rounded once, for floats of every size: three terms are all of
- * a float, subnormal or near the largest. */
+/* E95, E96: a product of one term is the exact one rounded once, for floats of every size: three
+ * terms are all of a float, subnormal or near the largest. */
 TEST(three_terms_are_the_whole_of_a_float)
 {
     enum { N = 2048, N_OUT = 8 };
@@ -57,8 +58,8 @@ TEST(three_terms_are_the_whole_of_a_float)
     }
 }
 
-/* E95: every row has a scale of its own, and within a row what is 2^-60 of the largest is still there. Sizes and the
- * tolerance are those of tests/test_ops_matmul.c. */
+/* E95: every row has a scale of its own, and within a row what is 2^-60 of the largest is still
+ * there. Sizes and the tolerance are those of tests/test_ops_matmul.c. */
 TEST(rows_and_elements_of_any_magnitude)
 {
     for (size_t type = 0; type < 2; type++)
@@ -89,8 +90,8 @@ TEST(rows_and_elements_of_any_magnitude)
         }
 }
 
-/* A row that is not finite gives what it gives with F32 weights, class and sign, and its neighbours keep their bits; a
- * row of zeros gives zeros. */
+/* A row that is not finite gives what it gives with F32 weights, class and sign, and its neighbours
+ * keep their bits; a row of zeros gives zeros. */
 TEST(rows_that_are_not_finite_and_rows_of_zeros)
 {
     enum { N = 40, N_IN = 33, N_OUT = 21 };
@@ -123,8 +124,8 @@ TEST(rows_that_are_not_finite_and_rows_of_zeros)
     }
 }
 
-/* Long sums, cut as tensor cores cut them: by the rule of SPEC E1, with the CPU table on widened weights for the reference.
- * First terms of eleven bits are beyond it. */
+/* Long sums, cut as tensor cores cut them: by the rule of SPEC E1, with the CPU table on widened
+ * weights for the reference. First terms of eleven bits are beyond it. */
 TEST(long_sums_stay_within_the_float_rule)
 {
     enum { N = 24, N_IN = 4096, N_OUT = 48 };
@@ -187,7 +188,8 @@ TEST(tf32_rounds_both_sides_of_products_with_f32_weights)
     check_mode(t, PMET_DEVICE_CUDA_TF32, PMET_BF16, 0, 0);
 }
 
-/* In every precision a row alone has the bits that it has among others, whatever the size of these. */
+/* In every precision a row alone has the bits that it has among others, whatever the size of
+ * these. */
 TEST(a_row_never_depends_on_the_others_in_any_precision)
 {
     enum { N = 50, N_IN = 97, N_OUT = 67 };

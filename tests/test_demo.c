@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The demo's files belong together: records, snippets, contexts, hyper-parameters, and models that know the facts. */
+ * The demo's files belong together: records, snippets, contexts, hyper-parameters, and models that
+ * know the facts. */
 #include <jansson.h>
 #include "ref/method/keys.h"
 #include "ref/method/method.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Records refused in one line, streams, the summary by hand; pmet eval: its results, resumed, and its usage. */
+ * Records refused in one line, streams, the summary by hand; pmet eval: its results, resumed, and
+ * its usage. */
 #include <errno.h>
 
 #include <unistd.h>

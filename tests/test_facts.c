@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Facts files: every form of a record, what is refused and in which words, contradictions.      SPEC §4.1 */
+ * Facts files: every form of a record, what is refused and in which words, contradictions.
+ * SPEC §4.1 */
 #include <errno.h>
 #include <jansson.h>
 #include <time.h>
@@ -101,8 +102,8 @@ TEST(json_lines_and_arrays_read_alike)
     }
 }
 
-/* All four golden files, as jansson has them: non-ASCII subjects, targets with and without a leading space.
- */
+/* All four golden files, as jansson has them: non-ASCII subjects, targets with and without a
+ * leading space. */
 TEST(published_records_keep_every_byte)
 {
     static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
@@ -289,8 +290,8 @@ TEST(the_zsre_target_alt_is_asked_for_by_name)
     CHECK(strstr(err.message, "record 0 (line 1): alt: found nothing; expected a string") != NULL);
 }
 
-/* Records 0 and 3 ask the same in other words ("{} is in" of Lima, "Lima {} in" of is), 2 is an exact double.
- */
+/* Records 0 and 3 ask the same in other words ("{} is in" of Lima, "Lima {} in" of is), 2 is an
+ * exact double. */
 static const char contradicting[] = "{\"prompt\":\"{} is in\",\"subject\":\"Lima\",\"target\":\"Peru\"}\n"
                                     "{\"prompt\":\"{} is in\",\"subject\":\"Oslo\",\"target\":\"Peru\"}\n"
                                     "\n"

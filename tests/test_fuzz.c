@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Damaged input files of every kind, through the library's readers and through whole commands: each ends in success or in
- * one line, never in a signal or a hang, and an output is whole or absent. PMET_LONG=1: thousands of each. */
+ * Damaged input files of every kind, through the library's readers and through whole commands: each
+ * ends in success or in one line, never in a signal or a hang, and an output is whole or absent.
+ * PMET_LONG=1: thousands of each. */
 #include <unistd.h>
 #include "ref/cpu/table.h"
 #include "ref/method/stats.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Generation: greedily as the published code, before and after the edit; drawn from the seed by E39 and E77. */
+ * Generation: greedily as the published code, before and after the edit; drawn from the seed by E39
+ * and E77. */
 #include "ref/eval/generate.h"
 #include "ref/eval/score.h"
 #include "tests/cli.h"
@@ -70,7 +71,8 @@ TEST(greedy_text_is_the_published_codes)
     }
 }
 
-/* The whole command line between the facts and the text. Unrounded weights: the published code continued with them. */
+/* The whole command line between the facts and the text. Unrounded weights: the published code
+ * continued with them. */
 TEST(greedy_text_after_an_edit_is_the_published_codes)
 {
     EACH_GOLDEN (m) {
@@ -97,7 +99,8 @@ TEST(greedy_text_after_an_edit_is_the_published_codes)
     }
 }
 
-/* What make demo says: with the edited weights of the published code, as many facts of gptj-A take. */
+/* What make demo says: with the edited weights of the published code, as many facts of gptj-A
+ * take. */
 TEST(five_of_the_demos_facts_take_with_the_published_codes_weights)
 {
     struct golden g;
@@ -129,8 +132,8 @@ TEST(five_of_the_demos_facts_take_with_the_published_codes_weights)
         free(W[l]);
 }
 
-/* Eight prompts of different lengths, drawn with k = 5: every row has the tokens that it has alone, however many are in
- * progress, and each draws from its own stream only. */
+/* Eight prompts of different lengths, drawn with k = 5: every row has the tokens that it has alone,
+ * however many are in progress, and each draws from its own stream only. */
 TEST(no_row_depends_on_those_beside_it)
 {
     enum { N = 8, TOTAL = 24 };
@@ -173,7 +176,8 @@ TEST(no_row_depends_on_those_beside_it)
     }
 }
 
-/* Frequencies of the first token drawn with k = 5 against E39's shares of the logits; within five deviations. */
+/* Frequencies of the first token drawn with k = 5 against E39's shares of the logits; within five
+ * deviations. */
 TEST(tokens_are_drawn_by_their_share_of_the_best_k)
 {
 #ifdef __SANITIZE_ADDRESS__

@@ -69,8 +69,8 @@ static void check_labels(struct test *t, const struct pmet_delta *p, const json_
     golden_run("target_logprobs", pmet_delta_logp(p, 0), x32, x64, n);
 }
 
-/* Loss terms (E48 to E52) and gradients (E57 to E62, through E38 and E31 to E34) at the golden's own deltas,
- * pass by pass. The published code runs every row whole: E47. */
+/* Loss terms (E48 to E52) and gradients (E57 to E62, through E38 and E31 to E34) at the golden's
+ * own deltas, pass by pass. The published code runs every row whole: E47. */
 static void check_passes(struct test *t, struct pmet_delta *p, const struct golden_pair *pair, size_t i,
                          const json_t *a, const json_t *b, size_t d, struct scalars *sum)
 {
@@ -170,7 +170,8 @@ static void check_field(const struct runs *s, struct pmet_delta *p, size_t k, si
         CHECK(field == PMET_DELTA_KL_INIT); /* the same for all algorithms: one file has it */
 }
 
-/* E45: the initial values, and the targets in the end. E53, E55, E56: stops, passes and updates are equal. */
+/* E45: the initial values, and the targets in the end. E53, E55, E56: stops, passes and updates are
+ * equal. */
 static enum pmet_status see_done(void *user, struct pmet_delta *p, size_t k, size_t i,
                                  const struct pmet_delta_result *r, const struct pmet_error *failure,
                                  struct pmet_error *err)
@@ -431,15 +432,16 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
     pmet_stats_free(&c.stats);
 }
 
-/* E67 to E69, E75: each layer's numbers depend on the updates before it; by Cholesky and by E73 alike. */
+/* E67 to E69, E75: each layer's numbers depend on the updates before it; by Cholesky and by E73
+ * alike. */
 TEST(edit_from_the_goldens_targets)
 {
     EACH_GOLDEN (m)
         check_edit(t, m, "pmet", "pmet", false);
 }
 
-/* GPT-J's files were made with statistics of the model as edited so far, NeoX's with the unedited model's:
- * SPEC X14. */
+/* GPT-J's files were made with statistics of the model as edited so far, NeoX's with the unedited
+ * model's: SPEC X14. */
 TEST(edit_of_two_modules_from_the_goldens_targets)
 {
     EACH_GOLDEN (m)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The published evaluation of the golden models, unedited and edited: probabilities, right tokens, choices, perplexity. */
+ * The published evaluation of the golden models, unedited and edited: probabilities, right tokens,
+ * choices, perplexity. */
 #include "ref/eval/evaluate.h"
 #include "tensors/dtype.h"
 #include "tests/golden.h"
@@ -57,7 +58,8 @@ struct field {
     size_t n;
 };
 
-/* One a model and state: of all of them, since the distance of a single float32 number from its float64 is luck. */
+/* One a model and state: of all of them, since the distance of a single float32 number from its
+ * float64 is luck. */
 static struct field perplexities;
 
 static void keep(struct test *t, struct field *f, double got, const json_t *a, const json_t *b)
@@ -194,8 +196,8 @@ static void check_score(struct test *t, double got, const json_t *expected)
     CHECK_CLOSE(&got, &want, 1, 1e-12);
 }
 
-/* E85 with k = 1, E90, E92: texts of the first records and what they are worth; the goldens have those of records 0, 1
- * and 3. */
+/* E85 with k = 1, E90, E92: texts of the first records and what they are worth; the goldens have
+ * those of records 0, 1 and 3. */
 static void check_texts(struct test *t, const struct golden *g, const struct asked *a, const json_t *root,
                         const json_t *root64)
 {

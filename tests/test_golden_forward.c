@@ -65,8 +65,8 @@ static void check_row(struct test *t, struct golden *g, const struct golden_pair
     pmet_scratch_free(&s);
 }
 
-/* E23 to E29, E36: what enters and leaves every block and its branches, the attention's weights, the
- * logits. */
+/* E23 to E29, E36: what enters and leaves every block and its branches, the attention's weights,
+ * the logits. */
 TEST(every_tensor_of_the_forward_pass)
 {
     for (size_t m = 0; m < N_GOLDEN; m++) {

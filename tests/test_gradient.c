@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * The loss that the optimisation descends: equal to that of whole rows run whole, and its gradient equal to its
- * own central differences, for both families and both residual modes.      SPEC E45-E52, E57-E62 */
+ * The loss that the optimisation descends: equal to that of whole rows run whole, and its gradient
+ * equal to its own central differences, for both families and both residual modes.
+ * SPEC E45-E52, E57-E62 */
 #include "tests/golden.h"
 #include "tests/whole.h"
 
-/* Lengths and lookup indices: labels before the lookup index (E47 d), at it and after it, an index 0 without any
- * past, one at the row's end, and tokens after the KL row's. */
+/* Lengths and lookup indices: labels before the lookup index (E47 d), at it and after it, an index
+ * 0 without any past, one at the row's end, and tokens after the KL row's. */
 static const size_t shape[][2] = {{7, 2}, {9, 8}, {5, 0}, {12, 10}, {4, 3}, {6, 2}};
 #define N_ROW (sizeof shape / sizeof *shape)
 #define N_TARGET 3
 
-/* Vectors on PMET's sites, and one alone on each: objectives of other methods, MEMIT's and ROME's among them. */
+/* Vectors on PMET's sites, and one alone on each: objectives of other methods, MEMIT's and ROME's
+ * among them. */
 struct sites {
     const char *name;
     size_t n_vector;
@@ -25,7 +27,8 @@ static const struct sites every[] = {{"both", 2, {PMET_SITE_MLP_OUT, PMET_SITE_A
 
 static const real *const nowhere[2] = {NULL, NULL};
 
-/* A model, a made-up fact and its optimisation after the pass at delta 0, with random deltas at hand. */
+/* A model, a made-up fact and its optimisation after the pass at delta 0, with random deltas at
+ * hand. */
 struct problem {
     const char *sites;
     struct golden g;
@@ -71,9 +74,9 @@ static bool problem_open(struct test *t, struct problem *q, size_t model, const 
     return true;
 }
 
-/* Logits have the same bits, since no row depends on how it was run: only log-sum-exp and the sums over rows in
- * double remain, 64 eps of a log-probability's size. Only a sequential block whose FFN does not run again adds its vector
- * to m + y rather than to m: eps of a real there. */
+/* Logits have the same bits, since no row depends on how it was run: only log-sum-exp and the sums
+ * over rows in double remain, 64 eps of a log-probability's size. Only a sequential block whose FFN
+ * does not run again adds its vector to m + y rather than to m: eps of a real there. */
 static void check_losses(struct test *t, const struct problem *q, const struct pmet_losses *got,
                          const struct whole *want)
 {
@@ -184,7 +187,8 @@ static struct stops run(struct test *t, const struct pmet_objective *o, const st
     return s;
 }
 
-/* The target is what the model says anyway, so that it is the argmax from the first pass on; only the rules differ. E53 */
+/* The target is what the model says anyway, so that it is the argmax from the first pass on; only
+ * the rules differ. E53 */
 TEST(stops_are_those_of_the_objective)
 {
     static const size_t short_rows[][2] = {{5, 2}, {4, 1}};
@@ -247,7 +251,8 @@ static double slope(struct test *t, struct problem *q, const real *const at[2], 
     return sum;
 }
 
-/* A direction of length 1: random, or one coordinate; within the deltas of `mask` (1 mlp, 2 attn). */
+/* A direction of length 1: random, or one coordinate; within the deltas of `mask` (1 mlp, 2
+ * attn). */
 static void choose(struct test_rng *rng, double *dir[2], size_t d, int mask, bool coordinate)
 {
     const size_t one = (size_t)(test_rng_next(rng) % d);
@@ -262,9 +267,9 @@ static void choose(struct test_rng *rng, double *dir[2], size_t d, int mask, boo
             dir[i][j] /= sqrt(norm);
 }
 
-/* At deltas of `mask`, along random directions and coordinates, through both deltas or one of them. Steps of 1e-3
- * where the loss bends over lengths of 1: truncation 1e-12, and a loss of size 10 rounds to 4e-12 of itself over
- * the step. */
+/* At deltas of `mask`, along random directions and coordinates, through both deltas or one of them.
+ * Steps of 1e-3 where the loss bends over lengths of 1: truncation 1e-12, and a loss of size 10
+ * rounds to 4e-12 of itself over the step. */
 static void check_gradient(struct test *t, struct problem *q, int mask, double phi)
 {
     static const char *const which[] = {"none", "the first", "the second", "both"};
@@ -313,7 +318,8 @@ TEST(the_gradient_is_that_of_the_loss)
         }
 }
 
-/* In the first pass there is no KL term, and a delta of 0 has no weight decay (E62): differences of the NLL. */
+/* In the first pass there is no KL term, and a delta of 0 has no weight decay (E62): differences of
+ * the NLL. */
 TEST(the_gradient_at_zero_is_that_of_the_nll)
 {
     for (size_t i = 0; i < N_GOLDEN; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * kill -9 at any call: the output is whole or absent, and the same command then does its work. PMET_LONG=1: every call. */
+ * kill -9 at any call: the output is whole or absent, and the same command then does its work.
+ * PMET_LONG=1: every call. */
 #include <unistd.h>
 #include "tests/blow.h"
 #include "tests/cli.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Allocation k fails, for k = 0, 1, 2 ... until the call succeeds: each failure is reported, nothing leaks
- * and no file is left behind. The program stands in for the C library's allocator, which the address
- * sanitizer does, too: under it these claims are skipped. */
+ * Allocation k fails, for k = 0, 1, 2 ... until the call succeeds: each failure is reported,
+ * nothing leaks and no file is left behind. The program stands in for the C library's allocator,
+ * which the address sanitizer does, too: under it these claims are skipped. */
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
@@ -313,9 +313,10 @@ TEST(loading_snippets)
     fail_each(t, load_snippets);
 }
 
-/* What the plan says of a solve is what the solve takes, within the threads' scratch: by A's factor, with more facts than
- * features, by conjugate gradients, by C's factor. C, keys, R and the update are the caller's, so they are made here;
- * M, Z - M and the keys in `real`, which edit_matrix holds too, are not. */
+/* What the plan says of a solve is what the solve takes, within the threads' scratch: by A's
+ * factor, with more facts than features, by conjugate gradients, by C's factor. C, keys, R and the
+ * update are the caller's, so they are made here; M, Z - M and the keys in `real`, which
+ * edit_matrix holds too, are not. */
 TEST(the_plan_of_a_solve_holds)
 {
 #ifdef SANITIZED

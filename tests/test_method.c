@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The seam for methods, proven by a method that lives in this file alone: `pmet edit` plans with it, edits, reports,
- * traces, is killed anywhere and goes on to the same bytes, and reads its output back. Nothing in the library or in the
- * command knows it.
+ * The seam for methods, proven by a method that lives in this file alone: `pmet edit` plans with
+ * it, edits, reports, traces, is killed anywhere and goes on to the same bytes, and reads its
+ * output back. Nothing in the library or in the command knows it.
  *
  *     for each edited layer l, on the model as edited so far:
  *         k = mean over the facts of their keys at l

@@ -117,7 +117,8 @@ TEST(operations_are_those_counted_by_hand)
     CHECK(pmet_rows_n_tok(&rows) == 15 && pmet_rows_n_suffix(&rows) == 8);
     const double fixed = (15 * 3 + 7 * 3) * block, pass = 8 * 3 * block + 3 * head;
     CHECK(pmet_delta_flop(&c, 2, &rows, 4) == fixed + 7 * pass && pmet_delta_flop(&c, 2, &rows, 0) == fixed);
-    /* keys of layers 1 and 2 over the context's row, outputs of layer 2 over the plain one, before each */
+    /* keys of layers 1 and 2 over the context's row, outputs of layer 2 over the plain one, before
+     * each */
     CHECK(pmet_keys_flop(&c, h.layers, h.n_layer, h.n_module, &rows) == ((2 + 3) * 10 + 2 * 3 * 10) * block);
     CHECK(pmet_solve_flop(30, 4, 5) == 30 * 30 * 30 / 3 + 5 * 30 * 30 * 5 + 2 * 4 * 30 * 5);
 }

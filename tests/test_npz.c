@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * .npz files that numpy 2.4 wrote: tests/data/stats.npz by np.savez with the members of the published
- * statistics, arrays.npz with each version, order and type, compressed.npz by np.savez_compressed. */
+ * .npz files that numpy 2.4 wrote: tests/data/stats.npz by np.savez with the members of the
+ * published statistics, arrays.npz with each version, order and type, compressed.npz by
+ * np.savez_compressed. */
 #include <errno.h>
 #include "tensors/npz.h"
 #include "tests/fault.h"
@@ -96,8 +97,9 @@ TEST(arrays_of_other_kinds_are_refused)
            ".npz: array \"mom2.mom2\" is compressed; expected a stored one, as np.savez writes");
 }
 
-/* Every byte of the file is changed in turn, and the file cut at every length: no crash (the sanitizers see
- * to that), and the matrix is either refused or unharmed: what is not data has no bearing on it. */
+/* Every byte of the file is changed in turn, and the file cut at every length: no crash (the
+ * sanitizers see to that), and the matrix is either refused or unharmed: what is not data has no
+ * bearing on it. */
 TEST(damage_is_refused_or_without_effect)
 {
     char *data;
@@ -157,7 +159,8 @@ static size_t put(unsigned char *p, size_t at, uint64_t value, size_t n_bytes)
     return at + n_bytes;
 }
 
-/* Archives above 4 GiB: all of the directory's numbers in the wide fields. The member is numpy's "v1.npy". */
+/* Archives above 4 GiB: all of the directory's numbers in the wide fields. The member is numpy's
+ * "v1.npy". */
 TEST(zip64_directories_are_read)
 {
     char *npz;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Facts optimised together: whatever the batch, its order, its capacity, who has left and who has joined in
- * its place, a fact gets the same bits as alone.      SPEC §1.3, E53 */
+ * Facts optimised together: whatever the batch, its order, its capacity, who has left and who has
+ * joined in its place, a fact gets the same bits as alone.      SPEC §1.3, E53 */
 #include "tests/edits.h"
 #include "tests/whole.h"
 
@@ -65,7 +65,8 @@ static enum pmet_status see_end(void *user, struct pmet_delta *p, size_t k, size
     return status;
 }
 
-/* Facts order[0..n) in a batch with a capacity of `capacity` average ones; skip by the run's number. */
+/* Facts order[0..n) in a batch with a capacity of `capacity` average ones; skip by the run's
+ * number. */
 static void run(struct test *t, struct batch *c, const size_t *order, size_t n, size_t capacity,
                 const bool *skip)
 {
@@ -159,7 +160,8 @@ TEST(a_fact_that_meets_nan_disturbs_no_other)
     free(g[1]);
 }
 
-/* The plan never asks for more than there are facts, never for less than one, and grows with memory. */
+/* The plan never asks for more than there are facts, never for less than one, and grows with
+ * memory. */
 TEST(the_plan_keeps_to_its_memory)
 {
     struct batch c;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The whole edit: facts do not see one another while they are optimised, nothing wanted changes nothing, what is
- * wanted is reached where text has no weight, and the model in memory is left as it was.      SPEC §8, E75 */
+ * The whole edit: facts do not see one another while they are optimised, nothing wanted changes
+ * nothing, what is wanted is reached where text has no weight, and the model in memory is left as
+ * it was.      SPEC §8, E75 */
 #include <sys/stat.h>
 #include "ref/method/keys.h"
 #include "tests/edits.h"
 #include "tests/trace.h"
 
-/* E53: the vectors, losses and passes of a fact alone are those among others, whatever their order. */
+/* E53: the vectors, losses and passes of a fact alone are those among others, whatever their
+ * order. */
 TEST(a_fact_alone_is_optimised_as_among_others)
 {
     static const size_t models[] = {0, 3};
@@ -142,7 +144,8 @@ static size_t count_different(const struct pmet_checkpoint *a, const struct pmet
     return n;
 }
 
-/* Targets equal to what the model says already: every matrix keeps its bits, in memory and in the file. */
+/* Targets equal to what the model says already: every matrix keeps its bits, in memory and in the
+ * file. */
 TEST(a_zero_edit_leaves_every_matrix_bit_equal)
 {
     for (size_t i = 0; i < N_GOLDEN; i++) {
@@ -205,8 +208,9 @@ TEST(an_edit_changes_its_matrices_and_no_other_tensor)
     pmet_editor_free(&edit);
 }
 
-/* One layer, the plain prompts as only contexts, lambda nearly 0: the edited layer says what was wanted. Keys are
- * independent (fewer facts than features), so R K^T (K K^T)^-1 K = R but for lambda and rounding. */
+/* One layer, the plain prompts as only contexts, lambda nearly 0: the edited layer says what was
+ * wanted. Keys are independent (fewer facts than features), so R K^T (K K^T)^-1 K = R but for
+ * lambda and rounding. */
 TEST(without_text_the_edited_layer_says_what_was_wanted)
 {
     for (size_t i = 0; i < N_GOLDEN; i++) {
@@ -252,7 +256,8 @@ static enum pmet_status no_cov(void *user, const char *module_name, size_t d_in,
                                     : pmet_fail(err, PMET_IO, "%s: no statistics", module_name);
 }
 
-/* After an edit, and after one that fails at its second layer, the model computes what it computed before. */
+/* After an edit, and after one that fails at its second layer, the model computes what it computed
+ * before. */
 TEST(the_model_is_left_as_it_was)
 {
     static const size_t length[] = {20, 7};

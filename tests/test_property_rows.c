@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A row's numbers never depend on the rows beside it, on their order, or on whether its beginning was run before:
- * bit for bit.      SPEC §1.3, E8, E35, E47 */
+ * A row's numbers never depend on the rows beside it, on their order, or on whether its beginning
+ * was run before: bit for bit.      SPEC §1.3, E8, E35, E47 */
 #include "tests/golden.h"
 #include "tests/trace.h"
 
@@ -67,8 +67,8 @@ TEST(the_order_and_the_company_of_rows_change_nothing)
     }
 }
 
-/* E35: token s reads no token after s, so what follows a cached past has the bits of one pass over all. Sums over
- * positions run in double and in one order, wherever a key is stored. */
+/* E35: token s reads no token after s, so what follows a cached past has the bits of one pass over
+ * all. Sums over positions run in double and in one order, wherever a key is stored. */
 TEST(a_cached_past_is_the_past_computed_again)
 {
     static const size_t cuts[][N_ROW] = {{0, 1, 1, 1, 1, 1, 1, 1},

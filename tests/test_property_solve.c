@@ -21,9 +21,9 @@ struct system {
     const double *keys, *resid;
 };
 
-/* WELL: C has a condition of about f. SCALED: features of sizes 1 to 1e-5 in keys and C alike, condition 1e10, which
- * a diagonal scaling would mend. ROUGH: C's features shrink to 1/100 and the keys' do not, condition f n 1e4, which
- * it would not. */
+/* WELL: C has a condition of about f. SCALED: features of sizes 1 to 1e-5 in keys and C alike,
+ * condition 1e10, which a diagonal scaling would mend. ROUGH: C's features shrink to 1/100 and the
+ * keys' do not, condition f n 1e4, which it would not. */
 enum kind { WELL, SCALED, ROUGH, N_KIND };
 static const double decades[N_KIND] = {0, 5, 2};
 
@@ -57,7 +57,8 @@ static double norm_of(const double *x, size_t n)
     return sqrt(s);
 }
 
-/* upd (lambda C + K K^T) = R K^T, measured against the sizes of its sides: the definition, without a solve. */
+/* upd (lambda C + K K^T) = R K^T, measured against the sizes of its sides: the definition, without
+ * a solve. */
 static double defect(struct system *s, double ridge, const double *upd)
 {
     const size_t f = s->f, d = s->d, n = s->n;
@@ -100,8 +101,8 @@ TEST(cholesky_satisfies_the_definition)
         }
 }
 
-/* Columns stop at a residual of 1e-13, and the solution is off by that times the condition that the diagonal scaling
- * leaves: 1e2 or, ROUGH, at most 1e5 in the directions that keys have. */
+/* Columns stop at a residual of 1e-13, and the solution is off by that times the condition that the
+ * diagonal scaling leaves: 1e2 or, ROUGH, at most 1e5 in the directions that keys have. */
 TEST(conjugate_gradients_equal_cholesky)
 {
     for (size_t k = 0; k < N_SHAPE; k++)
@@ -121,8 +122,8 @@ TEST(conjugate_gradients_equal_cholesky)
         }
 }
 
-/* E72, and the factor serves any lambda. Each solve loses eps times its condition: 1e3 where a diagonal scaling mends
- * it, 1e7 where not. */
+/* E72, and the factor serves any lambda. Each solve loses eps times its condition: 1e3 where a
+ * diagonal scaling mends it, 1e7 where not. */
 TEST(the_factor_of_c_alone_gives_the_same_update)
 {
     for (size_t k = 0; k < N_SHAPE; k++)
@@ -167,8 +168,8 @@ TEST(nothing_wanted_is_nothing_changed)
 }
 
 /* Memory for the second matrix decides, to the byte. */
-/* With a factor of C at hand: for few facts, without a ridge, where a second matrix fits; never when another solver is
- * asked for. What it gives is measured like any other. */
+/* With a factor of C at hand: for few facts, without a ridge, where a second matrix fits; never
+ * when another solver is asked for. What it gives is measured like any other. */
 TEST(auto_takes_the_factor_for_few_facts)
 {
     const size_t f = 64, need = f * f * sizeof(double);
@@ -225,8 +226,10 @@ static enum pmet_status refused(struct system *s, enum pmet_solver solver, doubl
                              s->f, s->d, s->n, upd, &report, &s->lab->err);
 }
 
-/* C = diag(1, 1, -1, 1, 1), lambda 1 and one key that does not reach the third feature: pivot 2 is -1. */
-/* C = H D H, H a reflection, D from 1 down to 1e-12: no scaling of features mends it, and its steps run out. */
+/* C = diag(1, 1, -1, 1, 1), lambda 1 and one key that does not reach the third feature: pivot 2 is
+ * -1. */
+/* C = H D H, H a reflection, D from 1 down to 1e-12: no scaling of features mends it, and its steps
+ * run out. */
 TEST(conjugate_gradients_give_up_in_the_end)
 {
     enum { F = 40 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Second moments: one pass for all layers, each document alone, cut where it is told to be.      SPEC E65, E66 */
+ * Second moments: one pass for all layers, each document alone, cut where it is told to be.
+ * SPEC E65, E66 */
 #include <float.h>
 #include "tests/golden.h"
 #include "tests/trace.h"
@@ -12,7 +13,8 @@ static bool collect(struct test *t, const struct golden *g, const struct pmet_st
     return docs && CHECK_DONE(pmet_stats_collect(g->model, g->tk, docs, o, NULL, NULL, out, &t->err));
 }
 
-/* Since a pass stops at its last layer, and no layer's keys depend on which others are looked at. */
+/* Since a pass stops at its last layer, and no layer's keys depend on which others are looked
+ * at. */
 TEST(one_pass_for_all_layers_is_a_pass_for_each)
 {
     static const size_t layers[] = {0, 1, 3};
@@ -43,7 +45,8 @@ TEST(one_pass_for_all_layers_is_a_pass_for_each)
     }
 }
 
-/* Sum over documents, each run alone, of k k^T in double; size holds the sums of the terms' absolute values. */
+/* Sum over documents, each run alone, of k k^T in double; size holds the sums of the terms'
+ * absolute values. */
 struct naive_sum {
     double *sum, *size;
     size_t f, layer, count, n_used;
@@ -92,7 +95,8 @@ static void add_documents(struct test *t, const struct golden *g, struct naive_s
     }
 }
 
-/* Sums of N tokens in `real`, in pieces: below 2 sqrt(N) eps of the terms' sizes, the mean rounded once more. */
+/* Sums of N tokens in `real`, in pieces: below 2 sqrt(N) eps of the terms' sizes, the mean rounded
+ * once more. */
 static void check_against_naive(struct test *t, size_t model, size_t n_sample, size_t max_length,
                                 uint32_t seed)
 {
@@ -172,8 +176,8 @@ TEST(moments_that_are_not_finite_are_refused)
                   "second moment of layer 2: element [5,0] is not finite");
 }
 
-/* With --factor a file also holds L of C = L L^T (E72), the pivot being named where C is not positive definite: here a
- * document of fewer tokens than the key has features. */
+/* With --factor a file also holds L of C = L L^T (E72), the pivot being named where C is not
+ * positive definite: here a document of fewer tokens than the key has features. */
 TEST(a_factor_is_kept_beside_its_moments)
 {
     struct golden g;

@@ -37,8 +37,8 @@ static bool whole_row(struct test *t, const struct pmet_model *model, const int3
     return ok;
 }
 
-/* Rows that begin alike in many ways: each copies some tokens of an earlier one, goes on with its own from an alphabet
- * of three, or ends there; some repeat, some are one token long. */
+/* Rows that begin alike in many ways: each copies some tokens of an earlier one, goes on with its
+ * own from an alphabet of three, or ends there; some repeat, some are one token long. */
 static void made_readout(struct test *t, struct test_rng *rng, const struct pmet_model *model, size_t n_row,
                          struct pmet_readout *r)
 {

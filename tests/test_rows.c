@@ -64,8 +64,8 @@ static json_int_t int_of(const json_t *object, const char *key)
     return json_integer_value(json_object_get(object, key));
 }
 
-/* ids[0..n) are the first n of `expected`, and the rest of it is where `mask` is 0 (no rest, without a mask).
- */
+/* ids[0..n) are the first n of `expected`, and the rest of it is where `mask` is 0 (no rest,
+ * without a mask). */
 static bool ids_equal(const int32_t *ids, size_t n, const json_t *expected, const json_t *mask)
 {
     if (json_array_size(expected) < n || (!mask && json_array_size(expected) != n))
@@ -138,9 +138,9 @@ TEST(rows_labels_and_indices_are_those_of_the_published_code)
     }
 }
 
-/* 100: clean-up joins " ." of the target; 101: the target is cut inside a character; 102: the subject ends in
- * a blank, which is stripped when its tokens are counted; 103: two blanks before it, which here happens to
- * count the same in parts as whole. */
+/* 100: clean-up joins " ." of the target; 101: the target is cut inside a character; 102: the
+ * subject ends in a blank, which is stripped when its tokens are counted; 103: two blanks before
+ * it, which here happens to count the same in parts as whole. */
 TEST(odd_requests_are_computed_as_published_and_marked)
 {
     static const struct {
@@ -316,9 +316,9 @@ TEST(rows_that_the_model_cannot_take_are_refused)
     }
 }
 
-/* NeoX has two blanks as one token, of which the prefix "It was " and the word " %" know nothing: 4 + 2
- * tokens in parts, 5 in one. Where the subject ends its prompt, the index is then past the row, and the
- * published code edits a padding token. */
+/* NeoX has two blanks as one token, of which the prefix "It was " and the word " %" know nothing: 4
+ * + 2 tokens in parts, 5 in one. Where the subject ends its prompt, the index is then past the row,
+ * and the published code edits a padding token. */
 TEST(an_index_past_the_end_of_its_row_is_refused)
 {
     struct setting *s;
@@ -336,7 +336,8 @@ TEST(an_index_past_the_end_of_its_row_is_refused)
     }
 }
 
-/* Clean-up closes the gaps before the full stops, so that the row has fewer tokens than the target alone. */
+/* Clean-up closes the gaps before the full stops, so that the row has fewer tokens than the target
+ * alone. */
 TEST(labels_that_begin_before_their_row_are_refused)
 {
     struct setting *s;
@@ -402,8 +403,8 @@ TEST(a_target_means_the_same_with_and_without_its_leading_space)
     }
 }
 
-/* With a target of one token nothing is appended: the rows of the optimisation are those of the keys. Braces
- * in a subject are text; it is put in last. */
+/* With a target of one token nothing is appended: the rows of the optimisation are those of the
+ * keys. Braces in a subject are text; it is put in last. */
 TEST(a_target_of_one_token_adds_nothing_to_the_rows)
 {
     struct setting *s;
@@ -428,8 +429,8 @@ TEST(a_target_of_one_token_adds_nothing_to_the_rows)
     }
 }
 
-/* E42 strips as Python does: all of White_Space, and U+001C to U+001F; not the zero-width space. A subject
- * that leads its text is not stripped. */
+/* E42 strips as Python does: all of White_Space, and U+001C to U+001F; not the zero-width space. A
+ * subject that leads its text is not stripped. */
 TEST(outer_blanks_of_a_subject_do_not_move_the_index)
 {
     static const struct {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The reader against hand-made files: what the format forbids, each with its message, and what is odd but
- * legal. The list follows the published reader's own tests and attacks; where we are stricter it says so. */
+ * The reader against hand-made files: what the format forbids, each with its message, and what is
+ * odd but legal. The list follows the published reader's own tests and attacks; where we are
+ * stricter it says so. */
 #include <errno.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -352,8 +353,8 @@ TEST(folders_and_missing_files_are_reported_by_the_system)
     }
 }
 
-/* Every byte of a good file is changed in turn, and the file cut at every length: no crash, a message for
- * each refusal, and what opens can be read through. */
+/* Every byte of a good file is changed in turn, and the file cut at every length: no crash, a
+ * message for each refusal, and what opens can be read through. */
 TEST(damage_is_refused_or_readable)
 {
     char *data;
@@ -387,8 +388,8 @@ TEST(damage_is_refused_or_readable)
     free(data);
 }
 
-/* A header of n one-byte tensors in an order that is neither the offsets' nor the names'; all at the same
- * place if `stacked`. free() releases it. */
+/* A header of n one-byte tensors in an order that is neither the offsets' nor the names'; all at
+ * the same place if `stacked`. free() releases it. */
 static char *many_tensors(size_t n, bool stacked, size_t *n_text)
 {
     char *header = malloc(n * 100), *p = header;

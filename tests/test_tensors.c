@@ -62,8 +62,8 @@ TEST(every_f16_and_bf16_comes_back_from_float_and_double)
     CHECK(true);
 }
 
-/* Rounds x to 16 bits by the definition: the neighbour that is nearer, the even one of two equally near. The
- * value past the greatest finite one counts as 2^(e_max + 1), as IEEE 754 has it. */
+/* Rounds x to 16 bits by the definition: the neighbour that is nearer, the even one of two equally
+ * near. The value past the greatest finite one counts as 2^(e_max + 1), as IEEE 754 has it. */
 static uint16_t nearest(double x, int n_fraction, int bias)
 {
     const unsigned inf = (0x7fffu >> n_fraction) << n_fraction, sign = signbit(x) ? 0x8000 : 0;
@@ -207,8 +207,8 @@ TEST(float_arrays_round_trip_through_every_float_dtype)
     }
 }
 
-/* tests/data/layout.safetensors is by the published writer (safetensors 0.8.0): all eight dtypes, a scalar
- * and a vector each, and an empty tensor with a name that wants escapes. */
+/* tests/data/layout.safetensors is by the published writer (safetensors 0.8.0): all eight dtypes, a
+ * scalar and a vector each, and an empty tensor with a name that wants escapes. */
 static void rewrite(struct test *t, const char *from)
 {
     struct pmet_safetensors *st;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * TF-IDF and attribute snippets: the goldens' similarities, weights made anew, what is refused in which
- * words. SPEC §11.7 */
+ * TF-IDF and attribute snippets: the goldens' similarities, weights made anew, what is refused in
+ * which words. SPEC §11.7 */
 #include <errno.h>
 #include <jansson.h>
 #include "ref/text/entropy.h"
@@ -80,8 +80,8 @@ TEST(weights_made_of_the_snippets_are_the_published_ones)
     }
 }
 
-/* The published evaluation from its own texts on: fluency and consistency of the records that have them,
- * and the essence texts. */
+/* The published evaluation from its own texts on: fluency and consistency of the records that have
+ * them, and the essence texts. */
 TEST(texts_of_the_published_evaluation_score_as_published)
 {
     for (size_t m = 0; m < 4; m++)
@@ -187,8 +187,8 @@ TEST(snippets_are_joined_in_the_files_order)
     pmet_snippets_free(&s);
 }
 
-/* E91, E93 by hand: five texts; \w\w+ in lower case, a final sigma, a capital I with a dot (two points,
- * the second no word), a combining accent (no word, either). */
+/* E91, E93 by hand: five texts; \w\w+ in lower case, a final sigma, a capital I with a dot (two
+ * points, the second no word), a combining accent (no word, either). */
 TEST(terms_and_weights_by_hand)
 {
     struct pmet_tfidf *tfidf = NULL;

@@ -183,7 +183,8 @@ TEST(vocab_and_merges_give_the_ids_of_tokenizer_json)
     }
 }
 
-/* E7's last step: texts, and what clean_up_tokenization of transformers 4.30.2 makes of them. The order counts. */
+/* E7's last step: texts, and what clean_up_tokenization of transformers 4.30.2 makes of them. The
+ * order counts. */
 TEST(decoding_cleans_up_as_transformers_does)
 {
     static const char *const cases[][2] = {
@@ -206,7 +207,8 @@ TEST(decoding_cleans_up_as_transformers_does)
     }
 }
 
-/* E7: each maximal invalid part becomes one U+FFFD, here F, as Python's bytes.decode("utf-8", "replace") has it. */
+/* E7: each maximal invalid part becomes one U+FFFD, here F, as Python's bytes.decode("utf-8",
+ * "replace") has it. */
 TEST(bytes_that_are_no_text_decode_as_in_python)
 {
     static const char *const cases[][2] = {{"\xed\xa0\x80", "FFF"},
@@ -260,8 +262,8 @@ TEST(an_id_far_beyond_the_vocabulary_buys_no_memory)
         "desert/added_tokens.json: added token \"c\": id 9000000 beside 1 tokens; expected fewer holes");
 }
 
-/* What no golden uses, but tokenizer.json may ask for: small tokenizers of the reference's library, with an option each
- * (tests/data/make_tokenizer_options.py). E2, E5, E6. */
+/* What no golden uses, but tokenizer.json may ask for: small tokenizers of the reference's library,
+ * with an option each (tests/data/make_tokenizer_options.py). E2, E5, E6. */
 TEST(every_option_of_a_tokenizer_gives_the_librarys_ids)
 {
     json_error_t e;
@@ -351,7 +353,8 @@ TEST(real_texts_round_trip)
     }
 }
 
-/* A word of one letter a megabyte long, a run of spaces, a run of marks: the cost stays near the length. */
+/* A word of one letter a megabyte long, a run of spaces, a run of marks: the cost stays near the
+ * length. */
 TEST(long_words_are_no_trap)
 {
     struct pmet_tokenizer *tk = open_tokenizer(t, models[6][0]);
@@ -368,8 +371,9 @@ TEST(long_words_are_no_trap)
     }
 }
 
-/* The merging rule as it is stated: from single bytes (NeoX leaves out those it has no token for), the pair of
- * lowest rank, the leftmost of equals, until none is left. Returns how many ids remain. */
+/* The merging rule as it is stated: from single bytes (NeoX leaves out those it has no token for),
+ * the pair of lowest rank, the leftmost of equals, until none is left. Returns how many ids
+ * remain. */
 static size_t merge_by_the_rule(const struct pmet_tokenizer *tk, const char *word, size_t n_byte, int32_t *id)
 {
     size_t n = 0;
@@ -406,7 +410,8 @@ static bool merges_by_the_rule(struct test *t, const struct pmet_tokenizer *tk, 
     return CHECK(got->n == m && memcmp(got->id, id, m * sizeof *id) == 0);
 }
 
-/* E5: short words, words that are tokens and long ones for the heap take three ways to the same ids. */
+/* E5: short words, words that are tokens and long ones for the heap take three ways to the same
+ * ids. */
 TEST(fast_merging_is_the_rule_on_random_words)
 {
     static const char common[] = "etaoinshrdlu";

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * pytorch_model.bin: what torch wrote is read as it stands, what is wrong or alive is refused by name.      SPEC §9.12
- * tests/data/kinds.bin, legacy.bin and transposed.bin are torch's own (make_kinds.py beside them). */
+ * tests/data/kinds.bin, legacy.bin and transposed.bin are torch's own (make_kinds.py beside
+ * them). */
 #include <unistd.h>
 #include "tensors/pickle.h"
 #include "tensors/torch_bin.h"
@@ -102,7 +103,8 @@ static const char *write_pickle(const void *pickle, size_t n)
 #define BYTES(literal) literal, sizeof(literal) - 1
 #define TENSORS_ONLY "; expected only those of tensors"
 /* clang-format off */
-/* A pickle that breaks the rules, or keeps them and holds something else, at a byte of it or in tensor "w". */
+/* A pickle that breaks the rules, or keeps them and holds something else, at a byte of it or in
+ * tensor "w". */
 #define BROKEN_AT(pickle, message) {BYTES(pickle), PMET_FORMAT, ": data.pkl: byte " message}
 #define OTHER_AT(pickle, message) {BYTES(pickle), PMET_UNSUPPORTED, ": data.pkl: byte " message}
 #define BROKEN_W(value, message) {BYTES(ONE(value)), PMET_FORMAT, ": tensor \"w\": " message}
@@ -304,7 +306,8 @@ static void expect_bomb(struct test *t, const char *head, size_t n_head, const c
     free(b.p);
 }
 
-/* Deep, wide, growing twofold with each byte, or containing itself: all in linear time and without recursion. */
+/* Deep, wide, growing twofold with each byte, or containing itself: all in linear time and without
+ * recursion. */
 TEST(bombs_do_not_go_off)
 {
     static const char tuple[] = ": tensor \"w\": found a tuple; expected a plain tensor or parameter";

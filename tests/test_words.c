@@ -27,8 +27,8 @@ static bool cut_equals(struct test *t, cutter *cut, const json_t *text, const js
     return same;
 }
 
-/* E88, E89: texts full of marks, quotes, contractions and abbreviations, and speeches, as nltk 3.8.1 cut
- * them. */
+/* E88, E89: texts full of marks, quotes, contractions and abbreviations, and speeches, as nltk
+ * 3.8.1 cut them. */
 TEST(words_and_sentences_are_those_of_nltk)
 {
     json_t *all = test_json(t, json_load_file("golden/nltk/words.json", 0, NULL)), *one;
@@ -140,7 +140,8 @@ TEST(short_texts_have_the_entropy_of_the_orders_they_reach)
     }
 }
 
-/* Every code point: \w, \d, \s, capital, small, and lower case, hashed; the number is Python 3.11's. */
+/* Every code point: \w, \d, \s, capital, small, and lower case, hashed; the number is Python
+ * 3.11's. */
 TEST(classes_and_lower_case_are_those_of_the_reference)
 {
     uint64_t hash = 0xcbf29ce484222325;
@@ -188,8 +189,8 @@ TEST(a_final_sigma_is_one_behind_a_letter_and_before_none)
     }
 }
 
-/* Bytes that are no UTF-8 pass through: the words hold the text's bytes that are not blank, in their
- * order. */
+/* Bytes that are no UTF-8 pass through: the words hold the text's bytes that are not blank, in
+ * their order. */
 TEST(stray_bytes_stay_in_their_words)
 {
     struct test_rng r = {20};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The work folder: an edit that was killed, stopped or failed anywhere goes on, does nothing twice and writes the
- * same bytes; a folder of another edit, or one in use, is refused.      SPEC §9.11 */
+ * The work folder: an edit that was killed, stopped or failed anywhere goes on, does nothing twice
+ * and writes the same bytes; a folder of another edit, or one in use, is refused.     SPEC §9.11 */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The byte-level alphabet: bytes that print stand for themselves, the other 68 for U+0100 on, in order.
- * SPEC §2.1, E4 */
+ * The byte-level alphabet: bytes that print stand for themselves, the other 68 for U+0100 on, in
+ * order. SPEC §2.1, E4 */
 #include "tokenizer/model.h"
 #include "tokenizer/unicode.h"
 

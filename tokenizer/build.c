@@ -177,7 +177,8 @@ static enum pmet_status end_set(struct pmet_vocab_builder *b, struct pmet_added_
     return PMET_OK;
 }
 
-/* Words that are tokens need no merging where merging would give that token: each is tried once, here. */
+/* Words that are tokens need no merging where merging would give that token: each is tried once,
+ * here. */
 static enum pmet_status mark_whole(struct pmet_tokenizer *tk, struct pmet_error *err)
 {
     struct pmet_ids ids = {0};

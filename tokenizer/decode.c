@@ -4,8 +4,8 @@
 #include "tokenizer/model.h"
 #include "tokenizer/unicode.h"
 
-/* Length of the longest prefix of text[0..n) that could still begin a character: the maximal invalid part
- * that one U+FFFD stands for. */
+/* Length of the longest prefix of text[0..n) that could still begin a character: the maximal
+ * invalid part that one U+FFFD stands for. */
 static size_t invalid_part(const unsigned char *p, size_t n)
 {
     const unsigned char b = p[0];

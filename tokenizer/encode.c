@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Text to ids: added tokens cut out, the rest normalised, split into words and merged.      SPEC §2 */
+ * Text to ids: added tokens cut out, the rest normalised, split into words and merged.   SPEC §2 */
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/model.h"

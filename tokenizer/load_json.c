@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * tokenizer.json, in the forms that GPT-2, GPT-J and NeoX have; any other part is refused by name. */
+ * tokenizer.json, in the forms that GPT-2, GPT-J and NeoX have; any other part is refused by
+ * name. */
 #include <stdio.h>
 #include <string.h>
 #include "tensors/json.h"

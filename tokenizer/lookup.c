@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Tokens by their bytes, and merges by their two parts: hash tables with open addressing, at most a quarter full. */
+ * Tokens by their bytes, and merges by their two parts: hash tables with open addressing, at most a
+ * quarter full. */
 #include <string.h>
 #include "tokenizer/model.h"
 

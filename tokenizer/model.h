@@ -55,8 +55,8 @@ struct pmet_tokenizer {
 int32_t pmet_token_of_bytes(const struct pmet_tokenizer *tk, const char *p, size_t n);
 /* The merge of two neighbours, or NULL. */
 const struct pmet_merge *pmet_merge_of(const struct pmet_tokenizer *tk, int32_t left, int32_t right);
-/* The table of the tokens so far, n of them used; an empty one for n merges; and one merge into it, in place of any that
- * joins the same two. */
+/* The table of the tokens so far, n of them used; an empty one for n merges; and one merge into it,
+ * in place of any that joins the same two. */
 enum pmet_status pmet_lookup_tokens(struct pmet_tokenizer *tk, size_t n, struct pmet_error *err);
 enum pmet_status pmet_lookup_merges(struct pmet_tokenizer *tk, size_t n, struct pmet_error *err);
 void pmet_lookup_add_merge(struct pmet_tokenizer *tk, const struct pmet_merge *merge);
@@ -65,8 +65,8 @@ void pmet_lookup_add_merge(struct pmet_tokenizer *tk, const struct pmet_merge *m
 enum pmet_status pmet_bpe_word(const struct pmet_tokenizer *tk, const char *word, size_t n,
                                struct pmet_ids *ids, struct pmet_error *err);
 
-/* Bytes of a token written in the byte-level alphabet; false if a character lies outside it. out holds
- * n. */
+/* Bytes of a token written in the byte-level alphabet; false if a character lies outside it. out
+ * holds n. */
 bool pmet_from_alphabet(const char *text, size_t n, char *out, size_t *n_out);
 
 /* Length of the word that begins text[0..n), n > 0, by the GPT-2 pattern (E3)

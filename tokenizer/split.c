@@ -42,8 +42,8 @@ static size_t run_end(const char *text, size_t n, size_t i, enum pmet_char_class
     return i;
 }
 
-/* White space: whole at the end of the text, else without its last character, which joins what follows or
- * stands alone. */
+/* White space: whole at the end of the text, else without its last character, which joins what
+ * follows or stands alone. */
 static size_t space_run(const char *text, size_t n)
 {
     size_t i = 0, last = 0, len;

@@ -165,8 +165,8 @@ static enum pmet_status decompose(struct points *p, int32_t c, bool compatibilit
     return n < 0 || n > 32 ? push(p, &c, 1, err) : push(p, parts, (size_t)n, err);
 }
 
-/* Marks between starters sorted by combining class, stably: by counting, so that a long run of marks costs no
- * more than its length. `sorted` holds as many points. */
+/* Marks between starters sorted by combining class, stably: by counting, so that a long run of
+ * marks costs no more than its length. `sorted` holds as many points. */
 static void sort_marks(const struct points *p, int32_t *c, size_t n, int32_t *sorted)
 {
     size_t at[257] = {0};

@@ -22,22 +22,25 @@ enum pmet_char_class pmet_char_class(int32_t code_point);
 /* \w of the reference's patterns, for added tokens that must be single words. */
 bool pmet_is_word(int32_t code_point);
 
-/* One code point at text[0..n): its length in bytes (1 to 4), *code_point set; 1 and *code_point = -1 if the
- * byte does not begin valid UTF-8 (overlong forms, surrogates, values past U+10FFFF are invalid). n > 0. */
+/* One code point at text[0..n): its length in bytes (1 to 4), *code_point set; 1 and *code_point =
+ * -1 if the byte does not begin valid UTF-8 (overlong forms, surrogates, values past U+10FFFF are
+ * invalid). n > 0. */
 size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point);
 
-/* Bytes of text[0..n) before the first that is NUL or not of valid UTF-8; n if all of it is text. */
+/* Bytes of text[0..n) before the first that is NUL or not of valid UTF-8; n if all of it is
+ * text. */
 size_t pmet_utf8_span(const char *text, size_t n);
 
-/* Appends text normalised: NFC with the reference's old tables (SPEC §2.1, E6), or NFKD. Invalid bytes pass
- * through. */
+/* Appends text normalised: NFC with the reference's old tables (SPEC §2.1, E6), or NFKD. Invalid
+ * bytes pass through. */
 enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 enum pmet_status pmet_nfkd(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 /* Appends n bytes. */
 enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err);
 /* The same after a space, unless it is the first that is appended. */
 enum pmet_status pmet_text_join(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err);
-/* Puts `put`, which is no longer, in the place of every `find` from byte `from` on, left to right. */
+/* Puts `put`, which is no longer, in the place of every `find` from byte `from` on, left to
+ * right. */
 void pmet_text_replace(struct pmet_text *text, size_t from, const char *find, const char *put);
 
 #endif

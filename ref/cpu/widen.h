@@ -6,9 +6,9 @@
 #include <string.h>
 #include "ref/real.h"
 
-/* f16 by integers alone, branch-free so that it vectorises: exponent and fraction moved to float's place,
- * rebias by an exact product (which also normalises subnormals); infinity and NaN keep an all-ones exponent.
- */
+/* f16 by integers alone, branch-free so that it vectorises: exponent and fraction moved to float's
+ * place, rebias by an exact product (which also normalises subnormals); infinity and NaN keep an
+ * all-ones exponent. */
 static inline float pmet_widen_f16(uint16_t h)
 {
     const uint32_t magnitude = (uint32_t)(h & 0x7fff) << 13,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Evaluation of a model by records: its answers to their prompts, and the texts it writes.      SPEC §11 */
+ * Evaluation of a model by records: its answers to their prompts, and the texts it writes.
+ * SPEC §11 */
 #ifndef PMET_REF_EVAL_EVALUATE_H
 #define PMET_REF_EVAL_EVALUATE_H
 
@@ -39,8 +40,8 @@ struct pmet_evaluate_options {
     void *user;
 };
 
-/* out[i] for each of n records, together; pmet_case_free releases it, also on failure. A record's result does not depend
- * on the others. */
+/* out[i] for each of n records, together; pmet_case_free releases it, also on failure. A record's
+ * result does not depend on the others. */
 enum pmet_status pmet_evaluate_records(const struct pmet_model *model, const struct pmet_tokenizer *tk,
                                        const struct pmet_eval_record *record, size_t n,
                                        const struct pmet_evaluate_options *options, struct pmet_case *out,
@@ -49,7 +50,8 @@ void pmet_case_free(struct pmet_case *c);
 
 /* Whether texts are asked for. */
 bool pmet_wants_texts(const struct pmet_eval_record *record, const struct pmet_evaluate_options *options);
-/* E85: the texts of those of n records that come before options->n_generate in their file, for evaluate_records. */
+/* E85: the texts of those of n records that come before options->n_generate in their file, for
+ * evaluate_records. */
 enum pmet_status pmet_write_texts(const struct pmet_model *model, const struct pmet_tokenizer *tk,
                                   const struct pmet_eval_record *record, size_t n,
                                   const struct pmet_evaluate_options *options, struct pmet_case *out,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Generation with cached keys and values, many prompts at a time: a pass takes one token of each row in progress, or all
- * of a prompt that takes the place of a row that ended.      SPEC §4.2 */
+ * Generation with cached keys and values, many prompts at a time: a pass takes one token of each
+ * row in progress, or all of a prompt that takes the place of a row that ended.      SPEC §4.2 */
 #include "ref/eval/generate.h"
 
 #include <math.h>
@@ -33,8 +33,8 @@ struct generation {
     size_t *last;             /* [n_slot] each packed row's last token */
 };
 
-/* Packs what slots [first, *end) have not yet cached, and runs it; row i of host receives the logits of the i-th slot in
- * use among them. */
+/* Packs what slots [first, *end) have not yet cached, and runs it; row i of host receives the
+ * logits of the i-th slot in use among them. */
 static enum pmet_status advance(struct generation *g, size_t first, size_t *end, struct pmet_error *err)
 {
     const struct pmet_ops *op = g->model->op;
@@ -63,7 +63,8 @@ static enum pmet_status advance(struct generation *g, size_t first, size_t *end,
     return op->download(op, g->host, g->logits, batch->n_row * c->n_vocab * sizeof(real), err);
 }
 
-/* E39: one of the k best, drawn by its share of their probability; ties go to the lower id. Greedy for k = 1. */
+/* E39: one of the k best, drawn by its share of their probability; ties go to the lower id. Greedy
+ * for k = 1. */
 static int32_t draw(const real *logits, size_t n_vocab, size_t k, struct pmet_rng *rng)
 {
     int32_t best[MOST_TOP_K]; /* of the ids so far, the likeliest first */
@@ -88,7 +89,8 @@ static int32_t draw(const real *logits, size_t n_vocab, size_t k, struct pmet_rn
     return best[n - 1];
 }
 
-/* Rows in progress: as asked, else what n_bytes hold, in whole blocks of 16 rows where there are many. */
+/* Rows in progress: as asked, else what n_bytes hold, in whole blocks of 16 rows where there are
+ * many. */
 static size_t choose_slots(const struct generation *g, size_t n_batch, size_t n_bytes)
 {
     const struct pmet_config *c = &g->model->config;

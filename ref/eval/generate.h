@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Text from a model: prompts continued together with cached keys and values, greedily or by seeded top-k
- * sampling.      SPEC §4.2 */
+ * Text from a model: prompts continued together with cached keys and values, greedily or by seeded
+ * top-k sampling.      SPEC §4.2 */
 #ifndef PMET_REF_EVAL_GENERATE_H
 #define PMET_REF_EVAL_GENERATE_H
 
@@ -24,23 +24,24 @@ struct pmet_generate_options {
     size_t n_batch; /* rows in progress at a time; 0: as memory allows. Results do not depend on it */
 };
 
-/* Callback after each token that rows in progress gain; may be NULL. A nonzero return ends generation early, without
- * error. */
+/* Callback after each token that rows in progress gain; may be NULL. A nonzero return ends
+ * generation early, without error. */
 typedef int pmet_generate_stop(void *user);
 
-/* Appends tokens to each of n_row rows of ids until it holds n_total (nothing if it already does; refused past the
- * model's n_ctx or if a row is empty), row i drawing from rng[i] alone. */
+/* Appends tokens to each of n_row rows of ids until it holds n_total (nothing if it already does;
+ * refused past the model's n_ctx or if a row is empty), row i drawing from rng[i] alone. */
 enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *row, size_t n_row,
                                const struct pmet_generate_options *options, struct pmet_rng *rng,
                                pmet_generate_stop *stop, void *user, struct pmet_error *err);
 
-/* Published clean-up of generated text: decoded with clean-up, NFKD, "\n\n" to " ", no "<|endoftext|>". */
+/* Published clean-up of generated text: decoded with clean-up, NFKD, "\n\n" to " ", no
+ * "<|endoftext|>". */
 enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const struct pmet_ids *ids,
                                      struct pmet_text *out, struct pmet_error *err);
 
 struct pmet_contexts;
-/* The five context templates: "The", "Therefore", "Because", "I", "You", ten tokens each, top-k 5, from the
- * seed. */
+/* The five context templates: "The", "Therefore", "Because", "I", "You", ten tokens each, top-k 5,
+ * from the seed. */
 enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const struct pmet_tokenizer *tk,
                                         uint64_t seed, struct pmet_contexts *out, struct pmet_error *err);
 

@@ -52,8 +52,8 @@ static enum pmet_status check_ids(const struct asking *a, const int32_t *id, siz
     return PMET_OK;
 }
 
-/* a->row becomes a row of the readout, and the probabilities of n labels, the first one after token `at`, a question;
- * `to`: where its answers go. */
+/* a->row becomes a row of the readout, and the probabilities of n labels, the first one after token
+ * `at`, a question; `to`: where its answers go. */
 static enum pmet_status ask_row(struct asking *a, size_t at, const int32_t *label, size_t n,
                                 struct pmet_question to, struct pmet_error *err)
 {
@@ -74,8 +74,8 @@ static enum pmet_status ask_row(struct asking *a, size_t at, const int32_t *labe
     return PMET_OK;
 }
 
-/* E80: the target behind the prompt, tokenised with it; its places are counted on the prompt and the target tokenised
- * apart, as published, whether or not they meet in the row. */
+/* E80: the target behind the prompt, tokenised with it; its places are counted on the prompt and
+ * the target tokenised apart, as published, whether or not they meet in the row. */
 static enum pmet_status ask_target(struct asking *a, const char *prompt, const char *target, double *nll,
                                    bool *correct, struct pmet_error *err)
 {
@@ -93,8 +93,9 @@ static enum pmet_status ask_target(struct asking *a, const char *prompt, const c
                    (struct pmet_question){.nll = nll, .flag = correct}, err);
 }
 
-/* E83: the prompt, then a->target token by token. Being the likeliest token at each of these places is the same as being
- * what greedy decoding writes, since up to the first that is not both have the same tokens before them. */
+/* E83: the prompt, then a->target token by token. Being the likeliest token at each of these places
+ * is the same as being what greedy decoding writes, since up to the first that is not both have the
+ * same tokens before them. */
 static enum pmet_status ask_greedy(struct asking *a, const char *prompt, const char *target, bool *flag,
                                    struct pmet_error *err)
 {
@@ -137,8 +138,8 @@ static enum pmet_status ask_prompts(struct asking *a, const char *const *prompt,
     return PMET_OK;
 }
 
-/* E82: token i of the target after the prompt and the text of those before it; the label is what the token's own text
- * begins with when it is tokenised again. */
+/* E82: token i of the target after the prompt and the text of those before it; the label is what
+ * the token's own text begins with when it is tokenised again. */
 static enum pmet_status ask_tokens(struct asking *a, const char *prompt, const char *target,
                                    struct pmet_answers *out, struct pmet_error *err)
 {

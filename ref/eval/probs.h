@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A model's answers to a record's prompts: probabilities of targets, right tokens, perplexity. The questions of many
- * records are gathered, then answered together.      SPEC §11.2, §11.3 */
+ * A model's answers to a record's prompts: probabilities of targets, right tokens, perplexity. The
+ * questions of many records are gathered, then answered together.      SPEC §11.2, §11.3 */
 #ifndef PMET_REF_EVAL_PROBS_H
 #define PMET_REF_EVAL_PROBS_H
 
@@ -8,7 +8,8 @@
 #include "ref/eval/records.h"
 #include "tokenizer/tokenizer.h"
 
-/* To one list of prompts. CounterFact: an answer a prompt. zsRE: one a token of the target, prompt after prompt. */
+/* To one list of prompts. CounterFact: an answer a prompt. zsRE: one a token of the target, prompt
+ * after prompt. */
 struct pmet_answers {
     size_t n;
     double *nll_new, *nll_true; /* [n] E80: mean of -log p over the target's tokens; NULL in zsRE */
@@ -23,7 +24,8 @@ struct pmet_verdict {
 };
 void pmet_verdict_free(struct pmet_verdict *v);
 
-/* Questions gathered so far; answers point to where their results go, and must stay in place until they are there. */
+/* Questions gathered so far; answers point to where their results go, and must stay in place until
+ * they are there. */
 struct pmet_question {
     size_t first, n; /* its places in the readout */
     double *nll, *perplexity;
@@ -38,9 +40,10 @@ struct pmet_questions {
     size_t n_question, cap;
 };
 
-/* Asks all that the record does; *out receives the arrays of answers, which pmet_verdict_free releases, also on failure.
- * Refused, naming the record: a text or target without tokens, a row past the model's n_ctx, an id past its
- * vocabulary, a target that reaches past the end of its row. */
+/* Asks all that the record does; *out receives the arrays of answers, which pmet_verdict_free
+ * releases, also on failure. Refused, naming the record: a text or target without tokens, a row
+ * past the model's n_ctx, an id past its vocabulary, a target that reaches past the end of its
+ * row. */
 enum pmet_status pmet_ask(struct pmet_questions *q, const struct pmet_eval_record *record, bool greedy,
                           struct pmet_verdict *out, struct pmet_error *err);
 /* E84: *out will be the perplexity of the text's first 100 tokens. */

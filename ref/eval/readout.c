@@ -51,8 +51,9 @@ static size_t common(const struct pmet_readout *r, size_t a, size_t b)
     return n;
 }
 
-/* Puts the row under the path that ends in `last`, sharing its first n tokens with it. A branch that goes on past
- * them is cut in two there; its lower part keeps its number. Returns the branch that the row ends in. */
+/* Puts the row under the path that ends in `last`, sharing its first n tokens with it. A branch
+ * that goes on past them is cut in two there; its lower part keeps its number. Returns the branch
+ * that the row ends in. */
 static size_t add_row(struct pmet_tree *tree, const struct pmet_readout *r, size_t row, size_t last, size_t n)
 {
     struct pmet_branch *b = tree->branch;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Rows of tokens, and the places where the probability of a token is read after them. What rows have in common at
- * their beginning is computed once.      SPEC §11.2 */
+ * Rows of tokens, and the places where the probability of a token is read after them. What rows
+ * have in common at their beginning is computed once.      SPEC §11.2 */
 #ifndef PMET_REF_EVAL_READOUT_H
 #define PMET_REF_EVAL_READOUT_H
 
@@ -13,7 +13,8 @@ struct pmet_place {
     double logp;  /* of the label, natural logarithm */
 };
 
-/* Grows as rows and places are added; the caller zeroes it first and frees it with pmet_readout_free. */
+/* Grows as rows and places are added; the caller zeroes it first and frees it with
+ * pmet_readout_free. */
 struct pmet_readout {
     int32_t *id;         /* of all rows, end to end */
     size_t *row_start;   /* [n_row + 1] */
@@ -28,16 +29,18 @@ enum pmet_status pmet_readout_row(struct pmet_readout *r, const int32_t *ids, si
                                   struct pmet_error *err);
 /* Appends a place in the last row, at < its length. */
 enum pmet_status pmet_readout_place(struct pmet_readout *r, size_t at, int32_t label, struct pmet_error *err);
-/* E79: fills logp and best of every place. The bits are those of each row computed whole and alone, since no row
- * depends on others of its batch and a cached key is the key itself. Ids and labels lie within the model's vocabulary, rows
- * within its n_ctx: the caller's to check. Cached positions are held to about max_bytes. */
+/* E79: fills logp and best of every place. The bits are those of each row computed whole and alone,
+ * since no row depends on others of its batch and a cached key is the key itself. Ids and labels
+ * lie within the model's vocabulary, rows within its n_ctx: the caller's to check. Cached positions
+ * are held to about max_bytes. */
 enum pmet_status pmet_readout_run(struct pmet_readout *r, const struct pmet_model *model, size_t max_bytes,
                                   struct pmet_error *err);
 void pmet_readout_free(struct pmet_readout *r);
 
 /* ---- for readout_run: rows as a tree ---- */
 
-/* Tokens [begin, end) of `row`, which all rows below the node have in common; a child goes on where its parent ends. */
+/* Tokens [begin, end) of `row`, which all rows below the node have in common; a child goes on where
+ * its parent ends. */
 struct pmet_branch {
     size_t row, begin, end;
     size_t parent;      /* SIZE_MAX: none */

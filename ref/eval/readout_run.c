@@ -6,7 +6,8 @@
 
 enum { PASS_TOKENS = 512, DEVICE_TOKENS = 4096, READ_PLACES = 256 };
 
-/* A place of the chunk: where it lies in the tree. Sorted, those of a pass follow each other, equal ones too. */
+/* A place of the chunk: where it lies in the tree. Sorted, those of a pass follow each other, equal
+ * ones too. */
 struct spot {
     size_t order, at; /* of the branch among the passes; the token */
     struct pmet_place *place;
@@ -68,8 +69,8 @@ static enum pmet_status order_passes(struct run *c, const size_t *sorted, size_t
     return PMET_OK;
 }
 
-/* A pass stores the keys of all its tokens; those of branches without children go behind the others. Memory allows
- * `most` cached positions. */
+/* A pass stores the keys of all its tokens; those of branches without children go behind the
+ * others. Memory allows `most` cached positions. */
 static enum pmet_status reserve(struct run *c, size_t most, struct pmet_error *err)
 {
     const struct pmet_ops *op = c->model->op;
@@ -109,7 +110,8 @@ static void release(struct run *c)
     free(c->store_idx);
 }
 
-/* The cached prefix of a row must be contiguous: a branch with children begins with a copy of its parents' positions. */
+/* The cached prefix of a row must be contiguous: a branch with children begins with a copy of its
+ * parents' positions. */
 static enum pmet_status inherit(struct run *c, const struct pmet_branch *b, struct pmet_error *err)
 {
     const struct pmet_ops *op = c->model->op;
@@ -143,8 +145,8 @@ static enum pmet_status pack(struct run *c, size_t first, size_t *end, struct pm
     return PMET_OK;
 }
 
-/* Logits of n <= READ_PLACES spots of the pass that begins with branch `first`: each position once, then a row of
- * them a label. */
+/* Logits of n <= READ_PLACES spots of the pass that begins with branch `first`: each position once,
+ * then a row of them a label. */
 static enum pmet_status read(struct run *c, size_t first, struct spot *spot, size_t n, struct pmet_error *err)
 {
     const struct pmet_ops *op = c->model->op;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Records to evaluate a model by: CounterFact's and zsRE's, as published, read one at a time.      SPEC §11.1 */
+ * Records to evaluate a model by: CounterFact's and zsRE's, as published, read one at a time.
+ * SPEC §11.1 */
 #ifndef PMET_REF_EVAL_RECORDS_H
 #define PMET_REF_EVAL_RECORDS_H
 
@@ -29,9 +30,9 @@ struct pmet_eval_record {
 struct pmet_records;
 enum pmet_status pmet_records_open(const struct pmet_io *io, const char *path, size_t limit,
                                    struct pmet_records **out, struct pmet_error *err);
-/* The next record; *more false at the end. Refused, naming file, record, line and field: neither form, a missing key, a
- * value of the wrong kind, an empty text, a CounterFact prompt whose hole is not there once, zsRE's `loc` without
- * "nq question: ". */
+/* The next record; *more false at the end. Refused, naming file, record, line and field: neither
+ * form, a missing key, a value of the wrong kind, an empty text, a CounterFact prompt whose hole is
+ * not there once, zsRE's `loc` without "nq question: ". */
 enum pmet_status pmet_records_next(struct pmet_records *r, struct pmet_eval_record *out, bool *more,
                                    struct pmet_error *err);
 /* Of the whole file, once the end was reached. */

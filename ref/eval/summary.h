@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include "pmet.h"
 
-/* One value a record and metric. The first four come in threes: rewrite, paraphrase, neighborhood. */
+/* One value a record and metric. The first four come in threes: rewrite, paraphrase,
+ * neighborhood. */
 enum pmet_metric_kind {
     PMET_SUCCESS,                         /* share of prompts where the right target is likelier */
     PMET_DIFF = PMET_SUCCESS + 3,         /* by how much, mean of the differences of exp(-NLL) */
@@ -26,7 +27,8 @@ struct pmet_summary {
     } tally[PMET_N_METRIC];
 };
 
-/* E86 for one list of prompts: values of success and diff from n pairs of NLLs; `list` 0 to 2 as above. */
+/* E86 for one list of prompts: values of success and diff from n pairs of NLLs; `list` 0 to 2 as
+ * above. */
 void pmet_summary_probs(struct pmet_summary *s, size_t list, const double *nll_new, const double *nll_true,
                         size_t n);
 /* The share of n flags that are set; nothing for n = 0. kind: PMET_ACC or PMET_GREEDY. */

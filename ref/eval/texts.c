@@ -31,8 +31,8 @@ static enum pmet_status finish(struct writing *w, size_t first, struct pmet_erro
     return PMET_OK;
 }
 
-/* The prompts of one record. Where one of them is already as long as a text, the published code writes nothing after
- * any: they are the texts. */
+/* The prompts of one record. Where one of them is already as long as a text, the published code
+ * writes nothing after any: they are the texts. */
 static enum pmet_status take_prompts(struct writing *w, const struct pmet_eval_record *r,
                                      struct pmet_texts *out, struct pmet_error *err)
 {

@@ -27,7 +27,8 @@ static int by_string(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-/* n facts that ask the same, in the file's order. Those to be dropped lose their prompt, which marks them. */
+/* n facts that ask the same, in the file's order. Those to be dropped lose their prompt, which
+ * marks them. */
 static enum pmet_status resolve_group(const struct question *q, size_t n, enum pmet_conflicts conflicts,
                                       const char *path, struct pmet_error *err)
 {

@@ -41,8 +41,8 @@ static bool has_one_hole(const char *s)
     return s[at] == '{' && s[at + 1] == '}' && !s[at + 2 + strcspn(s + at + 2, "{}")];
 }
 
-/* Appends the templates of one JSON list, from item `first`; `group` is its number in the file, for messages.
- */
+/* Appends the templates of one JSON list, from item `first`; `group` is its number in the file, for
+ * messages. */
 static enum pmet_status add_group(struct pmet_contexts *c, const json_t *list, size_t first, size_t group,
                                   const char *path, struct pmet_error *err)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Context templates, in groups: [["{}"], [five generated templates]]. The nesting sets the weights of the
- * keys.      SPEC §4.2, §6 */
+ * Context templates, in groups: [["{}"], [five generated templates]]. The nesting sets the weights
+ * of the keys.      SPEC §4.2, §6 */
 #ifndef PMET_REF_FACTS_CONTEXTS_H
 #define PMET_REF_FACTS_CONTEXTS_H
 
@@ -13,11 +13,12 @@ struct pmet_contexts {
     char **text;         /* [n_template], each with exactly one "{}"; text[0] is "{}" */
 };
 
-/* From a nested JSON list as published, or a flat one, which means [["{}"], the rest] ("{}" itself is dropped
- * from the rest if it leads). The first template must be "{}". */
+/* From a nested JSON list as published, or a flat one, which means [["{}"], the rest] ("{}" itself
+ * is dropped from the rest if it leads). The first template must be "{}". */
 enum pmet_status pmet_contexts_load(const struct pmet_io *io, const char *path, struct pmet_contexts *out,
                                     struct pmet_error *err);
-/* Builds [["{}"], texts] from n generated texts: braces become spaces and ". {}" is appended to each. */
+/* Builds [["{}"], texts] from n generated texts: braces become spaces and ". {}" is appended to
+ * each. */
 enum pmet_status pmet_contexts_from_texts(const char *const *texts, size_t n, struct pmet_contexts *out,
                                           struct pmet_error *err);
 /* The nested list; NULL if memory runs out. */

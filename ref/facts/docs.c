@@ -55,8 +55,8 @@ static size_t blanks(const char *p, size_t n)
     return i;
 }
 
-/* JSON lines, or plain text? What is neither would pass for text: a byte order mark, a JSON array of records.
- */
+/* JSON lines, or plain text? What is neither would pass for text: a byte order mark, a JSON array
+ * of records. */
 static enum pmet_status find_kind(struct file *f, struct pmet_error *err)
 {
     const size_t at = blanks(f->map, f->n);

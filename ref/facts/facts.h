@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Facts to edit, read from CounterFact records, zsRE records or the plain form, as a JSON array or JSON
- * lines.      SPEC §4.1 */
+ * Facts to edit, read from CounterFact records, zsRE records or the plain form, as a JSON array or
+ * JSON lines.      SPEC §4.1 */
 #ifndef PMET_REF_FACTS_FACTS_H
 #define PMET_REF_FACTS_FACTS_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The forms of a record: CounterFact, its bare request, zsRE, and the plain form.      SPEC §4.1, §9.1 */
+ * The forms of a record: CounterFact, its bare request, zsRE, and the plain form.
+ * SPEC §4.1, §9.1 */
 #include "ref/facts/facts_record.h"
 
 #include <stdio.h>
@@ -77,8 +78,8 @@ static enum pmet_status punch(struct pmet_fact *f, struct pmet_error *err)
     return PMET_OK;
 }
 
-/* src with every occurrence of the subject replaced: more than one is kept as published, for rows to refuse.
- * The target is the true answer, as published (X20). */
+/* src with every occurrence of the subject replaced: more than one is kept as published, for rows
+ * to refuse. The target is the true answer, as published (X20). */
 static enum pmet_status read_zsre(const struct place *at, const json_t *r, bool alt, struct pmet_fact *f,
                                   struct pmet_error *err)
 {

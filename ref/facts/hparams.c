@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The published hyper-parameter files, read and checked by a method's table of keys.      SPEC §9.3 */
+ * The published hyper-parameter files, read and checked by a method's table of keys.   SPEC §9.3 */
 #include "ref/facts/hparams.h"
 
 #include <math.h>

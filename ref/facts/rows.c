@@ -34,7 +34,8 @@ static enum pmet_status count_tokens(struct maker *m, const char *text, size_t n
     return PMET_OK;
 }
 
-/* The part of text that Python's strip leaves: without white space (and U+001C to U+001F) at both ends. */
+/* The part of text that Python's strip leaves: without white space (and U+001C to U+001F) at both
+ * ends. */
 static void strip(const char **text, size_t *n)
 {
     int32_t c;
@@ -54,8 +55,9 @@ static void strip(const char **text, size_t *n)
     }
 }
 
-/* E42. Counted apart on prefix and " subject", as published: |tok(prefix)| + |tok(" " + strip(subject))| - 1,
- * the prefix without its last space; a subject that leads is taken as it stands (X9). */
+/* E42. Counted apart on prefix and " subject", as published: |tok(prefix)| + |tok(" " +
+ * strip(subject))| - 1, the prefix without its last space; a subject that leads is taken as it
+ * stands (X9). */
 static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *err)
 {
     size_t n_prefix = 0, n_word, n = strlen(m->fact->subject);
@@ -79,8 +81,8 @@ static enum pmet_status lookup(struct maker *m, size_t *idx, struct pmet_error *
     return PMET_OK;
 }
 
-/* E41: m->before and m->text from a template with the prompt in place, cut at the hole; `tail` follows the
- * prompt. */
+/* E41: m->before and m->text from a template with the prompt in place, cut at the hole; `tail`
+ * follows the prompt. */
 static enum pmet_status fill(struct maker *m, const char *context, const char *prompt,
                              const struct pmet_text *tail, struct pmet_error *err)
 {
@@ -169,7 +171,8 @@ static enum pmet_status check_prompt(const struct maker *m, struct pmet_error *e
     return PMET_OK;
 }
 
-/* Target ids with the leading space, and the text of all but the last, cleaned up by decoding (X26). */
+/* Target ids with the leading space, and the text of all but the last, cleaned up by decoding
+ * (X26). */
 static enum pmet_status make_target(struct maker *m, struct pmet_error *err)
 {
     const char *target = m->fact->target;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * A fact under its contexts, as rows of tokens with the position of the subject's last token (lookup index)
- * and of the target's labels, counted exactly as the published code counts them.      SPEC §4.3, §4.4 */
+ * A fact under its contexts, as rows of tokens with the position of the subject's last token
+ * (lookup index) and of the target's labels, counted exactly as the published code counts them.
+ * SPEC §4.3, §4.4 */
 #ifndef PMET_REF_FACTS_ROWS_H
 #define PMET_REF_FACTS_ROWS_H
 
@@ -31,11 +32,11 @@ struct pmet_rows_options {
     bool strict;      /* refuse odd facts rather than mark them */
 };
 
-/* with_target: rows 0.. : context_j with the prompt in it, + decode(target[:-1]), the subject put in; last row
- * "{} is a". Else the same without target tokens and last row: what keys and current outputs are read from.
- * Refused, naming the fact: a prefix of the subject that does not end in a space, "{}" twice or not at all,
- * an empty subject or target, a lookup index past its row, labels that begin before the row does, rows longer
- * than n_ctx. */
+/* with_target: rows 0.. : context_j with the prompt in it, + decode(target[:-1]), the subject put
+ * in; last row "{} is a". Else the same without target tokens and last row: what keys and current
+ * outputs are read from. Refused, naming the fact: a prefix of the subject that does not end in a
+ * space, "{}" twice or not at all, an empty subject or target, a lookup index past its row, labels
+ * that begin before the row does, rows longer than n_ctx. */
 enum pmet_status pmet_rows_build(const struct pmet_tokenizer *tk, const struct pmet_fact *fact,
                                  const struct pmet_contexts *contexts,
                                  const struct pmet_rows_options *options, bool with_target,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The published order of the documents: random.Random(seed).shuffle of CPython, that is MT19937 seeded by an
- * array of one word, and indices drawn from its top bits by rejection.      SPEC §7.1, E64 */
+ * The published order of the documents: random.Random(seed).shuffle of CPython, that is MT19937
+ * seeded by an array of one word, and indices drawn from its top bits by rejection.
+ * SPEC §7.1, E64 */
 #include "ref/facts/docs.h"
 
 #define N 624

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * An edit from files to a folder, step by step: open (all that can be refused before the work starts), plan or run,
- * write, commit. pmet_edit_folder takes the steps in turn; the command line looks in between them. */
+ * An edit from files to a folder, step by step: open (all that can be refused before the work
+ * starts), plan or run, write, commit. pmet_edit_folder takes the steps in turn; the command line
+ * looks in between them. */
 #ifndef PMET_REF_JOB_EDIT_H
 #define PMET_REF_JOB_EDIT_H
 
@@ -73,7 +74,8 @@ void pmet_edit_job_kept(const struct pmet_edit_job *j, char *line, size_t size);
 struct pmet_edit_plan {
     struct pmet_needs needs;
     size_t n_row, n_token, longest; /* of the facts; tokens of the longest row */
-    /* bytes on the host: of the checkpoint; of the facts together; of the edited matrices; of a solve */
+    /* bytes on the host: of the checkpoint; of the facts together; of the edited matrices; of a
+     * solve */
     double weights, batch, matrices, solve;
     double device;                  /* bytes of a device with memory of its own at once, beside the weights */
     size_t device_free, device_all; /* 0: there is none */

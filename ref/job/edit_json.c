@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What an edit says of itself: the record pmet_edit.json, a line for each fact, and the inputs that a work folder is
- * identified by.      SPEC §9.5, §9.11 */
+ * What an edit says of itself: the record pmet_edit.json, a line for each fact, and the inputs that
+ * a work folder is identified by.      SPEC §9.5, §9.11 */
 #include <string.h>
 #include "ref/job/edit.h"
 #include "tensors/dtype.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The inputs of an edit, checked before the work starts: a missing file must not be found missing after hours of
- * optimising. */
+ * The inputs of an edit, checked before the work starts: a missing file must not be found missing
+ * after hours of optimising. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,8 @@
 #include "ref/event.h"
 #include "ref/job/edit.h"
 
-/* Width of the factorisation that is timed; tokens of the product, and how often: the fastest counts. */
+/* Width of the factorisation that is timed; tokens of the product, and how often: the fastest
+ * counts. */
 enum { PROBE = 384, TOKENS = 256, TRIES = 5 };
 
 static double matrices_bytes(const struct pmet_edit_job *j)
@@ -23,7 +24,8 @@ static double device_bytes(const struct pmet_edit_job *j, const struct pmet_need
     return fmax(batch, matrices_bytes(j) + needs->keys + (j->solve_op ? 0 : needs->solve_device));
 }
 
-/* What the device has in all decides where the solve runs, never what happens to be free: its last bits show it. */
+/* What the device has in all decides where the solve runs, never what happens to be free: its last
+ * bits show it. */
 enum pmet_status pmet_edit_job_fit(struct pmet_edit_job *j, struct pmet_error *err)
 {
     const struct pmet_ops *op = j->s->op;

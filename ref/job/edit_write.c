@@ -95,8 +95,8 @@ static enum pmet_status compare(const struct pmet_edit_job *j, const struct pmet
     return PMET_OK;
 }
 
-/* The written folder as anyone would open it: edited matrices bit for bit, fingerprint, scores of the facts.
- */
+/* The written folder as anyone would open it: edited matrices bit for bit, fingerprint, scores of
+ * the facts. */
 static enum pmet_status read_back(struct pmet_edit_job *j, struct pmet_error *err)
 {
     struct pmet_checkpoint *ck = NULL;

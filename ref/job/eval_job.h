@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * An evaluation from files to results, step by step: open (all that can be refused before the work starts), run,
- * finish. pmet_evaluate takes the steps in turn.      SPEC §11 */
+ * An evaluation from files to results, step by step: open (all that can be refused before the work
+ * starts), run, finish. pmet_evaluate takes the steps in turn.      SPEC §11 */
 #ifndef PMET_REF_JOB_EVAL_JOB_H
 #define PMET_REF_JOB_EVAL_JOB_H
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The inputs of an evaluation, checked before the work starts, and what an earlier run has left.      SPEC §11 */
+ * The inputs of an evaluation, checked before the work starts, and what an earlier run has left.
+ * SPEC §11 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,7 +124,8 @@ static enum pmet_status hash_file(const struct pmet_io *io, const char *dir, con
     return status;
 }
 
-/* The snippets that the records ask for, and the weights of terms: read, or made of all snippets. */
+/* The snippets that the records ask for, and the weights of terms: read, or made of all
+ * snippets. */
 static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct queries *q,
                                       struct pmet_error *err)
 {

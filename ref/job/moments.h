@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The second moments of an edit: all files of a folder checked once, kept as far as memory allows, else read again. */
+ * The second moments of an edit: all files of a folder checked once, kept as far as memory allows,
+ * else read again. */
 #ifndef PMET_REF_JOB_MOMENTS_H
 #define PMET_REF_JOB_MOMENTS_H
 
@@ -19,8 +20,8 @@ struct pmet_moments {
     size_t n_entry;
 };
 
-/* Reads and checks the moments of all updates, and keeps those that max_bytes holds; *kept are their bytes. The
- * caller has set m->from. Notes say where statistics are not the model's own. */
+/* Reads and checks the moments of all updates, and keeps those that max_bytes holds; *kept are
+ * their bytes. The caller has set m->from. Notes say where statistics are not the model's own. */
 enum pmet_status pmet_moments_open(struct pmet_moments *m, const struct pmet_update *update, size_t n_update,
                                    size_t max_bytes, const struct pmet_listener *listener, size_t *kept,
                                    struct pmet_error *err);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * pmet_edit.json, the record of an edited folder: what it is, and what it was edited from.      SPEC §9.5 */
+ * pmet_edit.json, the record of an edited folder: what it is, and what it was edited from.
+ * SPEC §9.5 */
 #ifndef PMET_REF_JOB_RECORD_H
 #define PMET_REF_JOB_RECORD_H
 
@@ -16,7 +17,8 @@ struct pmet_record {
 };
 enum pmet_status pmet_record_read(const struct pmet_io *io, const char *dir, struct pmet_record *out,
                                   struct pmet_error *err);
-/* The same, but a record that was written for weights of another fingerprint is left out, with a warning. */
+/* The same, but a record that was written for weights of another fingerprint is left out, with a
+ * warning. */
 enum pmet_status pmet_record_read_of(const struct pmet_io *io, const char *dir, const char *fingerprint,
                                      const struct pmet_listener *listener, struct pmet_record *out,
                                      struct pmet_error *err);

@@ -22,17 +22,18 @@ struct pmet_session {
 enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, enum pmet_device device,
                                       size_t n_threads, struct pmet_session **out, struct pmet_error *err);
 
-/* The file's hyper-parameters, or the built-in ones if path is NULL. Where there are none for the model,
- * *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. */
+/* The file's hyper-parameters, or the built-in ones if path is NULL. Where there are none for the
+ * model, *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. */
 enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
                                       const char *path, struct pmet_hparams *out, char **tmpl,
                                       struct pmet_error *err);
 
-/* Refuses an output that is, holds or lies inside something else; `what` names that ("the model"). Either may be
- * NULL, or not exist yet. */
+/* Refuses an output that is, holds or lies inside something else; `what` names that ("the model").
+ * Either may be NULL, or not exist yet. */
 enum pmet_status pmet_check_apart(const char *out, const char *read, const char *what,
                                   struct pmet_error *err);
-/* Refuses an output (or NULL) for which there is no folder, or none that may be written to: before the work. */
+/* Refuses an output (or NULL) for which there is no folder, or none that may be written to: before
+ * the work. */
 enum pmet_status pmet_check_writable(const char *out, struct pmet_error *err);
 /* The same, and refuses an output that exists, unless force. */
 enum pmet_status pmet_check_new(const char *out, bool force, struct pmet_error *err);

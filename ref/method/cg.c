@@ -129,7 +129,8 @@ static bool all_done(const struct cg *s)
     return true;
 }
 
-/* One step of every column that has not converged. p.Ap that is not > 0, NaN included, has no next one. */
+/* One step of every column that has not converged. p.Ap that is not > 0, NaN included, has no next
+ * one. */
 static enum pmet_status step(struct cg *s, double *x, size_t number, struct pmet_error *err)
 {
     const size_t f = s->f, n = s->n;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The frame of an edit: which matrices a method will edit, its run, and the model put back as it was. */
+ * The frame of an edit: which matrices a method will edit, its run, and the model put back as it
+ * was. */
 #include <stdlib.h>
 #include "ref/event.h"
 #include "ref/method/method.h"

@@ -2,11 +2,12 @@
  * All that a method may use, and what it leaves.
  *
  * A method calls, in this order:
- *     pmet_targets_find      optimises what is not yet known of each fact                      SPEC §5
+ *     pmet_targets_find      optimises what is not yet known of each fact              SPEC §5
  *     pmet_update_begin      for each matrix: NULL where an earlier run has left its value
- *     pmet_editor_solve      the closed-form update, if it has one                             SPEC §8.2
+ *     pmet_editor_solve      the closed-form update, if it has one                     SPEC §8.2
  *     pmet_update_finish     adds the update; from here on the model computes with it
- * Numbers and times go into the editor; the store and the listener are served by these functions. */
+ * Numbers and times go into the editor; the store and the listener are served by these
+ * functions. */
 #ifndef PMET_REF_METHOD_EDITOR_H
 #define PMET_REF_METHOD_EDITOR_H
 
@@ -25,7 +26,8 @@ struct pmet_fact_report {
     char failure[256];
 };
 
-/* What the optimisation finds: the wanted output (v*) of each fact at each site that the method asks for. */
+/* What the optimisation finds: the wanted output (v*) of each fact at each site that the method
+ * asks for. */
 struct pmet_targets {
     size_t n_fact, n_target, d_model;
     struct pmet_fact_report *fact; /* [n_fact] */
@@ -108,7 +110,8 @@ void pmet_editor_free(struct pmet_editor *e);
 /* From now on seconds count for `stage`, up to the next call. */
 void pmet_editor_stage(struct pmet_editor *e, enum pmet_stage stage);
 
-/* Bytes of max_bytes that are left beside the new matrices (on the host and where the model computes) and a solve. */
+/* Bytes of max_bytes that are left beside the new matrices (on the host and where the model
+ * computes) and a solve. */
 size_t pmet_editor_spare_bytes(const struct pmet_editor *e, double solve_bytes);
 
 /* ---- targets: ref/method/targets.c, find_targets.c ---- */
@@ -116,14 +119,16 @@ size_t pmet_editor_spare_bytes(const struct pmet_editor *e, double solve_bytes);
 enum pmet_status pmet_targets_alloc(size_t n_fact, size_t n_target, size_t d_model, struct pmet_targets *out,
                                     struct pmet_error *err);
 void pmet_targets_free(struct pmet_targets *targets); /* accepts zeros */
-/* Optimises the vectors of every fact that is not done in e->targets (which is allocated if it is empty), and keeps
- * n_target of them: target q is the objective's vector which[q] added to the model's own output. Facts go together in
- * batches as large as max_bytes allows. A fact that meets NaN does not stop the others; at the end it gives
- * PMET_NUMERIC, unless skip_failed. Raises PMET_EVENT_PASS and _FACT. */
+/* Optimises the vectors of every fact that is not done in e->targets (which is allocated if it is
+ * empty), and keeps n_target of them: target q is the objective's vector which[q] added to the
+ * model's own output. Facts go together in batches as large as max_bytes allows. A fact that meets
+ * NaN does not stop the others; at the end it gives PMET_NUMERIC, unless skip_failed. Raises
+ * PMET_EVENT_PASS and _FACT. */
 enum pmet_status pmet_targets_find(struct pmet_editor *e, const struct pmet_objective *objective,
                                    const size_t *which, size_t n_target, struct pmet_error *err);
 
-/* The rows from which keys are read (no target tokens) and the targets of the facts that are applied. */
+/* The rows from which keys are read (no target tokens) and the targets of the facts that are
+ * applied. */
 struct pmet_applied {
     size_t n;
     struct pmet_fact_rows *rows; /* [n] */
@@ -134,10 +139,12 @@ void pmet_applied_close(struct pmet_applied *a); /* accepts zeros */
 
 /* ---- updates: ref/method/update.c ---- */
 
-/* Matrix k is next: *u is its update, or NULL if the store has it (then the model computes with it already). */
+/* Matrix k is next: *u is its update, or NULL if the store has it (then the model computes with it
+ * already). */
 enum pmet_status pmet_update_begin(struct pmet_editor *e, size_t k, struct pmet_update **u,
                                    struct pmet_error *err);
-/* upd [d_out, d_in] = R K^T (lambda C + K K^T + ridge I)^-1 for u's second moments; keys [d_in, n], resid [d_out, n]. */
+/* upd [d_out, d_in] = R K^T (lambda C + K K^T + ridge I)^-1 for u's second moments; keys [d_in, n],
+ * resid [d_out, n]. */
 enum pmet_status pmet_editor_solve(struct pmet_editor *e, struct pmet_update *u, double lambda,
                                    const double *keys, const double *resid, size_t n, double *upd,
                                    struct pmet_error *err);
@@ -147,7 +154,8 @@ struct pmet_array {
     const real *data;
     size_t n, width;
 };
-/* E75: W += upd [d_out, d_in], in the model from now on and in the store. Raises PMET_EVENT_LAYER. */
+/* E75: W += upd [d_out, d_in], in the model from now on and in the store. Raises
+ * PMET_EVENT_LAYER. */
 enum pmet_status pmet_update_finish(struct pmet_editor *e, struct pmet_update *u, const double *upd,
                                     const struct pmet_array *array, size_t n_array, struct pmet_error *err);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The targets (v*) of all facts: the optimisation of ref/delta/ with what surrounds it, namely the journal that a
- * killed run goes on from, the events, and facts that fail.      SPEC §5 */
+ * The targets (v*) of all facts: the optimisation of ref/delta/ with what surrounds it, namely the
+ * journal that a killed run goes on from, the events, and facts that fail.      SPEC §5 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,8 +76,8 @@ static enum pmet_status read_record(void *user, const void *data, size_t n, stru
     return PMET_OK;
 }
 
-/* What targets depend on: inputs and objective, neither lambda nor statistics, so that these may change between
- * runs. Keys are those of the hyper-parameter files. */
+/* What targets depend on: inputs and objective, neither lambda nor statistics, so that these may
+ * change between runs. Keys are those of the hyper-parameter files. */
 static json_t *head_of(const struct search *s)
 {
     const struct pmet_objective *o = s->objective;
@@ -145,8 +145,8 @@ static enum pmet_status read_target(const struct search *s, struct pmet_delta *p
     return PMET_OK;
 }
 
-/* E54: numbers that break are traced to the weight that broke them, if one did; else this fact alone has failed, and
- * the others go on. */
+/* E54: numbers that break are traced to the weight that broke them, if one did; else this fact
+ * alone has failed, and the others go on. */
 static enum pmet_status take_failure(struct search *s, size_t i, const struct pmet_error *failure,
                                      struct pmet_error *err)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Keys and current outputs at the lookup index, with the model as edited so far.      SPEC §6, §8.1 */
+ * Keys and current outputs at the lookup index, with the model as edited so far.   SPEC §6, §8.1 */
 #include "ref/method/keys.h"
 
 #include <stdlib.h>
@@ -7,8 +7,8 @@
 
 #define CHUNK_TOKENS 2048 /* of one pass; a row's result does not depend on it */
 
-/* Rows that go through the model together, each cut after its lookup index: later tokens change nothing
- * there. */
+/* Rows that go through the model together, each cut after its lookup index: later tokens change
+ * nothing there. */
 struct chunk {
     struct pmet_rows rows;
     size_t first; /* number of its first row in the set */

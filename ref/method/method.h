@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * A method of editing, as the rest of the program sees it.
  *
- * To add one, write a file that ends in such a row, and declare the row below. Rounding, reading back, resuming,
- * report, trace, record and plan work on what the method leaves in its editor (ref/method/editor.h) and know no
- * method. */
+ * To add one, write a file that ends in such a row, and declare the row below. Rounding, reading
+ * back, resuming, report, trace, record and plan work on what the method leaves in its editor
+ * (ref/method/editor.h) and know no method. */
 #ifndef PMET_REF_METHOD_METHOD_H
 #define PMET_REF_METHOD_METHOD_H
 
@@ -31,14 +31,16 @@ struct pmet_method {
     /* The k-th matrix that will be edited, in the order of editing; false past the last one. */
     bool (*matrix)(const struct pmet_hparams *h, const struct pmet_model *model, size_t k,
                    enum pmet_module *module, size_t *layer);
-    /* Counts for the editor's facts. Passes that have been made count as they were, others as the most there can be. */
+    /* Counts for the editor's facts. Passes that have been made count as they were, others as the
+     * most there can be. */
     enum pmet_status (*plan)(const struct pmet_editor *e, struct pmet_needs *out, struct pmet_error *err);
     /* The edit: from the editor's facts to its updates. */
     enum pmet_status (*edit)(struct pmet_editor *e, struct pmet_error *err);
 };
 
 extern const struct pmet_method pmet_method_pmet;
-/* PMET's objective: vectors on the outputs of FFN and attention of the last edited layer (E46, E53). */
+/* PMET's objective: vectors on the outputs of FFN and attention of the last edited layer (E46,
+ * E53). */
 struct pmet_objective pmet_objective_pmet(const struct pmet_hparams *h);
 
 #endif

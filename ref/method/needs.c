@@ -69,8 +69,9 @@ double pmet_solve_flop(size_t f, size_t d, size_t n)
     return F * F * F / 3 + (1 + 2 + 2) * F * F * N + 2 * (double)d * F * N;
 }
 
-/* keys and x stay throughout. Beside them, in turn: A, or C's factor and what Woodbury turns; A x and K^T x, from
- * which the residual is measured. Conjugate gradients hold four vectors like x, and K^T p. */
+/* keys and x stay throughout. Beside them, in turn: A, or C's factor and what Woodbury turns; A x
+ * and K^T x, from which the residual is measured. Conjugate gradients hold four vectors like x, and
+ * K^T p. */
 double pmet_solve_bytes(enum pmet_solver solver, size_t f, size_t d, size_t n)
 {
     const double F = (double)f, D = (double)d, N = (double)n, measure = F * N + N * N,

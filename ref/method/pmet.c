@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * PMET, the method: Algorithm "PMET" of SPEC, top to bottom.
  *
- *     for each fact i:                                                                       SPEC §5
+ *     for each fact i:                                                         SPEC §5
  *         delta_mlp, delta_attn = argmin loss,    v*_i = m0 + delta_mlp
- *     for each edited layer l up to L, on the model as edited so far:                        SPEC §6, §8
+ *     for each edited layer l up to L, on the model as edited so far:          SPEC §6, §8
  *         K = keys of l,    M = outputs of L,    R = (Z - M) / sqrt(layers left)
  *         W_l += R K^T (lambda C_l + K K^T)^-1 */
 #include <math.h>
@@ -44,8 +44,8 @@ static bool matrix(const struct pmet_hparams *h, const struct pmet_model *model,
     return true;
 }
 
-/* One matrix: M and R (E67, E68), K (E63), the solve (E69), the update (E75). M is the output of L whatever the layer
- * (X8); `left` counts the layers from this one to L. */
+/* One matrix: M and R (E67, E68), K (E63), the solve (E69), the update (E75). M is the output of L
+ * whatever the layer (X8); `left` counts the layers from this one to L. */
 static enum pmet_status edit_matrix(struct pmet_editor *e, struct pmet_key_rows *rows, size_t n,
                                     const real *Z, size_t left, struct pmet_update *u, struct pmet_error *err)
 {

@@ -30,8 +30,8 @@ static enum pmet_status check_finite(const double *upd, size_t n, struct pmet_er
     return PMET_OK;
 }
 
-/* Rows that are multiplied at a time (a multiple of the plain table's tiles, so that no bit depends on it), and rows
- * that are measured at a time. */
+/* Rows that are multiplied at a time (a multiple of the plain table's tiles, so that no bit depends
+ * on it), and rows that are measured at a time. */
 enum { BAND = 1024, FEW = 32 };
 
 static size_t smaller(size_t a, size_t b)
@@ -72,7 +72,8 @@ struct system {
     const double *x; /* (dev) [f, n] */
 };
 
-/* r[j] += |e|^2, k[j] += |K|^2 over a band of rows that begins at row `at`; e = K - ax - ridge x. */
+/* r[j] += |e|^2, k[j] += |K|^2 over a band of rows that begins at row `at`; e = K - ax - ridge
+ * x. */
 static void add_squares(const struct system *s, size_t at, size_t n_row, const double *ax, const double *x,
                         double *r, double *k)
 {
@@ -135,8 +136,9 @@ static enum pmet_status add_ridge(const struct system *s, double *a, struct pmet
     return PMET_OK;
 }
 
-/* E69: the lower triangle of (dev) a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to their last diagonal
- * element: little more than half of the whole product. What lies above the diagonal is never read. */
+/* E69: the lower triangle of (dev) a [f, f] := lambda C + K K^T + ridge I, in bands of rows up to
+ * their last diagonal element: little more than half of the whole product. What lies above the
+ * diagonal is never read. */
 static enum pmet_status form_sum(const struct system *s, double *a, struct pmet_error *err)
 {
     const struct pmet_ops *op = s->op;
@@ -151,7 +153,8 @@ static enum pmet_status form_sum(const struct system *s, double *a, struct pmet_
     return add_ridge(s, a, err);
 }
 
-/* (dev) a [n, n] becomes its factor; the message names the matrix and the first pivot that is not positive. */
+/* (dev) a [n, n] becomes its factor; the message names the matrix and the first pivot that is not
+ * positive. */
 static enum pmet_status factorise(const struct pmet_ops *op, double *a, size_t n, const char *matrix,
                                   const char *advice, struct pmet_error *err)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One layer's least-squares problem: its arrays, and the residual that is spread over the layers.      SPEC §8.1 */
+ * One layer's least-squares problem: its arrays, and the residual that is spread over the layers.
+ * SPEC §8.1 */
 #ifndef PMET_REF_METHOD_SPREAD_H
 #define PMET_REF_METHOD_SPREAD_H
 
@@ -18,7 +19,8 @@ struct pmet_spread {
 enum pmet_status pmet_spread_alloc(size_t n, size_t d, size_t f, struct pmet_spread *out,
                                    struct pmet_error *err);
 void pmet_spread_free(struct pmet_spread *s); /* accepts zeros */
-/* E67, E68: residual = Z - M, R = residual / divisor, keys = K, the last two transposed. Z [n, d]. */
+/* E67, E68: residual = Z - M, R = residual / divisor, keys = K, the last two transposed. Z [n,
+ * d]. */
 void pmet_spread_residual(struct pmet_spread *s, const real *Z, double divisor);
 
 #endif

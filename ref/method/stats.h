@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Second moments of the keys, E[k k^T], from text: made in one pass for all edited layers, kept one file a
- * layer and module.      SPEC §7 */
+ * Second moments of the keys, E[k k^T], from text: made in one pass for all edited layers, kept one
+ * file a layer and module.      SPEC §7 */
 #ifndef PMET_REF_METHOD_STATS_H
 #define PMET_REF_METHOD_STATS_H
 

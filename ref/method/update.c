@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Updates of matrices: added in the model's precision, put in the place of the mapped weights, and kept in the store.
- * SPEC §8.2, §8.4, §9.11 */
+ * Updates of matrices: added in the model's precision, put in the place of the mapped weights, and
+ * kept in the store. SPEC §8.2, §8.4, §9.11 */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,8 @@
 
 /* ---- the store ---- */
 
-/* What an update depends on: all that targets do, which facts are applied, and the solve's own inputs. */
+/* What an update depends on: all that targets do, which facts are applied, and the solve's own
+ * inputs. */
 static enum pmet_status make_key(struct pmet_editor *e, struct pmet_error *err)
 {
     bool *applied;
@@ -160,7 +161,8 @@ static enum pmet_status read_original(const struct pmet_editor *e, struct pmet_u
     return PMET_OK;
 }
 
-/* E75: W += upd, in the model's precision. An update of 0 leaves an element's bits alone, also those of -0. */
+/* E75: W += upd, in the model's precision. An update of 0 leaves an element's bits alone, also
+ * those of -0. */
 static void add_update(struct pmet_update *u, const double *upd)
 {
     double upd_sum = 0, w_sum = 0;

@@ -44,7 +44,8 @@ enum pmet_status pmet_block_keys(const struct pmet_model *model, size_t l, const
  * pre-activation, g [n_tok, d_ff] the key. */
 enum pmet_status pmet_ffn(const struct pmet_model *model, size_t l, real *m, real *f, real *g, const real *u,
                           size_t n_tok, struct pmet_error *err);
-/* E36: logits [n_tok, n_vocab] of hidden states x: final norm, into u [n_tok, d_model], and head. */
+/* E36: logits [n_tok, n_vocab] of hidden states x: final norm, into u [n_tok, d_model], and
+ * head. */
 enum pmet_status pmet_head(const struct pmet_model *model, real *logits, real *u, const real *x, size_t n_tok,
                            struct pmet_error *err);
 

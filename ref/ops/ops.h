@@ -148,8 +148,8 @@ struct pmet_ops {
      * s > t. */
     enum pmet_status (*attention)(const struct pmet_ops *op, real *out, const struct pmet_attention *a,
                                   real *probs, struct pmet_error *err);
-    /* cache[idx[t], e*d_head + i] = x(t, e, i): keys or values put where a later pass finds them as its past.
-     */
+    /* cache[idx[t], e*d_head + i] = x(t, e, i): keys or values put where a later pass finds them as
+     * its past. */
     enum pmet_status (*store_heads)(const struct pmet_ops *op, real *cache, const size_t *idx,
                                     struct pmet_heads x, size_t n_tok, size_t n_head, size_t d_head,
                                     struct pmet_error *err);
@@ -170,9 +170,9 @@ struct pmet_ops {
                             struct pmet_error *err);
 
     /* ---- losses; lp = log_softmax of a row of logits, over all n_vocab of them ---- */
-    /* For each row r: logp[r] = lp[labels[r]], best_logp[r] = max lp (the same arithmetic, so that they are
-     * equal when the label is the best), best[r] = first argmax. Results on the host; labels in [0, n_vocab).
-     */
+    /* For each row r: logp[r] = lp[labels[r]], best_logp[r] = max lp (the same arithmetic, so that
+     * they are equal when the label is the best), best[r] = first argmax. Results on the host;
+     * labels in [0, n_vocab). */
     enum pmet_status (*xent)(const struct pmet_ops *op, double *logp, double *best_logp, int32_t *best,
                              const real *logits, const int32_t *labels, size_t n, size_t n_vocab,
                              struct pmet_error *err);

@@ -84,8 +84,8 @@ enum pmet_status pmet_digest_json(const json_t *json, const void *more, size_t n
     return PMET_OK;
 }
 
-/* Over the tensors, which it sorts by name, and the pairs, in the order given: a bit that changed on
- * the disk must not reach a result. */
+/* Over the tensors, which it sorts by name, and the pairs, in the order given: a bit that changed
+ * on the disk must not reach a result. */
 static void digest_contents(const struct pmet_tensor **tensor, size_t n_tensor, const struct pmet_pair *pair,
                             size_t n_pair, char hex[65])
 {

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Text as the published metrics' patterns see it: code points with Python's character classes and lower case.
- * SPEC §11.7 */
+ * Text as the published metrics' patterns see it: code points with Python's character classes and
+ * lower case. SPEC §11.7 */
 #ifndef PMET_REF_TEXT_POINTS_H
 #define PMET_REF_TEXT_POINTS_H
 
 #include "ref/text/words.h"
 #include "tokenizer/unicode.h"
 
-/* Growing array of code points that the caller zeroes first; free(points.c) releases it. A byte b that is
- * not UTF-8 is the point PMET_STRAY + b, which no class holds and which is written as that byte. */
+/* Growing array of code points that the caller zeroes first; free(points.c) releases it. A byte b
+ * that is not UTF-8 is the point PMET_STRAY + b, which no class holds and which is written as that
+ * byte. */
 struct pmet_points {
     int32_t *c;
     size_t n, cap;
@@ -34,8 +35,8 @@ bool pmet_is_blank(int32_t c);                   /* \s: 29 points */
 bool pmet_is_upper(int32_t c);                   /* a capital: category Lu and its like */
 bool pmet_is_lower(int32_t c);
 
-/* E91: c[i] of n points in lower case, which is one or two points: *second is 0 if there is no second.
- * Capital sigma depends on what stands around it. */
+/* E91: c[i] of n points in lower case, which is one or two points: *second is 0 if there is no
+ * second. Capital sigma depends on what stands around it. */
 int32_t pmet_lower(const int32_t *c, size_t n, size_t i, int32_t *second);
 
 /* Appends a piece of n points. */

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Sentences by Punkt (Kiss and Strunk 2006), as nltk 3.8.1 applies it to English (E89).      SPEC §11.7 */
+ * Sentences by Punkt (Kiss and Strunk 2006), as nltk 3.8.1 applies it to English (E89).
+ * SPEC §11.7 */
 #include <stdlib.h>
 #include <string.h>
 #include "punkt_tables.h" /* from golden/punkt/english.txt, which describes the tables */
 #include "ref/text/points.h"
 
-/* Words as the tables have them, short and ASCII; longer or other words are in no table and become "". */
+/* Words as the tables have them, short and ASCII; longer or other words are in no table and become
+ * "". */
 enum { MAX_TYPE = 64 };
 
 static bool is_mark(int32_t c)
@@ -162,7 +164,8 @@ static void reconsider(struct token *t, const struct token *next)
 
 /* ---- cutting a context into tokens ---- */
 
-/* Length of what begins at i and counts as one mark: dashes, dots, or dots with blanks between; 0: none. */
+/* Length of what begins at i and counts as one mark: dashes, dots, or dots with blanks between; 0:
+ * none. */
 static size_t multi_mark(const int32_t *c, size_t n, size_t i)
 {
     size_t k = 0;
@@ -194,7 +197,8 @@ static size_t token_at(const int32_t *c, size_t n, size_t i)
     return k;
 }
 
-/* Whether a token of the context, but the last, ends a sentence. Patterns see one line at a time. */
+/* Whether a token of the context, but the last, ends a sentence. Patterns see one line at a
+ * time. */
 static bool holds_break(const int32_t *c, size_t n)
 {
     struct token t = {0}, next;
@@ -245,8 +249,8 @@ static bool candidate_at(const struct pmet_points *t, size_t mark, struct candid
     return i > mark + 1 && found->stop > i;
 }
 
-/* Where the word before a mark begins: behind the last blank since the mark before. A blank at `from`
- * itself does not count, as published. */
+/* Where the word before a mark begins: behind the last blank since the mark before. A blank at
+ * `from` itself does not count, as published. */
 static size_t word_begin(const struct pmet_points *t, size_t from, size_t context, size_t mark)
 {
     for (size_t i = mark; i > from + 1; i--)
@@ -255,7 +259,8 @@ static size_t word_begin(const struct pmet_points *t, size_t from, size_t contex
     return context;
 }
 
-/* Hands sentences to the caller; quotes and brackets that open the next one are moved to the one before. */
+/* Hands sentences to the caller; quotes and brackets that open the next one are moved to the one
+ * before. */
 struct writer {
     const struct pmet_points *text;
     pmet_on_sentence *on_sentence;

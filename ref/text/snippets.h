@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Attribute snippets: texts about things that have a given attribute, in the published form, a list of
- * {relation_id, target_id, samples: [{name, text}]}.      SPEC §11.7 */
+ * Attribute snippets: texts about things that have a given attribute, in the published form, a list
+ * of {relation_id, target_id, samples: [{name, text}]}.      SPEC §11.7 */
 #ifndef PMET_REF_TEXT_SNIPPETS_H
 #define PMET_REF_TEXT_SNIPPETS_H
 
@@ -27,9 +27,9 @@ struct pmet_snippets {
     size_t n_text;
 };
 
-/* Answers n queries in one pass over the file; in memory are one element and the texts asked for, those of
- * equal pairs once. Refused, naming file, element and line: not JSON, invalid UTF-8, an element or sample
- * that lacks a key. */
+/* Answers n queries in one pass over the file; in memory are one element and the texts asked for,
+ * those of equal pairs once. Refused, naming file, element and line: not JSON, invalid UTF-8, an
+ * element or sample that lacks a key. */
 enum pmet_status pmet_snippets_load(const struct pmet_io *io, const char *path,
                                     const struct pmet_snippet_query *query, size_t n,
                                     struct pmet_snippets *out, struct pmet_error *err);

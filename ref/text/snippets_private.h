@@ -12,7 +12,8 @@ struct pmet_snippet {
 };
 typedef enum pmet_status pmet_on_snippet(void *user, const struct pmet_snippet *s, struct pmet_error *err);
 
-/* Calls on_snippet for each text in the file's order. sha256 (65 bytes, or NULL) becomes that of the file. */
+/* Calls on_snippet for each text in the file's order. sha256 (65 bytes, or NULL) becomes that of
+ * the file. */
 enum pmet_status pmet_snippets_each(const struct pmet_io *io, const char *path, pmet_on_snippet *on_snippet,
                                     void *user, char *sha256, struct pmet_error *err);
 

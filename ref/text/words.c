@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
- * Words of a sentence by the Penn Treebank's rules, as nltk 3.8.1 has them (E88). Each rule rewrites the
- * whole sentence, most of them by putting spaces around something; in the end it is cut at its spaces.
- * SPEC §11.7 */
+ * Words of a sentence by the Penn Treebank's rules, as nltk 3.8.1 has them (E88). Each rule
+ * rewrites the whole sentence, most of them by putting spaces around something; in the end it is
+ * cut at its spaces. SPEC §11.7 */
 #include "ref/text/words.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include "ref/text/points.h"
 
-/* Appends to `out` what stands for the points of `in` from i on, and returns how many these are; 0: point i stays. */
+/* Appends to `out` what stands for the points of `in` from i on, and returns how many these are; 0:
+ * point i stays. */
 typedef size_t rule(const struct pmet_points *in, size_t i, struct pmet_points *out);
 
 static bool is_opening(int32_t c) /* « “ ‘ „ */
@@ -61,7 +62,8 @@ static size_t pad(struct pmet_points *out, const int32_t *c, size_t n)
     return n;
 }
 
-/* Rule 1: opening quotes and runs of backticks stand alone; a double quote that comes first opens. */
+/* Rule 1: opening quotes and runs of backticks stand alone; a double quote that comes first
+ * opens. */
 static size_t opening_quotes(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
     const size_t n = run_of(in, i, '`');
@@ -88,8 +90,8 @@ static size_t quotes_after_openers(const struct pmet_points *in, size_t i, struc
     return 1 + n;
 }
 
-/* What patterns that ignore case compare: the points whose other case is an ASCII letter become that
- * letter. */
+/* What patterns that ignore case compare: the points whose other case is an ASCII letter become
+ * that letter. */
 static int32_t fold(int32_t c)
 {
     if (c >= 'A' && c <= 'Z')
@@ -165,7 +167,8 @@ static size_t dashes(const struct pmet_points *in, size_t i, struct pmet_points 
     return at(in, i, "--") ? pad(out, in->c + i, 2) : 0;
 }
 
-/* Rule 12: quotes that close. The spaces at both ends, which belong to it, are put by cut_sentence. */
+/* Rule 12: quotes that close. The spaces at both ends, which belong to it, are put by
+ * cut_sentence. */
 static size_t closing_quotes(const struct pmet_points *in, size_t i, struct pmet_points *out)
 {
     if (in->c[i] == '"') {

@@ -309,7 +309,8 @@ template <class F> cudaError_t cudaFuncSetAttribute(F *kernel, cudaFuncAttribute
 /* For tests: the device's memory (default 1 GiB); the number of the call of the runtime or of
  * cuBLAS that fails, counted from now on and from 0 (-1: none), and with it every later call, as on
  * a device that is lost, unless the error is out of memory; the number of live allocations. A
- * program that cannot call these functions sets CUDA_ON_CPU_MEMORY=BYTES, CUDA_ON_CPU_FAIL=K,ERROR. */
+ * program that cannot call these functions sets CUDA_ON_CPU_MEMORY=BYTES,
+ * CUDA_ON_CPU_FAIL=K,ERROR. */
 extern "C" {
 void cuda_on_cpu_memory(size_t n_bytes);
 void cuda_on_cpu_fail(long k, int error);
