@@ -23,7 +23,7 @@ sed -n '/^matrix/,$p' $out/edit.txt
 
 say "3. Both models asked: the new facts, their paraphrases, the neighbours that must not change; and, of 20 facts, texts."
 "$pmet" eval --before $model --after $out/edited --facts $d/counterfact.json --limit 100 \
-    --generate 20 --snippets $d/snippets.json --out $out/judged.jsonl
+    --generate 20 --snippets $d/snippets.json --out $out/evaluated.jsonl
 
 say "4. Five of the facts, in the model's own words."
 # prompt and target of the first records; the file has one field a line
@@ -37,7 +37,7 @@ while IFS="$(printf '\t')" read -r prompt target; do
 done < $out/prompts.tsv
 
 cat << END
-Everything is below $out/: stats/, edited/ (a folder that transformers opens), judged.jsonl (a record a line), edit.txt.
+Everything is below $out/: stats/, edited/ (a folder that transformers opens), evaluated.jsonl (a record a line), edit.txt.
 Next:  $pmet inspect $out/edited
        $pmet edit --dry-run --show 1 --model $model --facts $d/counterfact.json --hparams $model/hparams.json --contexts $d/contexts.json
        the same with $d/neox, or with --limit 614: as heavy for this model as 10,000 facts for GPT-J-6B; see $d/README.md
