@@ -60,7 +60,7 @@ static bool outputs(struct test *t, const struct half *q, real *M)
     struct pmet_key_rows *kr = NULL;
     const bool ok = CHECK_DONE(pmet_key_rows_open(q->g.model, q->rows, q->n, &q->g.contexts, q->h.layers[0],
                                                   0, &kr, &t->err)) &&
-                    CHECK_DONE(pmet_current_outputs(kr, PMET_MODULE_MLP, q->L, M, &t->err));
+                    CHECK_DONE(pmet_current_outputs(kr, PMET_SITE_MLP_OUT, q->L, M, &t->err));
     pmet_key_rows_close(kr);
     return ok;
 }

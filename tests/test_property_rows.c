@@ -128,7 +128,7 @@ static bool keys_of(struct test *t, const struct golden *g, size_t first, size_t
         rows &&
         CHECK_DONE(pmet_key_rows_open(g->model, rows, n, &g->contexts, layer, max_bytes, &kr, &t->err)) &&
         CHECK_DONE(pmet_keys(kr, PMET_MODULE_MLP, layer, out->K, out->each, &t->err)) &&
-        CHECK_DONE(pmet_current_outputs(kr, PMET_MODULE_MLP, layer + 1, out->M, &t->err));
+        CHECK_DONE(pmet_current_outputs(kr, PMET_SITE_MLP_OUT, layer + 1, out->M, &t->err));
     pmet_key_rows_close(kr);
     return ok;
 }

@@ -235,14 +235,13 @@ done:
 }
 
 /* E67: M */
-enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_module module, size_t layer,
-                                      real *M, struct pmet_error *err)
+enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_site site, size_t layer, real *M,
+                                      struct pmet_error *err)
 {
     const size_t d = kr->model->config.d_model;
     for (size_t i = 0; i < kr->plain.n_chunk; i++) {
         struct chunk *chunk = &kr->plain.chunk[i];
-        struct reader r = {kr, chunk, module == PMET_MODULE_MLP ? PMET_SITE_MLP_OUT : PMET_SITE_ATTN_OUT,
-                           layer, M + chunk->first * d};
+        struct reader r = {kr, chunk, site, layer, M + chunk->first * d};
         const struct pmet_tap tap = {.user = &r, .see = read_site};
         PMET_TRY(run_to(kr, chunk, layer, err));
         PMET_TRY(pmet_block(kr->model, layer, kr->x, kr->x, &chunk->rows.batch, NULL, &kr->scratch, NULL,

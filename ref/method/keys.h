@@ -22,9 +22,9 @@ double pmet_key_rows_bytes(const struct pmet_model *model);
  * n_context, d_in]. */
 enum pmet_status pmet_keys(struct pmet_key_rows *kr, enum pmet_module module, size_t layer, real *K,
                            real *per_context, struct pmet_error *err);
-/* M [n_fact, d_model]: the output of `module` at `layer` at the lookup index of the plain
+/* M [n_fact, d_model]: what `site` of `layer` (an output) has at the lookup index of the plain
  * prompt. */
-enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_module module, size_t layer,
-                                      real *M, struct pmet_error *err);
+enum pmet_status pmet_current_outputs(struct pmet_key_rows *kr, enum pmet_site site, size_t layer, real *M,
+                                      struct pmet_error *err);
 
 #endif

@@ -8,7 +8,6 @@
  *         W_l += R K^T (lambda C_l + K K^T)^-1 */
 #include <math.h>
 #include <string.h>
-#include "ref/method/keys.h"
 #include "ref/method/method.h"
 #include "ref/method/needs.h"
 #include "ref/method/pmet_hparams.h"
@@ -44,34 +43,11 @@ static bool matrix(const struct pmet_hparams *h, const struct pmet_model *model,
     return true;
 }
 
-/* One matrix: M and R (E67, E68), K (E63), the solve (E69), the update (E75). M is the output of L
- * whatever the layer (X8); `left` counts the layers from this one to L. */
-static enum pmet_status edit_matrix(struct pmet_editor *e, struct pmet_key_rows *rows, size_t n,
-                                    const real *Z, size_t left, struct pmet_update *u, struct pmet_error *err)
-{
-    const struct pmet_hparams *h = e->hparams;
-    const size_t L = h->layers[h->n_layer - 1];
-    struct pmet_spread s;
-    enum pmet_status status;
-    pmet_editor_stage(e, PMET_STAGE_KEYS);
-    PMET_TRY(pmet_spread_alloc(n, u->d_out, u->d_in, &s, err));
-    PMET_GO(pmet_current_outputs(rows, u->module, L, s.M, err));
-    PMET_GO(pmet_keys(rows, u->module, u->layer, s.K, NULL, err));
-    pmet_editor_stage(e, PMET_STAGE_SOLVE);
-    pmet_spread_residual(&s, Z, sqrt((double)left));
-    PMET_GO(pmet_editor_solve(e, u, h->mom2_update_weight, s.keys, s.R, n, s.upd, err));
-    const struct pmet_array array[] = {
-        {"layer_ks", s.K, n, s.f}, {"cur_zs", s.M, n, s.d}, {"targets", s.residual, n, s.d}};
-    status = pmet_update_finish(e, u, s.upd, array, 3, err);
-done:
-    pmet_spread_free(&s);
-    return status;
-}
-
 static enum pmet_status edit(struct pmet_editor *e, struct pmet_error *err)
 {
     const struct pmet_hparams *h = e->hparams;
     const struct pmet_objective o = pmet_objective_pmet(h);
+    struct pmet_spread_rule rule = {.L = o.layer, .lambda = h->mom2_update_weight};
     size_t target[PMET_MAX_VECTOR]; /* as published (X27), attention's where a module's name holds "attn" */
     struct pmet_applied facts = {0};
     struct pmet_key_rows *rows = NULL;
@@ -87,9 +63,11 @@ static enum pmet_status edit(struct pmet_editor *e, struct pmet_error *err)
     for (size_t k = 0; k < e->n_update; k++) {
         struct pmet_update *u;
         PMET_GO(pmet_update_begin(e, k, &u, err));
-        if (u)
-            PMET_GO(edit_matrix(e, rows, facts.n, facts.Z[k % h->n_module], h->n_layer - k / h->n_module, u,
-                                err));
+        if (!u)
+            continue;
+        rule.site = u->module == PMET_MODULE_MLP ? PMET_SITE_MLP_OUT : PMET_SITE_ATTN_OUT;
+        rule.divisor = sqrt((double)(h->n_layer - k / h->n_module)); /* layers left */
+        PMET_GO(pmet_spread_update(e, rows, facts.n, facts.Z[k % h->n_module], &rule, u, err));
     }
 done:
     pmet_key_rows_close(rows);
