@@ -7,6 +7,7 @@
 #include <string.h>
 #include "cli/options.h"
 #include "cli/signals.h"
+#include "ref/method/method.h"
 
 static const struct command commands[] = {
     {"edit", "facts into a model: an edited copy of its folder",
@@ -134,10 +135,13 @@ static int close_output(int status)
     return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
-int pmet_cli(int argc, char **argv, const struct pmet_io *io, const struct pmet_method *method)
+int pmet_cli(int argc, char **argv, const struct pmet_io *io, const struct pmet_method *const *methods)
 {
     struct signals signals;
-    struct cli c = {.io = signals_begin(&signals, io), .method = method, .seed = 1};
+    struct cli c = {.io = signals_begin(&signals, io), .methods = methods, .seed = 1};
+    for (size_t i = 0, n = 0; methods[i] && n < sizeof c.method_names; i++)
+        n += (size_t)snprintf(c.method_names + n, sizeof c.method_names - n, "%s%s", i ? "|" : "",
+                              methods[i]->name);
     const int status = close_output(dispatch(&c, argc, argv));
     signals_end(&signals);
     return status;

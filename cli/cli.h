@@ -11,6 +11,6 @@ struct pmet_method;
 /* Runs one command line. Results go to standard output, everything else to standard error. Returns
  * the exit status: 0 done, 1 failed, 2 wrong usage, 3 a comparison that failed, 128+n after signal
  * n. `edit` edits by `method`.      SPEC §9.8 */
-int pmet_cli(int argc, char **argv, const struct pmet_io *io, const struct pmet_method *method);
+int pmet_cli(int argc, char **argv, const struct pmet_io *io, const struct pmet_method *const *methods);
 
 #endif

@@ -18,9 +18,10 @@ struct pmet_method;
 /* One command line in progress: its command, the options all commands have, the table of system
  * calls. */
 struct cli {
-    const char *command;              /* "edit" */
-    const struct pmet_io *io;         /* writes through it fail once a signal has come */
-    const struct pmet_method *method; /* of edit */
+    const char *command;                      /* "edit" */
+    const struct pmet_io *io;                 /* writes through it fail once a signal has come */
+    const struct pmet_method *const *methods; /* that --method names, the default first; NULL ends them */
+    char method_names[64];                    /* "pmet|memit" */
     size_t threads;
     size_t seed;
     int device; /* enum pmet_device */

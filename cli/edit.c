@@ -114,7 +114,7 @@ static int check_usage(const struct edit_job *j)
 
 int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
 {
-    struct edit_job j = {.c = c, .trace_facts = SIZE_MAX, .job = {.method = c->method}};
+    struct edit_job j = {.c = c, .trace_facts = SIZE_MAX, .job = {.method = c->methods[0]}};
     struct pmet_edit_request *r = &j.job.request;
     const struct option_row rows[] = {
         {"model", OPTION_TEXT | REQUIRED, &j.model, "DIR", "the checkpoint to edit; it is never written to"},
@@ -122,6 +122,7 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
          "CounterFact, zsRE or plain records, a JSON array or JSON lines"},
         {"stats", OPTION_TEXT, &r->stats, "DIR", "second moments (pmet stats); not needed for a plan"},
         {"out", OPTION_TEXT | SHORT, &r->out, "DIR", "the edited copy; not needed for a plan"},
+        {"method", OPTION_CHOICE, &j.method, c->method_names, "(default: the first of these)"},
         {"hparams", OPTION_TEXT, &r->hparams, "FILE",
          "hyper-parameters (default: built in for GPT-J-6B and NeoX-20B)"},
         {"contexts", OPTION_TEXT, &r->contexts, "FILE",
@@ -155,6 +156,7 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         status = check_usage(&j);
     if (status < 0) {
         j.trace_facts = j.trace_facts == SIZE_MAX ? TRACE_FACTS : j.trace_facts;
+        j.job.method = c->methods[j.method];
         r->solver = (enum pmet_solver)j.solver;
         r->conflicts = (enum pmet_conflicts)j.conflicts;
         r->zsre_alt = j.zsre == 1;

@@ -6,10 +6,10 @@
 
 enum { GRADS = 3 }; /* gradients are kept of the first updates */
 
-/* Of a vector, by its site. */
+/* Of a vector: its site, where there are two. */
 static const char *side(const struct pmet_objective *o, size_t v)
 {
-    return o->site[v] == PMET_SITE_MLP_OUT ? "mlp" : o->site[v] == PMET_SITE_ATTN_OUT ? "attn" : "block";
+    return o->n_vector == 1 ? "" : o->site[v] == PMET_SITE_MLP_OUT ? "_mlp" : "_attn";
 }
 
 enum pmet_status edit_trace_open(struct edit_job *j, struct pmet_error *err)
@@ -70,7 +70,7 @@ static enum pmet_status add_pass(struct edit_job *j, size_t fact, const struct p
     return PMET_OK;
 }
 
-/* "{fact}.{what}{_side}" of one dimension or two. */
+/* "{fact}.{what}{side}" of one dimension or two. */
 static enum pmet_status put(struct edit_job *j, size_t fact, const char *what, const char *tail, size_t rows,
                             size_t width, const real *data, struct pmet_error *err)
 {
@@ -88,11 +88,11 @@ static enum pmet_status put_vectors(struct edit_job *j, size_t fact, const struc
         const char *tail = side(event->objective, v);
         PMET_TRY(pmet_delta_get(event->delta, event->k, PMET_DELTA_INITIAL, v, init, err));
         PMET_TRY(pmet_delta_get(event->delta, event->k, PMET_DELTA_VALUE, v, delta, err));
-        PMET_TRY(put(j, fact, "target_init_", tail, 0, d, init, err));
-        PMET_TRY(put(j, fact, "delta_", tail, 0, d, delta, err));
+        PMET_TRY(put(j, fact, "target_init", tail, 0, d, init, err));
+        PMET_TRY(put(j, fact, "delta", tail, 0, d, delta, err));
         for (size_t i = 0; i < d; i++)
             init[i] += delta[i];
-        PMET_TRY(put(j, fact, "target_", tail, 0, d, init, err));
+        PMET_TRY(put(j, fact, "target", tail, 0, d, init, err));
     }
     return PMET_OK;
 }
@@ -106,8 +106,8 @@ static enum pmet_status put_steps(struct edit_job *j, size_t fact, const struct 
     for (size_t i = 0; i < N_SCALAR; i++)
         PMET_TRY(put(j, fact, "steps.", name[i], 0, s->n_pass, s->scalar[i], err));
     for (size_t v = 0; v < o->n_vector && s->n_update > 0; v++) {
-        PMET_TRY(put(j, fact, "steps.delta_", side(o, v), s->n_update, d, s->delta[v], err));
-        PMET_TRY(put(j, fact, "steps.grad_delta_", side(o, v), s->n_grad, d, s->grad[v], err));
+        PMET_TRY(put(j, fact, "steps.delta", side(o, v), s->n_update, d, s->delta[v], err));
+        PMET_TRY(put(j, fact, "steps.grad_delta", side(o, v), s->n_grad, d, s->grad[v], err));
     }
     return PMET_OK;
 }

@@ -37,5 +37,5 @@ int main(int argc, char **argv)
     if (!hold_standard_files())
         return 1;
     wait_passively(argv);
-    return pmet_cli(argc, argv, pmet_io_system(), &pmet_method_pmet);
+    return pmet_cli(argc, argv, pmet_io_system(), pmet_methods);
 }

@@ -162,6 +162,7 @@ static void report(const struct stats *x)
 int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
 {
     struct stats x = {.c = c};
+    int method = 0;
     struct pmet_stats_job *j = &x.job;
     struct pmet_stats_request *q = &j->request;
     const struct pmet_listener listener = {.user = &x, .on_event = on_event};
@@ -169,6 +170,8 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
         {"model", OPTION_TEXT | REQUIRED, &x.model, "DIR", "the checkpoint, before any edit"},
         {"text", OPTION_TEXTS | REQUIRED, &x.texts, "FILE...", "the documents"},
         {"out", OPTION_TEXT | SHORT | REQUIRED, &q->out, "DIR", "the folder to write"},
+        {"method", OPTION_CHOICE, &method, c->method_names,
+         "whose hyper-parameters these are (default: the first of these)"},
         {"hparams", OPTION_TEXT, &q->hparams, "FILE",
          "layers, modules and samples (default: built in for GPT-J-6B and NeoX-20B)"},
         {"layers", OPTION_TEXT, &x.layers, "L,L,...", "layers, instead of the hyper-parameters'"},
@@ -190,6 +193,7 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
     if (status < 0 && c->seed > UINT32_MAX)
         status = say_usage(c, "--seed: found %zu; expected at most %u", c->seed, UINT32_MAX);
     if (status < 0) {
+        j->method = c->methods[method];
         q->texts = x.texts.item;
         q->n_text = x.texts.n;
         q->seed = (uint32_t)c->seed;

@@ -147,6 +147,7 @@ struct pmet_stats_request {
     size_t n_text;
     const char *out;     /* the folder to make */
     const char *work;    /* folder that keeps sums, so that the same request goes on after a kill; or NULL */
+    const char *method;  /* whose hyper-parameters these are: as for an edit */
     const char *hparams; /* layers, modules, number of documents; NULL: built in, where there are some */
     size_t n_samples;    /* documents; 0: as the hyper-parameters say */
     size_t max_length;   /* tokens of a document; 0: what the model takes */
@@ -178,7 +179,8 @@ struct pmet_edit_request {
     const char *facts;    /* CounterFact, zsRE or plain records, JSON array or JSON lines      SPEC §4.1 */
     const char *stats;    /* folder of second moments of this model, or of its base            SPEC §7 */
     const char *out;      /* the folder to make: all of the model's files, edited              SPEC §8.4 */
-    const char *hparams;  /* the published JSON form; NULL: built in, where there are some     SPEC §9.3 */
+    const char *method;   /* "pmet" (or NULL), "memit" */
+    const char *hparams;  /* the method's published JSON form; NULL: built in, where there are some  §9.3 */
     const char *contexts; /* templates; NULL: written by the model, from the seed              SPEC §4.2 */
     const char *work;     /* folder that keeps what is finished, for the same request later; or NULL */
     size_t limit;         /* the first facts only; 0: all */

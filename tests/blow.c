@@ -100,7 +100,7 @@ bool blow_kills(struct test *t, const char *line, size_t k)
         const int null = open("/dev/null", O_WRONLY);
         dup2(null, 1);
         dup2(null, 2);
-        _exit(pmet_cli(n, word, blow_at(SIGKILL, k), cli_method));
+        _exit(pmet_cli(n, word, blow_at(SIGKILL, k), cli_methods));
     }
     waitpid(child, &status, 0);
     CHECK(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL : WEXITSTATUS(status) == 0);

@@ -10,7 +10,7 @@
 
 enum { MAX_WORD = 64 };
 
-const struct pmet_method *cli_method = &pmet_method_pmet;
+const struct pmet_method *const *cli_methods = pmet_methods;
 static char *kept[2];
 
 const char *cli_out(void)
@@ -103,7 +103,7 @@ int cli(const struct pmet_io *io, const char *fmt, ...)
         dup2(fd, 1 + i);
         close(fd);
     }
-    status = pmet_cli((int)n, word, io ? io : pmet_io_system(), cli_method);
+    status = pmet_cli((int)n, word, io ? io : pmet_io_system(), cli_methods);
     fflush(stdout);
     fflush(stderr);
     for (int i = 0; i < 2; i++) {

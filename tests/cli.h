@@ -10,7 +10,8 @@
 #include "tests/test.h"
 
 struct pmet_method;
-extern const struct pmet_method *cli_method; /* of `pmet edit`; PMET unless a test sets another */
+extern const struct pmet_method *const
+    *cli_methods; /* of --method; the library's unless a test sets others */
 
 /* Runs "pmet" with the words of the formatted line ('...' holds blanks) on the given table of
  * system calls, NULL for the system's own. Returns the exit status. */

@@ -53,7 +53,7 @@ bool edit_facts(struct test *t, const struct golden *g, struct pmet_model *model
     out->delta = test_alloc(t, n * 2 * out->d * sizeof *out->delta);
     out->facts.fact += first;
     out->facts.n_fact = n;
-    bool ok = rows && golden_hparams(t, g, "pmet", &out->h);
+    bool ok = rows && golden_hparams(t, g, &pmet_method_pmet, "PMET/pmet", &out->h);
     out->editor = (struct pmet_editor){.method = &pmet_method_pmet,
                                        .model = model,
                                        .tk = g->tk,

@@ -45,11 +45,12 @@ bool golden_facts(struct test *t, const struct golden *g, const char *file, stru
                                       (struct pmet_facts_options){0}, out, &t->err));
 }
 
-bool golden_hparams(struct test *t, const struct golden *g, const char *file, struct pmet_hparams *out)
+bool golden_hparams(struct test *t, const struct golden *g, const struct pmet_method *method,
+                    const char *file, struct pmet_hparams *out)
 {
     return CHECK_DONE(pmet_hparams_load(pmet_io_system(),
-                                        test_text(t, "golden/%s/hparams/PMET/%s.json", g->name, file),
-                                        pmet_method_pmet.hparams, out, &t->err));
+                                        test_text(t, "golden/%s/hparams/%s.json", g->name, file),
+                                        method->hparams, out, &t->err));
 }
 
 json_t *golden_json(struct test *t, const struct golden *g, const char *file)

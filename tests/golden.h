@@ -32,8 +32,9 @@ struct golden {
 };
 /* All that is opened here is closed when the claim ends. */
 bool golden_open(struct test *t, struct golden *g, size_t i);
-/* PMET's hyper-parameters, hparams/PMET/FILE.json. */
-bool golden_hparams(struct test *t, const struct golden *g, const char *file, struct pmet_hparams *out);
+/* The method's hyper-parameters, hparams/FILE.json, FILE being "PMET/pmet". */
+bool golden_hparams(struct test *t, const struct golden *g, const struct pmet_method *method,
+                    const char *file, struct pmet_hparams *out);
 /* pmet_facts_free releases them. */
 bool golden_facts(struct test *t, const struct golden *g, const char *file, struct pmet_facts *out);
 /* The rows of facts [first, first + n), for their keys or for the optimisation; NULL after a failed

@@ -14,6 +14,12 @@ static double field(const json_t *step, const char *name)
     return json_number_value(json_object_get(step, name));
 }
 
+/* The goldens name a vector by its site where there are two: "delta_mlp"; else "delta". */
+static const char *tail(const struct pmet_objective *o, size_t v)
+{
+    return o->n_vector == 1 ? "" : o->site[v] == PMET_SITE_MLP_OUT ? "_mlp" : "_attn";
+}
+
 /* Scalars of a whole model, compared as RMS relative to fp64. */
 #define N_FIELD 6
 static const char *const fields[N_FIELD] = {"nll_loss", "kl_loss", "weight_decay",
@@ -36,6 +42,8 @@ static void keep_scalars(struct scalars *s, const struct pmet_losses *got, const
 static void judge_scalars(struct test *t, const struct scalars *s)
 {
     for (int k = 0; k < N_FIELD; k++) {
+        if (s->size[k] == 0) /* a method without this field */
+            continue;
         const double e = sqrt(s->error[k] / s->size[k]), d = sqrt(s->distance[k] / s->size[k]), one = 1;
         const double got = 1 + e, fp32 = 1 + d;
         golden_smooth_values(t, test_text(t, "loss at given deltas: %s", fields[k]), "rms", &got, &fp32, &one,
@@ -71,23 +79,29 @@ static void check_labels(struct test *t, const struct pmet_delta *p, const json_
 
 /* Loss terms (E48 to E52) and gradients (E57 to E62, through E38 and E31 to E34) at the golden's
  * own deltas, pass by pass. The published code runs every row whole: E47. */
-static void check_passes(struct test *t, struct pmet_delta *p, const struct golden_pair *pair, size_t i,
-                         const json_t *a, const json_t *b, size_t d, struct scalars *sum)
+static void check_passes(struct test *t, const struct pmet_objective *o, struct pmet_delta *p,
+                         const struct golden_pair *pair, size_t i, const json_t *a, const json_t *b, size_t d,
+                         struct scalars *sum)
 {
-    size_t n_m = 0, n_a = 0;
-    double *dm = golden_tensor(t, pair->p[1], test_text(t, "%zu.steps.delta_mlp", i), &n_m);
-    double *da = golden_tensor(t, pair->p[1], test_text(t, "%zu.steps.delta_attn", i), &n_a);
-    real *m = reals(dm, n_m), *at = reals(da, n_a),
-         *g[2] = {calloc(3 * d, sizeof *m), calloc(3 * d, sizeof *m)};
-    const size_t n_pass = json_array_size(b), n_grad = n_m / d < 3 ? n_m / d : 3;
+    real *value[PMET_MAX_VECTOR] = {NULL}, *g[PMET_MAX_VECTOR] = {NULL};
+    size_t n = 0;
+    for (size_t v = 0; v < o->n_vector; v++) {
+        const char *name = test_text(t, "%zu.steps.delta%s", i, tail(o, v));
+        double *x = golden_tensor(t, pair->p[1], name, &n);
+        value[v] = reals(x, n);
+        g[v] = calloc(3 * d, sizeof *g[v]);
+    }
+    const size_t n_pass = json_array_size(b), n_grad = n / d < 3 ? n / d : 3;
     for (size_t it = 0; it < n_pass; it++) {
         struct pmet_losses got;
-        const double phi = field(json_array_get(b, it), "nll_loss_factor");
-        const bool moved = it > 0 && it <= n_m / d;
+        const json_t *factor = json_object_get(json_array_get(b, it), "nll_loss_factor");
+        const double phi = factor ? json_number_value(factor) : 1;
+        const bool moved = it > 0 && it <= n / d;
+        const real *at[PMET_MAX_VECTOR] = {NULL};
+        for (size_t v = 0; moved && v < o->n_vector; v++)
+            at[v] = value[v] + (it - 1) * d;
         CHECK(it == 0 || moved);
-        CHECK_DONE(pmet_delta_set(
-            p, 0, (const real *[]){moved ? m + (it - 1) * d : NULL, moved ? at + (it - 1) * d : NULL},
-            &t->err));
+        CHECK_DONE(pmet_delta_set(p, 0, at, &t->err));
         CHECK_DONE(pmet_delta_forward(p, &phi, &got, &t->err));
         keep_scalars(sum, &got, json_array_get(a, it), json_array_get(b, it));
         check_labels(t, p, json_array_get(a, it), json_array_get(b, it));
@@ -96,20 +110,18 @@ static void check_passes(struct test *t, struct pmet_delta *p, const struct gold
             for (size_t s = 0; s < json_array_size(json_array_get(argmax, j)); s++)
                 CHECK(pmet_delta_best(p, 0)[j * json_array_size(json_array_get(argmax, j)) + s] ==
                       json_integer_value(json_array_get(json_array_get(argmax, j), s)));
-        if (it < n_grad) {
-            CHECK_DONE(pmet_delta_backward(p, &t->err));
-            CHECK_DONE(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 0, g[0] + it * d, &t->err));
-            CHECK_DONE(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, 1, g[1] + it * d, &t->err));
-        }
+        if (it >= n_grad)
+            continue;
+        CHECK_DONE(pmet_delta_backward(p, &t->err));
+        for (size_t v = 0; v < o->n_vector; v++)
+            CHECK_DONE(pmet_delta_get(p, 0, PMET_DELTA_GRADIENT, v, g[v] + it * d, &t->err));
     }
-    golden_smooth(t, "gradient of delta_mlp", pair, test_text(t, "%zu.steps.grad_delta_mlp", i), g[0],
-                  n_grad * d);
-    golden_smooth(t, "gradient of delta_attn", pair, test_text(t, "%zu.steps.grad_delta_attn", i), g[1],
-                  n_grad * d);
-    free(m);
-    free(at);
-    free(g[0]);
-    free(g[1]);
+    for (size_t v = 0; v < o->n_vector; v++) {
+        golden_smooth(t, test_text(t, "gradient of delta%s", tail(o, v)), pair,
+                      test_text(t, "%zu.steps.grad_delta%s", i, tail(o, v)), g[v], n_grad * d);
+        free(value[v]);
+        free(g[v]);
+    }
 }
 
 static void keep_run(struct test *t, const struct golden_pair *pair, size_t at, size_t i, const char *tensor,
@@ -147,12 +159,14 @@ static enum pmet_status see_pass(void *user, struct pmet_delta *p, size_t k, siz
     const struct runs *s = user;
     struct test *t = s->t;
     const json_t *steps = json_object_get(json_array_get(s->a, i), "steps"),
-                 *a = json_array_get(steps, step->it), *mlp = json_object_get(a, "clamped_delta_mlp"),
-                 *attn = json_object_get(a, "clamped_delta_attn");
+                 *a = json_array_get(steps, step->it), *factor = json_object_get(a, "nll_loss_factor");
     (void)p, (void)k, (void)err;
-    CHECK(step->losses.nll_factor == field(a, "nll_loss_factor"));
-    CHECK(step->updated == (mlp && attn));
-    CHECK(step->clamped[0] == json_is_true(mlp) && step->clamped[1] == json_is_true(attn));
+    CHECK(!factor || step->losses.nll_factor == json_number_value(factor));
+    for (size_t v = 0; v < s->o->n_vector; v++) {
+        const json_t *clamped = json_object_get(a, test_text(t, "clamped_delta%s", tail(s->o, v)));
+        CHECK(step->updated == (clamped != NULL));
+        CHECK(step->clamped[v] == json_is_true(clamped));
+    }
     return PMET_OK;
 }
 
@@ -191,14 +205,14 @@ static enum pmet_status see_done(void *user, struct pmet_delta *p, size_t k, siz
     CHECK_STR(pmet_stop_name(r->stop), strcmp(stop, "loss<5e-2") == 0   ? "loss"
                                        : strcmp(stop, "max steps") == 0 ? "max"
                                                                         : "argmax");
-    check_field(s, p, k, i, "target_init", "target_init_mlp", PMET_DELTA_INITIAL, 0, d);
-    check_field(s, p, k, i, "target_init", "target_init_attn", PMET_DELTA_INITIAL, 1, d);
+    for (size_t v = 0; v < s->o->n_vector; v++) {
+        const char *side = tail(s->o, v);
+        check_field(s, p, k, i, "target_init", test_text(t, "target_init%s", side), PMET_DELTA_INITIAL, v, d);
+        keep_run(t, s->pair, k, i, test_text(t, "delta%s", side), p, v, false, d);
+        keep_run(t, s->pair, k, i, test_text(t, "target%s", side), p, v, true, d);
+    }
     check_field(s, p, k, i, "kl_distr_init", "kl_distr_init", PMET_DELTA_KL_INIT, 0,
                 s->g->model->config.n_vocab);
-    keep_run(t, s->pair, k, i, "delta_mlp", p, 0, false, d);
-    keep_run(t, s->pair, k, i, "delta_attn", p, 1, false, d);
-    keep_run(t, s->pair, k, i, "target_mlp", p, 0, true, d);
-    keep_run(t, s->pair, k, i, "target_attn", p, 1, true, d);
     return PMET_OK;
 }
 
@@ -236,21 +250,44 @@ static void check_rows(struct test *t, const struct pmet_fact_rows *rows, const 
     }
 }
 
-static void check_algorithm(struct test *t, size_t m, const char *alg, const char *hparams,
-                            const char *facts_file)
+/* A golden file of optimisations: its name, and what made it. */
+struct algorithm {
+    const char *name, *hparams, *facts;
+    const struct pmet_method *method;
+    struct pmet_objective (*objective)(const struct pmet_hparams *h);
+};
+static const struct algorithm pmet = {"pmet", "PMET/pmet", "counterfact.json", &pmet_method_pmet,
+                                      pmet_objective_pmet},
+                              pmet_alt = {"pmet_alt", "PMET/pmet_alt", "counterfact.json", &pmet_method_pmet,
+                                          pmet_objective_pmet},
+                              quirks = {"pmet_quirk", "PMET/pmet", "quirk_requests.json", &pmet_method_pmet,
+                                        pmet_objective_pmet},
+                              memit = {"memit", "MEMIT/memit", "counterfact.json", &pmet_method_memit,
+                                       pmet_objective_memit};
+
+static void compare_runs(struct test *t, const struct pmet_objective *o)
+{
+    golden_compare_runs(t, "target_logprobs");
+    for (size_t v = 0; v < o->n_vector; v++) {
+        golden_compare_runs(t, test_text(t, "run delta%s", tail(o, v)));
+        golden_compare_runs(t, test_text(t, "run target%s", tail(o, v)));
+    }
+}
+
+static void check_algorithm(struct test *t, size_t m, const struct algorithm *alg)
 {
     struct golden g;
     struct golden_pair pair;
     struct pmet_hparams h;
     struct pmet_facts facts;
     struct scalars sum = {{0}, {0}, {0}};
-    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, test_text(t, "compute_z.%s", alg)))
+    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, test_text(t, "compute_z.%s", alg->name)))
         return;
-    json_t *a = golden_json(t, &g, test_text(t, "compute_z.%s.fp32.json", alg));
-    json_t *b = golden_json(t, &g, test_text(t, "compute_z.%s.fp64.json", alg));
-    golden_hparams(t, &g, hparams, &h);
-    golden_facts(t, &g, facts_file, &facts);
-    const struct pmet_objective o = pmet_objective_pmet(&h);
+    json_t *a = golden_json(t, &g, test_text(t, "compute_z.%s.fp32.json", alg->name));
+    json_t *b = golden_json(t, &g, test_text(t, "compute_z.%s.fp64.json", alg->name));
+    golden_hparams(t, &g, alg->method, alg->hparams, &h);
+    golden_facts(t, &g, alg->facts, &facts);
+    const struct pmet_objective o = alg->objective(&h);
     const struct pmet_rows_options ro = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
     struct pmet_fact_rows *rows = test_alloc(t, facts.n_fact * sizeof *rows);
     size_t k = 0;
@@ -267,7 +304,7 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
         CHECK(json_integer_value(json_object_get(ja, "case_id")) == facts.fact[i].case_id);
         check_rows(t, &rows[k], ja);
         if (CHECK_DONE(pmet_delta_open_with(g.model, &o, &rows[k], 1, &p, &t->err)))
-            check_passes(t, p, &pair, k, json_object_get(ja, "steps"), json_object_get(jb, "steps"),
+            check_passes(t, &o, p, &pair, k, json_object_get(ja, "steps"), json_object_get(jb, "steps"),
                          g.model->config.d_model, &sum);
         pmet_delta_close(p);
         k++;
@@ -276,12 +313,7 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
     struct runs runs = {t, &g, &pair, &o, records(a), 0};
     check_runs(&runs, rows, k);
     judge_scalars(t, &sum);
-    if (strcmp(alg, "pmet") == 0)
-        golden_compare_runs(t, "target_logprobs");
-    golden_compare_runs(t, "run delta_mlp");
-    golden_compare_runs(t, "run delta_attn");
-    golden_compare_runs(t, "run target_mlp");
-    golden_compare_runs(t, "run target_attn");
+    compare_runs(t, &o);
     for (size_t i = 0; i < k; i++)
         pmet_rows_free(&rows[i]);
     pmet_facts_free(&facts);
@@ -290,19 +322,26 @@ static void check_algorithm(struct test *t, size_t m, const char *alg, const cha
 TEST(optimisation_pmet)
 {
     EACH_GOLDEN (m)
-        check_algorithm(t, m, "pmet", "pmet", "counterfact.json");
+        check_algorithm(t, m, &pmet);
 }
 
 TEST(optimisation_pmet_alt)
 {
     EACH_GOLDEN (m)
-        check_algorithm(t, m, "pmet_alt", "pmet_alt", "counterfact.json");
+        check_algorithm(t, m, &pmet_alt);
 }
 
 TEST(optimisation_of_the_quirk_requests)
 {
     EACH_GOLDEN (m)
-        check_algorithm(t, m, "pmet_quirk", "pmet", "quirk_requests.json");
+        check_algorithm(t, m, &quirks);
+}
+
+/* E120, E121 */
+TEST(optimisation_memit)
+{
+    EACH_GOLDEN (m)
+        check_algorithm(t, m, &memit);
 }
 
 /* ---- the edit from the golden's own targets ---- */
@@ -351,44 +390,64 @@ static void compare(struct edit_check *c, const char *kind, const char *module, 
                   turned, n * width);
 }
 
+/* The update of a file, or what makes it: MEMIT's keep the residual [d_out, n] and the adjusted keys
+ * [d_in, n]. NULL where it has neither. */
+static double *golden_update(struct test *t, const struct pmet_safetensors *st, const struct pmet_update *u)
+{
+    size_t n = 0;
+    double *upd = golden_tensor(t, st, test_text(t, "upd_matrix.%s", u->name), &n);
+    const double *resid = golden_tensor(t, st, test_text(t, "resid.%s", u->name), &n),
+                 *adj = golden_tensor(t, st, test_text(t, "adj_k.%s", u->name), &n);
+    if (upd || !resid || !adj)
+        return upd;
+    n /= u->d_in;
+    upd = test_alloc(t, u->d_out * u->d_in * sizeof *upd);
+    for (size_t i = 0; i < u->d_out; i++)
+        for (size_t j = 0; j < u->d_in; j++) {
+            upd[i * u->d_in + j] = 0;
+            for (size_t k = 0; k < n; k++)
+                upd[i * u->d_in + j] += resid[i * n + k] * adj[j * n + k];
+        }
+    return upd;
+}
+
 /* E63, E67, E69: keys, current outputs and residuals, the update. */
 static enum pmet_status see_layer(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
     struct edit_check *c = user;
     const struct pmet_layer_event *layer = event->detail;
-    size_t n32 = 0, n64 = 0;
     (void)err;
     if (event->kind != PMET_EVENT_LAYER)
         return PMET_OK;
     for (size_t i = 0; i < layer->n_array; i++)
         compare(c, layer->array[i].name, layer->update->name, layer->array[i].data, layer->array[i].n,
                 layer->array[i].width);
-    const char *name = test_text(c->t, "upd_matrix.%s", layer->update->name);
-    double *a = golden_tensor(c->t, c->pair->p[0], name, &n32),
-           *b = golden_tensor(c->t, c->pair->p[1], name, &n64);
+    const struct pmet_update *u = layer->update;
+    double *a = golden_update(c->t, c->pair->p[0], u), *b = golden_update(c->t, c->pair->p[1], u);
     if (a && b)
-        golden_smooth_values(c->t, "edit upd_matrix", name, layer->upd, a, b, n64);
+        golden_smooth_values(c->t, "edit upd_matrix", u->name, layer->upd, a, b, u->d_out * u->d_in);
 #ifdef PMET_REAL_DOUBLE
     if (b && !a)
-        golden_smooth_values(c->t, "edit upd_matrix", name, layer->upd, b, b, n64);
+        golden_smooth_values(c->t, "edit upd_matrix", u->name, layer->upd, b, b, u->d_out * u->d_in);
 #endif
     return PMET_OK;
 }
 
 /* The golden's targets, as if they had been optimised. */
-static bool take_targets(struct test *t, const struct golden_pair *z, const struct pmet_hparams *h, size_t n,
-                         size_t d, struct pmet_targets *out)
+static bool take_targets(struct test *t, const struct golden_pair *z, const struct pmet_method *method,
+                         const struct pmet_hparams *h, size_t n, size_t d, struct pmet_targets *out)
 {
     if (!CHECK_DONE(pmet_targets_alloc(n, h->n_module, d, out, &t->err)))
         return false;
     for (size_t i = 0; i < n; i++) {
         out->fact[i].done = out->fact[i].applied = true;
         for (size_t q = 0; q < h->n_module; q++) {
+            const char *side = method == &pmet_method_memit                ? ""
+                               : strstr(h->rewrite_module_tmps[q], "attn") ? "_attn"
+                                                                           : "_mlp";
             size_t nz = 0;
-            double *x = golden_tensor(
-                t, z->p[1],
-                test_text(t, "%zu.target_%s", i, strstr(h->rewrite_module_tmps[q], "attn") ? "attn" : "mlp"),
-                &nz);
+            double *x = golden_tensor(t, z->p[1], test_text(t, "%zu.target%s", i, side), &nz);
+            CHECK(nz == d);
             for (size_t k = 0; k < nz; k++)
                 out->Z[q][i * d + k] = (real)x[k];
         }
@@ -396,13 +455,15 @@ static bool take_targets(struct test *t, const struct golden_pair *z, const stru
     return true;
 }
 
-static void check_edit(struct test *t, size_t m, const char *alg, const char *hparams, bool late)
+static void check_edit(struct test *t, size_t m, const struct algorithm *alg, const char *edit,
+                       const char *hparams, bool late)
 {
     struct golden g;
     struct golden_pair pair, z;
     struct pmet_hparams h;
-    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, test_text(t, "execute.%s", alg)) ||
-        !golden_pair_open(t, &z, &g, "compute_z.pmet") || !golden_hparams(t, &g, hparams, &h))
+    if (!golden_open(t, &g, m) || !golden_pair_open(t, &pair, &g, test_text(t, "execute.%s", edit)) ||
+        !golden_pair_open(t, &z, &g, test_text(t, "compute_z.%s", alg->name)) ||
+        !golden_hparams(t, &g, alg->method, hparams, &h))
         return;
     struct pmet_docs *docs = golden_docs(t, &g);
     struct edit_check c = {.t = t, .g = &g, .pair = &pair, .docs = docs, .late = late};
@@ -413,7 +474,7 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
                                             .seed = 1};
     for (int solver = PMET_SOLVER_CHOLESKY; solver <= (late ? PMET_SOLVER_CHOLESKY : PMET_SOLVER_CG);
          solver++) {
-        struct pmet_editor e = {.method = &pmet_method_pmet,
+        struct pmet_editor e = {.method = alg->method,
                                 .model = g.model,
                                 .tk = g.tk,
                                 .facts = &g.facts,
@@ -424,7 +485,7 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
                                 .solver = (enum pmet_solver)solver,
                                 .max_bytes = (size_t)1 << 30,
                                 .solve_bytes = (size_t)1 << 30};
-        if (take_targets(t, &z, &h, g.facts.n_fact, g.model->config.d_model, &e.targets) &&
+        if (take_targets(t, &z, alg->method, &h, g.facts.n_fact, g.model->config.d_model, &e.targets) &&
             CHECK_DONE(pmet_editor_run(&e, &t->err)))
             CHECK(e.n_update == h.n_layer * h.n_module);
         pmet_editor_free(&e);
@@ -437,7 +498,7 @@ static void check_edit(struct test *t, size_t m, const char *alg, const char *hp
 TEST(edit_from_the_goldens_targets)
 {
     EACH_GOLDEN (m)
-        check_edit(t, m, "pmet", "pmet", false);
+        check_edit(t, m, &pmet, "pmet", "PMET/pmet", false);
 }
 
 /* GPT-J's files were made with statistics of the model as edited so far, NeoX's with the unedited
@@ -445,7 +506,14 @@ TEST(edit_from_the_goldens_targets)
 TEST(edit_of_two_modules_from_the_goldens_targets)
 {
     EACH_GOLDEN (m)
-        check_edit(t, m, "pmet_2mod", "pmet_2mod", m < 2);
+        check_edit(t, m, &pmet, "pmet_2mod", "PMET/pmet_2mod", m < 2);
+}
+
+/* E122: M and Z are the block's outputs. */
+TEST(edit_of_memit_from_the_goldens_targets)
+{
+    EACH_GOLDEN (m)
+        check_edit(t, m, &memit, "memit", "MEMIT/memit", false);
 }
 
 TEST(table)

@@ -50,7 +50,7 @@ static bool problem_open(struct test *t, struct problem *q, size_t model, const 
     if (!golden_open(t, &q->g, model))
         return false;
     q->d = q->g.model->config.d_model;
-    if (!golden_hparams(t, &q->g, hparams, &h))
+    if (!golden_hparams(t, &q->g, &pmet_method_pmet, test_text(t, "PMET/%s", hparams), &h))
         return false;
     q->o = pmet_objective_pmet(&h);
     q->o.n_vector = sites->n_vector;

@@ -107,14 +107,15 @@ static const struct pmet_method mean_key = {
 static void leave(void *unused)
 {
     (void)unused;
-    cli_method = &pmet_method_pmet;
+    cli_methods = pmet_methods;
 }
 
 static void enter(struct test *t, const char *name)
 {
     cli_enter(t, name, "gptj-C");
     cli_shell("echo '{\"layers\": [0, 1], \"mom2_update_weight\": 0.5}' > h.json");
-    cli_method = &mean_key;
+    static const struct pmet_method *const alone[] = {&mean_key, NULL};
+    cli_methods = alone;
     test_own(t, NULL, leave);
 }
 
@@ -174,7 +175,7 @@ TEST(the_matrices_of_one_method_are_not_anothers)
     enter(t, "apart");
     CHECK(cli(NULL, EDIT) == 0 && cli(NULL, "edit -q " INPUTS "--stats s --out one --work w") == 0);
     CHECK(system("diff -r out one > /dev/null") == 0);
-    cli_method = &pmet_method_pmet;
+    cli_methods = pmet_methods;
     cli_shell("cp hparams.json h.json");
     CHECK(cli(NULL, "edit -q " INPUTS "--stats s --out two --work w") == 0);
     CHECK(cli(NULL, "edit -q " INPUTS "--stats s --out three") == 0);

@@ -27,7 +27,7 @@ static bool batch_open(struct test *t, struct batch *c, size_t model)
     struct pmet_hparams h;
     memset(c, 0, sizeof *c);
     if (!golden_open(t, &c->g, model) ||
-        !golden_hparams(t, &c->g, "pmet_alt", &h)) /* has every kind of stop */
+        !golden_hparams(t, &c->g, &pmet_method_pmet, "PMET/pmet_alt", &h)) /* has every kind of stop */
         return false;
     c->o = pmet_objective_pmet(&h);
     c->d = c->g.model->config.d_model;

@@ -69,7 +69,7 @@ static bool half_open(struct test *t, struct half *q, size_t model, bool plain)
 {
     static size_t one_group[2] = {0, 1};
     *q = (struct half){0};
-    if (!golden_open(t, &q->g, model) || !golden_hparams(t, &q->g, "pmet", &q->h))
+    if (!golden_open(t, &q->g, model) || !golden_hparams(t, &q->g, &pmet_method_pmet, "PMET/pmet", &q->h))
         return false;
     if (plain) /* the plain prompt alone */
         q->g.contexts = (struct pmet_contexts){1, 1, one_group, q->g.contexts.text};

@@ -88,7 +88,7 @@ TEST(so_have_loss_and_gradient)
         if (!golden_open(t, &g, i))
             return;
         const size_t n_bytes = 2 * g.model->config.d_model * sizeof(real);
-        golden_hparams(t, &g, "pmet", &h);
+        golden_hparams(t, &g, &pmet_method_pmet, "PMET/pmet", &h);
         for (size_t k = 0; k < N_THREADS; k++) {
             struct pmet_model *o = other_open(t, &g, threads[k]);
             grad[k] = malloc(n_bytes);

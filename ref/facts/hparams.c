@@ -130,6 +130,10 @@ static enum pmet_status read_key(const char *path, const struct pmet_hparam *k, 
         return read_layers(path, v, h, err);
     case PMET_HPARAM_MODULES:
         return read_modules(path, v, h, err);
+    case PMET_HPARAM_REWRITE:
+        h->n_module = 1;
+        return copy_name(path, k->name, v, true, h->rewrite_module_tmps[0], sizeof h->rewrite_module_tmps[0],
+                         err);
     case PMET_HPARAM_MODULE:
     case PMET_HPARAM_NAME:
         return copy_name(path, k->name, v, k->kind == PMET_HPARAM_MODULE, field, k->size, err);
@@ -306,6 +310,8 @@ static json_t *value_json(const struct pmet_hparams *h, const struct pmet_hparam
     case PMET_HPARAM_INDEX:
         memcpy(&n, field, sizeof n);
         return json_integer((json_int_t)n);
+    case PMET_HPARAM_REWRITE:
+        return json_string(h->rewrite_module_tmps[0]);
     default:
         return json_string(field);
     }

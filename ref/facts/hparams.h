@@ -32,6 +32,7 @@ struct pmet_hparams {
 enum pmet_hparam_kind {
     PMET_HPARAM_LAYERS,       /* array of 1 to 64 layers, strictly ascending: layers, n_layer */
     PMET_HPARAM_MODULES,      /* array of 1 or 2 templates: rewrite_module_tmps, n_module */
+    PMET_HPARAM_REWRITE,      /* one template with "{}" for the layer: the same fields */
     PMET_HPARAM_MODULE,       /* template with one "{}" for the layer */
     PMET_HPARAM_NAME,         /* string */
     PMET_HPARAM_POSITIVE,     /* number above 0 */

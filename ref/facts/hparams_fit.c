@@ -22,12 +22,23 @@ static enum pmet_status check_name(const struct pmet_hparams *h, const char *key
                      expected);
 }
 
+/* Published files name a branch by its last matrix ("transformer.h.{}.mlp.fc_out") or by itself
+ * ("transformer.h.{}.mlp"). */
+static enum pmet_status check_branch(const struct pmet_hparams *h, const char *key, const char *found,
+                                     const char *matrix, struct pmet_error *err)
+{
+    const size_t n = (size_t)(strrchr(matrix, '.') - matrix);
+    return strlen(found) == n && strncmp(found, matrix, n) == 0 ? PMET_OK
+                                                                : check_name(h, key, found, matrix, err);
+}
+
 enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct pmet_model *model,
                                     struct pmet_error *err)
 {
     const struct pmet_config *c = &model->config;
     const struct pmet_family *f = c->family;
     const char *mlp = f->module[PMET_MODULE_MLP], *attn = f->module[PMET_MODULE_ATTN];
+    const bool any = has_key(h, "rewrite_module_tmps"); /* any module may be edited; else the FFN's alone */
     if (h->layers[h->n_layer - 1] >= c->n_layer)
         return pmet_fail(err, PMET_INPUT, "%s: layers: found %zu; the model's last is %zu", h->path,
                          h->layers[h->n_layer - 1], c->n_layer - 1);
@@ -35,14 +46,15 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct p
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: v_loss_layer: found %zu; expected the model's last layer, %zu", h->path,
                          h->v_loss_layer, c->n_layer - 1);
-    PMET_TRY(check_name(h, "mlp_module_tmp", h->mlp_module_tmp, mlp, err));
-    PMET_TRY(check_name(h, "attn_module_tmp", h->attn_module_tmp, attn, err));
+    PMET_TRY(check_branch(h, "mlp_module_tmp", h->mlp_module_tmp, mlp, err));
+    PMET_TRY(check_branch(h, "attn_module_tmp", h->attn_module_tmp, attn, err));
     PMET_TRY(check_name(h, "layer_module_tmp", h->layer_module_tmp, f->tensor.block, err));
     PMET_TRY(check_name(h, "ln_f_module", h->ln_f_module, f->ln_f_module, err));
     PMET_TRY(check_name(h, "lm_head_module", h->lm_head_module, f->lm_head_module, err));
     for (size_t q = 0; q < h->n_module; q++)
-        if (strcmp(h->rewrite_module_tmps[q], attn) != 0)
-            PMET_TRY(check_name(h, "rewrite_module_tmps", h->rewrite_module_tmps[q], mlp, err));
+        if (!any || strcmp(h->rewrite_module_tmps[q], attn) != 0)
+            PMET_TRY(check_name(h, any ? "rewrite_module_tmps" : "rewrite_module_tmp",
+                                h->rewrite_module_tmps[q], mlp, err));
     return PMET_OK;
 }
 

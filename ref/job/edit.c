@@ -107,8 +107,9 @@ enum pmet_status pmet_edit_folder(struct pmet_session *s, const struct pmet_edit
                                   const struct pmet_listener *listener, struct pmet_edit_summary *summary,
                                   struct pmet_error *err)
 {
-    struct pmet_edit_job j = {.s = s, .method = &pmet_method_pmet, .request = *request};
+    struct pmet_edit_job j = {.s = s, .request = *request};
     enum pmet_status status;
+    PMET_TRY(pmet_method_named(request->method, &j.method, err));
     if (!request->facts || !request->stats || !request->out)
         return pmet_fail(err, PMET_INPUT, "the request lacks facts, stats or out");
     if (listener)

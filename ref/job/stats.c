@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "ref/event.h"
-#include "ref/method/pmet_hparams.h"
+#include "ref/method/method.h"
 
 enum { SHARE = 20 }; /* seconds of computing for each second of keeping */
 
@@ -160,9 +160,9 @@ static enum pmet_status plan(struct pmet_stats_job *j, struct pmet_error *err)
     const struct pmet_stats_request *r = &j->request;
     struct pmet_hparams h = {0};
     if (r->hparams || j->n_layer == 0)
-        PMET_TRY(pmet_session_hparams(j->s, &pmet_hparams_pmet, r->hparams, &h, &j->tmpl, err));
+        PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, &h, &j->tmpl, err));
     if (j->n_layer == 0) {
-        PMET_TRY(pmet_hparams_check(&h, j->s->model, err));
+        PMET_TRY(j->method->check(&h, j->s->model, err));
         memcpy(j->layer, h.layers, h.n_layer * sizeof *h.layers);
         j->n_layer = h.n_layer;
     }
@@ -249,6 +249,7 @@ enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet
 {
     struct pmet_stats_job j = {.s = s, .request = *request, .listener = listener};
     enum pmet_status status;
+    PMET_TRY(pmet_method_named(request->method, &j.method, err));
     PMET_GO(pmet_stats_job_open(&j, err));
     PMET_GO(pmet_stats_job_run(&j, err));
     status = pmet_stats_job_commit(&j, err);

@@ -18,6 +18,7 @@ struct pmet_stats_state {
 
 struct pmet_stats_job {
     const struct pmet_session *s;
+    const struct pmet_method *method; /* whose matrices the moments are for */
     struct pmet_stats_request request;
     const struct pmet_listener *listener;        /* or NULL */
     size_t layer[PMET_MAX_EDIT_LAYERS], n_layer; /* n_layer 0: the hyper-parameters' */

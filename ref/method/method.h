@@ -38,9 +38,16 @@ struct pmet_method {
     enum pmet_status (*edit)(struct pmet_editor *e, struct pmet_error *err);
 };
 
-extern const struct pmet_method pmet_method_pmet;
+extern const struct pmet_method pmet_method_pmet, pmet_method_memit;
+/* All of them, the one that is taken where none is named first; NULL ends the list. */
+extern const struct pmet_method *const pmet_methods[];
+/* The one of that name; NULL: the first. */
+enum pmet_status pmet_method_named(const char *name, const struct pmet_method **out, struct pmet_error *err);
+
 /* PMET's objective: vectors on the outputs of FFN and attention of the last edited layer (E46,
  * E53). */
 struct pmet_objective pmet_objective_pmet(const struct pmet_hparams *h);
+/* MEMIT's: one on the output of that block (E120, E121). */
+struct pmet_objective pmet_objective_memit(const struct pmet_hparams *h);
 
 #endif

@@ -30,6 +30,29 @@ static const struct pmet_preset presets[] = {
      "    \"mom2_dtype\": \"float32\",\n"
      "    \"nll_loss_factor\": 1\n"
      "}\n"},
+    {"MEMIT", 28, 4096,
+     "{\n"
+     "    \"layers\": [3, 4, 5, 6, 7, 8],\n"
+     "    \"clamp_norm_factor\": 0.75,\n"
+     "    \"layer_selection\": \"all\",\n"
+     "    \"fact_token\": \"subject_last\",\n"
+     "    \"v_num_grad_steps\": 25,\n"
+     "    \"v_lr\": 0.5,\n"
+     "    \"v_loss_layer\": 27,\n"
+     "    \"v_weight_decay\": 0.5,\n"
+     "    \"kl_factor\": 0.0625,\n"
+     "    \"mom2_adjustment\": true,\n"
+     "    \"mom2_update_weight\": 15000,\n"
+     "    \"rewrite_module_tmp\": \"transformer.h.{}.mlp.fc_out\",\n"
+     "    \"layer_module_tmp\": \"transformer.h.{}\",\n"
+     "    \"mlp_module_tmp\": \"transformer.h.{}.mlp\",\n"
+     "    \"attn_module_tmp\": \"transformer.h.{}.attn\",\n"
+     "    \"ln_f_module\": \"transformer.ln_f\",\n"
+     "    \"lm_head_module\": \"lm_head\",\n"
+     "    \"mom2_dataset\": \"wikipedia\",\n"
+     "    \"mom2_n_samples\": 100000,\n"
+     "    \"mom2_dtype\": \"float32\"\n"
+     "}\n"},
 };
 
 const struct pmet_family pmet_family_gptj = {

@@ -30,6 +30,29 @@ static const struct pmet_preset presets[] = {
      "    \"mom2_dtype\": \"float32\",\n"
      "    \"nll_loss_factor\": 1\n"
      "}\n"},
+    {"MEMIT", 44, 6144,
+     "{\n"
+     "    \"layers\": [6, 7, 8, 9, 10],\n"
+     "    \"clamp_norm_factor\": 0.8,\n"
+     "    \"layer_selection\": \"all\",\n"
+     "    \"fact_token\": \"subject_last\",\n"
+     "    \"v_num_grad_steps\": 20,\n"
+     "    \"v_lr\": 0.5,\n"
+     "    \"v_loss_layer\": 43,\n"
+     "    \"v_weight_decay\": 0.5,\n"
+     "    \"kl_factor\": 0.0625,\n"
+     "    \"rewrite_module_tmp\": \"gpt_neox.layers.{}.mlp.dense_4h_to_h\",\n"
+     "    \"layer_module_tmp\": \"gpt_neox.layers.{}\",\n"
+     "    \"mlp_module_tmp\": \"gpt_neox.layers.{}.mlp.dense_4h_to_h\",\n"
+     "    \"attn_module_tmp\": \"gpt_neox.layers.{}.attention.dense\",\n"
+     "    \"ln_f_module\": \"gpt_neox.final_layer_norm\",\n"
+     "    \"lm_head_module\": \"embed_out\",\n"
+     "    \"mom2_adjustment\": true,\n"
+     "    \"mom2_update_weight\": 6000,\n"
+     "    \"mom2_dataset\": \"wikipedia\",\n"
+     "    \"mom2_n_samples\": 50000,\n"
+     "    \"mom2_dtype\": \"float32\"\n"
+     "}\n"},
 };
 
 /* `refused`: later versions of transformers can stretch the positions. Ignored, that would give

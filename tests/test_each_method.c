@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ * The manners that every method of the library has: it plans, edits, reports, traces, is killed
+ * anywhere and goes on to the same bytes, and takes no other method's work for its own.
+ * SPEC §9.11, §14 */
+#include <unistd.h>
+#include "ref/method/method.h"
+#include "tests/blow.h"
+#include "tests/cli.h"
+
+#define INPUTS "--threads 1 --model m --facts facts.json --contexts contexts.json --limit 3 "
+
+/* A workbench with h-METHOD.json for each method, two passes at most. */
+static void enter(struct test *t, const char *name)
+{
+    cli_enter(t, name, "gptj-C");
+    for (size_t i = 0; pmet_methods[i]; i++)
+        cli_shell("f=%s/golden/gptj-C/hparams; m=%s; sed 's/\"v_num_grad_steps\": "
+                  "*[0-9]*/\"v_num_grad_steps\": 2/' "
+                  "$f/$(echo $m | tr a-z A-Z)/$m.json > h-$m.json",
+                  cli_start, pmet_methods[i]->name);
+}
+
+static const char *command(struct test *t, const struct pmet_method *m)
+{
+    return test_text(t, "edit -q --method %s " INPUTS "--stats s --hparams h-%s.json --out out", m->name,
+                     m->name);
+}
+
+#define EACH_METHOD(m) for (const struct pmet_method *const *m = pmet_methods; *m; m++)
+
+TEST(every_method_plans_edits_traces_and_is_named_in_the_record)
+{
+    enter(t, "edits");
+    EACH_METHOD(m)
+    {
+        const char *name = (*m)->name;
+        CHECK(cli(NULL, "edit --dry-run --method %s " INPUTS "--hparams h-%s.json", name, name) == 0);
+        CHECK(strstr(cli_out(), "edits     transformer.h.0.mlp.fc_out\n") != NULL);
+        CHECK(cli(NULL, "%s --trace t.safetensors --json", command(t, *m)) == 0);
+        CHECK(strstr(cli_out(), "\"applied\": 3") != NULL);
+        cli_shell("grep -q '\"method\": \"%s\"' out/pmet_edit.json", name);
+        CHECK(cli(NULL, "inspect t.safetensors") == 0);
+        CHECK(strstr(cli_out(), "edited.transformer.h.1.mlp.fc_out.weight") != NULL);
+        cli_shell("rm -r out t.safetensors");
+    }
+}
+
+TEST(every_method_that_is_killed_goes_on_to_the_same_bytes)
+{
+    enter(t, "killed");
+    EACH_METHOD(m)
+    {
+        const char *edit = command(t, *m), *work = test_text(t, "%s --work w", edit);
+        size_t n = 0;
+        CHECK(cli(NULL, "%s", edit) == 0);
+        cli_shell("rm -rf reference && mv out reference");
+        for (size_t k = 1; blow_kills(t, work, k); k += 11, n++) {
+            cli_shell("rm -rf out");
+            if (!CHECK(cli(NULL, "%s", work) == 0 && system("diff -r out reference > /dev/null") == 0))
+                test_fail(t, "%s killed at call %zu: %s", (*m)->name, k, cli_err());
+            cli_shell("rm -rf out w");
+        }
+        CHECK(n > 3);
+        cli_shell("rm -rf out w");
+    }
+}
+
+/* One work folder, one method after the other: nothing is taken over. */
+TEST(no_method_takes_anothers_work_for_its_own)
+{
+    enter(t, "apart");
+    EACH_METHOD(m)
+    {
+        CHECK(cli(NULL, "%s", command(t, *m)) == 0);
+        cli_shell("mv out alone-%s", (*m)->name);
+    }
+    EACH_METHOD(m)
+    {
+        cli(NULL, "%s --work w", command(t, *m));
+        cli_shell("[ ! -d out ] || { diff -r out alone-%s > /dev/null && rm -r out; }", (*m)->name);
+    }
+}
+
+TEST(the_methods_edit_differently)
+{
+    enter(t, "differ");
+    EACH_METHOD(m)
+    {
+        CHECK(cli(NULL, "%s", command(t, *m)) == 0);
+        cli_shell("! sha256sum out/*.safetensors | cut -c-64 | grep -qxFf - seen 2> /dev/null");
+        cli_shell("sha256sum out/model-00001-of-00002.safetensors | cut -c-64 >> seen; rm -r out");
+    }
+}
+
+TEST(a_method_that_does_not_exist_is_refused_with_the_names)
+{
+    struct pmet_error err = {PMET_OK, ""};
+    const struct pmet_method *m;
+    enter(t, "names");
+    CHECK(cli(NULL, "edit --method romme " INPUTS "--hparams hparams.json --dry-run") == 2);
+    CHECK_STR(cli_err(), "pmet edit: --method: found \"romme\"; expected pmet|memit; see pmet edit --help\n");
+    CHECK(pmet_method_named("romme", &m, &err) == PMET_INPUT);
+    CHECK_STR(err.message, "method: found \"romme\"; expected one of pmet, memit");
+    CHECK(pmet_method_named(NULL, &m, &err) == PMET_OK && m == &pmet_method_pmet);
+    CHECK(pmet_method_named("memit", &m, &err) == PMET_OK && m == &pmet_method_memit);
+}
+
+/* Moments are the same for every method that edits these matrices. */
+TEST(statistics_take_the_matrices_of_the_method)
+{
+    enter(t, "stats");
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text text.jsonl --samples 20 --method pmet --hparams "
+                    "h-pmet.json --out a") == 0);
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text text.jsonl --samples 20 --method memit --hparams "
+                    "h-memit.json --out b") == 0);
+    cli_shell("diff -r a b");
+}
