@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include "cli/options.h"
+#include "cli/output.h"
 #include "cli/signals.h"
 #include "ref/method/method.h"
 
@@ -122,16 +123,16 @@ static int dispatch(struct cli *c, int argc, char **argv)
     return cmd->run(c, cmd, argc - 1, argv + 1);
 }
 
-/* Flushes standard output; a failure changes the status. A reader who left (`| head`) wants no
+/* The end of standard output; a failure changes the status. A reader who left (`| head`) wants no
  * message: the status of SIGPIPE. */
 static int close_output(int status)
 {
-    errno = 0;
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    const int code = output_end();
+    if (code == 0)
         return status;
-    if (errno == EPIPE)
+    if (code == EPIPE)
         return status <= EXIT_FAILED ? 128 + SIGPIPE : status;
-    fprintf(stderr, "pmet: standard output: %s\n", strerror(errno ? errno : EIO));
+    fprintf(stderr, "pmet: standard output: %s\n", strerror(code));
     return status == EXIT_DONE ? EXIT_FAILED : status;
 }
 
@@ -142,6 +143,7 @@ int pmet_cli(int argc, char **argv, const struct pmet_io *io, const struct pmet_
     for (size_t i = 0, n = 0; methods[i] && n < sizeof c.method_names; i++)
         n += (size_t)snprintf(c.method_names + n, sizeof c.method_names - n, "%s%s", i ? "|" : "",
                               methods[i]->name);
+    output_begin();
     const int status = close_output(dispatch(&c, argc, argv));
     signals_end(&signals);
     return status;

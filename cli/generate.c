@@ -57,6 +57,7 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     } else {
         printf("%s\n", text.data);
         fflush(stdout);
+        status = check_stop(err); /* a full disk ends it here, not after the next prompt */
     }
 done:
     free(ids.id);

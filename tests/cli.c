@@ -11,6 +11,7 @@
 enum { MAX_WORD = 64 };
 
 const struct pmet_method *const *cli_methods = pmet_methods;
+const char *cli_stdout;
 static char *kept[2];
 
 const char *cli_out(void)
@@ -101,6 +102,11 @@ int cli(const struct pmet_io *io, const char *fmt, ...)
         const int fd = open(path[i], O_RDWR | O_CREAT | O_TRUNC, 0666);
         was[i] = dup(1 + i);
         dup2(fd, 1 + i);
+        close(fd);
+    }
+    if (cli_stdout) { /* a closed one is held as main() does */
+        const int fd = *cli_stdout ? open(cli_stdout, O_WRONLY) : open("/dev/null", O_RDONLY);
+        dup2(fd, 1);
         close(fd);
     }
     status = pmet_cli((int)n, word, io ? io : pmet_io_system(), cli_methods);

@@ -15,6 +15,7 @@ extern const struct pmet_method *const
 
 /* Runs "pmet" with the words of the formatted line ('...' holds blanks) on the given table of
  * system calls, NULL for the system's own. Returns the exit status. */
+extern const char *cli_stdout; /* a device that takes the standard output instead; "" for a closed one */
 int cli(const struct pmet_io *io, const char *fmt, ...) PMET_PRINTF(2, 3);
 /* What the last run printed; the path of test_tmpdir() reads "T" in it. */
 const char *cli_out(void);

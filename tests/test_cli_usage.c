@@ -248,6 +248,57 @@ TEST(the_time_that_is_left_counts_what_this_run_has_done)
     CHECK_STR(text, "pmet edit: optimising: 20 of 60 facts  10.0 s each  6:40 left\n");
 }
 
+/* The first line printed may be flushed on its own, or many pages before the end: the cause is the
+ * first failure's. */
+TEST(a_write_that_fails_names_its_cause_whatever_is_printed)
+{
+    static const char *const lines[] = {
+        "--version",
+        "--help",
+        "help",
+        "edit --help",
+        "generate -q --threads 1 --model m --prompt Egypt --max-tokens 1",
+        "generate -q --threads 1 --model m --prompt Egypt --prompt Peru --max-tokens 1",
+        "generate -q --threads 1 --model m --prompt Egypt --max-tokens 1 --json",
+        "tokenize --model m long.txt",
+        "tokenize --model m text.jsonl",
+        "tokenize --model m --json strings.json",
+        "inspect m",
+        "inspect --check m/model.safetensors",
+        "inspect s",
+        "diff -v m/model.safetensors m/model.safetensors",
+        "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json --contexts contexts.json "
+        "--limit 1 --dry-run --show 1",
+        "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json --contexts contexts.json "
+        "--limit 1 --dry-run --json",
+        "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json --contexts contexts.json "
+        "--limit 1 --stats s --out out --trace trace",
+        "edit -q --threads 1 --model m --facts facts.json --hparams hparams.json --contexts contexts.json "
+        "--limit 1 --stats s --out out --json --force",
+        "stats -q --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 2 --out o2",
+        "stats -q --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 2 --out o3 --json",
+        "eval -q --threads 1 --model m --facts facts.json --limit 1",
+        "eval -q --threads 1 --model m --facts facts.json --limit 1 --json",
+        "trace -q --threads 1 --model m --prompts prompts.json --out t",
+    };
+    static const struct {
+        const char *to, *message;
+    } ends[] = {{"/dev/full", "pmet: standard output: No space left on device\n"},
+                {"", "pmet: standard output: Bad file descriptor\n"}};
+    cli_enter(t, "full", "gptj-A");
+    cli_shell("for i in 1 2 3 4 5 6 7 8; do cat text.jsonl; done > long.txt; echo '[\"a\"]' > strings.json");
+    for (size_t e = 0; e < 2; e++)
+        for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+            cli_stdout = ends[e].to;
+            const int status = cli(NULL, "%s", lines[i]);
+            cli_stdout = NULL;
+            if (status != 1 || strcmp(cli_err(), ends[e].message) != 0)
+                test_fail(t, "%s > %s: exit %d: %s", lines[i], ends[e].to, status, cli_err());
+            t->n_check++;
+            cli_shell("rm -rf out o2 o3 t trace");
+        }
+}
+
 TEST(colour_is_for_those_who_ask)
 {
     setenv("NO_COLOR", "1", 1);
