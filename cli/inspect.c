@@ -84,10 +84,9 @@ static enum pmet_status inspect_moment(const struct job *j, const char *file, bo
     printf("%s: [%zu,%zu] %s, %.0f tokens of %s documents, of model %.16s\n", module, mom2->shape[0],
            mom2->shape[1], pmet_dtype_name(mom2->dtype), count, docs ? docs : "?", of);
     if (j->check) {
-        const struct pmet_stats_source from = {j->c->io, j->path, of, NULL, 0};
-        enum pmet_stats_origin origin;
-        size_t tokens;
-        status = pmet_stats_load(&from, module, mom2->shape[0], &cov, &tokens, &origin, err);
+        const struct pmet_stats_source from = {.io = j->c->io, .dir = j->path, .fingerprint = of};
+        struct pmet_stats_info info;
+        status = pmet_stats_load(&from, module, mom2->shape[0], &cov, &info, err);
     }
 done:
     free(cov);

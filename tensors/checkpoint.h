@@ -6,6 +6,7 @@
 #define PMET_TENSORS_CHECKPOINT_H
 
 #include <jansson.h>
+#include "tensors/sha256.h"
 #include "tensors/weights.h"
 
 struct pmet_shard {
@@ -43,6 +44,8 @@ const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck,
  * how tensors are spread over shards. */
 enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, char hex[65],
                                              struct pmet_error *err);
+/* A tensor's part of it. */
+void pmet_digest_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t);
 
 struct pmet_replacement {
     const char *name;      /* a tensor of the checkpoint */

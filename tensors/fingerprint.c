@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "tensors/sha256.h"
 
 #define N_BLOCK 16
 #define BLOCK 4096
@@ -52,7 +51,7 @@ static size_t block_at(const struct pmet_tensor *t, size_t b)
     return b * step + b * rest / (N_BLOCK - 1);
 }
 
-static void add_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t)
+void pmet_digest_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t)
 {
     char text[32];
     const unsigned char *data = t->data;
@@ -87,7 +86,7 @@ enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, c
         all[i] = pmet_checkpoint_at(ck, i);
     qsort(all, ck->n_tensor, sizeof *all, pmet_tensor_by_name);
     for (size_t i = 0; i < ck->n_tensor; i++)
-        add_tensor(&s, all[i]);
+        pmet_digest_tensor(&s, all[i]);
     free(all);
     pmet_sha256_hex(&s, hex);
     return PMET_OK;

@@ -123,7 +123,7 @@ static bool find_header(const unsigned char *p, size_t n_bytes, struct cursor *c
     size_t n = (size_t)p[8] | (size_t)p[9] << 8;
     if (p[6] > 1)
         n |= (size_t)p[10] << 16 | (size_t)p[11] << 24;
-    if (n > n_bytes - fixed)
+    if (n > n_bytes - fixed || n > PMET_MAX_NPY_HEADER - fixed)
         return false;
     c->p = (const char *)p + fixed;
     c->end = c->p + n;
@@ -136,7 +136,8 @@ static bool dtype_of(const char *descr, enum pmet_dtype *dtype)
     static const struct {
         const char *descr;
         enum pmet_dtype dtype;
-    } known[] = {{"<f4", PMET_F32}, {"<f8", PMET_F64}, {"<i8", PMET_I64}};
+    } known[] = {{"<f4", PMET_F32}, {"<f8", PMET_F64}, {"<f2", PMET_F16}, {"<i8", PMET_I64},
+                 {"<i4", PMET_I32}, {"|u1", PMET_U8},  {"|b1", PMET_BOOL}};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strcmp(descr, known[i].descr) == 0) {
             *dtype = known[i].dtype;
@@ -158,7 +159,7 @@ static enum pmet_status PMET_PRINTF(5, 6) refuse(const char *path, const char *n
                 : pmet_fail(err, status, "%s: %s", path, what);
 }
 
-enum pmet_status pmet_npy_parse(const void *data, size_t n, const char *path, const char *name,
+enum pmet_status pmet_npy_parse(const void *data, size_t n_have, size_t n, const char *path, const char *name,
                                 struct pmet_tensor *t, bool *column_major, struct pmet_error *err)
 {
     const unsigned char *bytes = data;
@@ -167,14 +168,15 @@ enum pmet_status pmet_npy_parse(const void *data, size_t n, const char *path, co
     size_t data_at;
     memset(t, 0, sizeof *t);
     t->name = name;
-    if (!find_header(bytes, n, &c, &data_at) || !take_dict(&c, &h, t)) {
-        if (h.seen == 0 && n >= 8 && memcmp(bytes, "\x93NUMPY", 6) == 0 && bytes[6] > 3)
+    if (!find_header(bytes, n_have, &c, &data_at) || !take_dict(&c, &h, t)) {
+        if (h.seen == 0 && n_have >= 8 && memcmp(bytes, "\x93NUMPY", 6) == 0 && bytes[6] > 3)
             return refuse(path, name, PMET_UNSUPPORTED, err, ".npy version %u; expected 1, 2 or 3",
                           (unsigned)bytes[6]);
         return refuse(path, name, PMET_FORMAT, err, "found no .npy header of a plain array");
     }
     if (!dtype_of(h.descr, &t->dtype))
-        return refuse(path, name, PMET_UNSUPPORTED, err, "type \"%s\"; expected <f4, <f8 or <i8", h.descr);
+        return refuse(path, name, PMET_UNSUPPORTED, err,
+                      "type \"%s\"; expected <f2, <f4, <f8, <i4, <i8, |u1 or |b1", h.descr);
     if (t->n_dim > PMET_MAX_DIM)
         return refuse(path, name, PMET_UNSUPPORTED, err, "found %zu dimensions; expected at most %d",
                       t->n_dim, PMET_MAX_DIM);
@@ -183,7 +185,7 @@ enum pmet_status pmet_npy_parse(const void *data, size_t n, const char *path, co
     if (t->n_bytes != n - data_at)
         return refuse(path, name, PMET_FORMAT, err, "found %zu bytes of data; its shape and type take %zu",
                       n - data_at, t->n_bytes);
-    t->data = bytes + data_at;
+    t->data = n_have == n ? bytes + data_at : NULL;
     *column_major = h.fortran && t->n_dim > 1 && t->n_elem > 0;
     return PMET_OK;
 }

@@ -104,6 +104,14 @@ bool pmet_add_size(size_t a, size_t b, size_t *out)
     return true;
 }
 
+bool pmet_whole(double x, size_t *out)
+{
+    if (!(x >= 0 && x <= 0x1p53) || (double)(size_t)x != x)
+        return false;
+    *out = (size_t)x;
+    return true;
+}
+
 void pmet_large_pages(void *p, size_t n_bytes)
 {
 #ifdef MADV_HUGEPAGE

@@ -56,6 +56,9 @@ const char *pmet_nearest(const char *name, const char *const *names, size_t n);
 /* *out = a * b (or a + b); false, with *out untouched, if that does not fit. */
 bool pmet_mul_size(size_t a, size_t b, size_t *out);
 bool pmet_add_size(size_t a, size_t b, size_t *out);
+/* *out = x, a number from a file; false, with *out untouched, unless x is whole, not negative and at
+ * most 2^53, up to which doubles tell integers apart. */
+bool pmet_whole(double x, size_t *out);
 
 /* Zeroed array of n elements of `size` bytes in *p (never NULL on success, even for n = 0); free()
  * releases it. */

@@ -65,6 +65,12 @@ static enum pmet_status refuse_legacy(const struct pmet_io *io, const char *path
     return status;
 }
 
+/* Why a member is not read in place; or NULL. */
+static const char *unreadable(const struct pmet_zip_member *m)
+{
+    return m->deflated ? "is compressed" : m->unreadable;
+}
+
 /* The folder that all members are in, which may have any name, is the one that data.pkl is in. */
 static enum pmet_status find_pickle(struct pmet_torch_bin *b, const struct pmet_zip_member **pickle,
                                     struct pmet_error *err)
@@ -84,10 +90,10 @@ static enum pmet_status find_pickle(struct pmet_torch_bin *b, const struct pmet_
     if (!*pickle)
         return pmet_fail(err, PMET_FORMAT, "%s: holds no data.pkl; expected a file that torch.save wrote",
                          b->all.path);
-    if ((*pickle)->unreadable)
+    if (unreadable(*pickle))
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: data.pkl %s; expected it stored, as torch.save writes it", b->all.path,
-                         (*pickle)->unreadable);
+                         unreadable(*pickle));
     PMET_TRY(pmet_calloc(&b->member, b->n_prefix + sizeof "byteorder" + MAX_KEY, 1, b->all.path, err));
     memcpy(b->member, (*pickle)->name, b->n_prefix);
     return PMET_OK;
@@ -97,10 +103,10 @@ static enum pmet_status check_byteorder(struct pmet_torch_bin *b, struct pmet_er
 {
     memcpy(b->member + b->n_prefix, "byteorder", sizeof "byteorder");
     const struct pmet_zip_member *m = pmet_zip_find(b->zip, b->member); /* older versions write none */
-    if (m && (m->unreadable || m->n_bytes != 6 || memcmp(m->data, "little", 6) != 0))
+    if (m && (unreadable(m) || m->n_bytes != 6 || memcmp(m->data, "little", 6) != 0))
         return pmet_fail(err, PMET_UNSUPPORTED, "%s: byteorder: found \"%.*s\"; expected \"little\"",
                          b->all.path, (int)(m->n_bytes < 20 ? m->n_bytes : 20),
-                         m->unreadable ? "" : (const char *)m->data);
+                         unreadable(m) ? "" : (const char *)m->data);
     return PMET_OK;
 }
 
@@ -157,10 +163,10 @@ static enum pmet_status read_storage(struct pmet_torch_bin *b, const struct pmet
     if (!s->member)
         return pmet_fail(err, PMET_FORMAT, "%s: tensor \"%s\": its storage %s is not in the archive",
                          b->all.path, t->name, b->member);
-    if (s->member->unreadable)
+    if (unreadable(s->member))
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: tensor \"%s\": its storage %s %s; expected it stored, as torch.save writes it",
-                         b->all.path, t->name, b->member, s->member->unreadable);
+                         b->all.path, t->name, b->member, unreadable(s->member));
     size_t n_bytes;
     if (!pmet_mul_size(s->n_elem, pmet_dtype_size(t->dtype), &n_bytes) || n_bytes != s->member->n_bytes)
         return pmet_fail(err, PMET_FORMAT,

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "tensors/zip.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 /* Fixed parts of the records, in bytes. */
 enum { LOCAL = 30, CENTRAL = 46, END = 22, END64 = 56, LOCATOR = 20, MAX_COMMENT = 65535 };
+enum { STORED = 0, DEFLATED = 8 };
+enum { MOST_DEFLATE = 1032 }; /* bytes that one byte of deflate can stand for: 258 in two bits */
 
 struct directory {
     uint64_t at, n_bytes, n_entry;
@@ -133,12 +137,15 @@ static enum pmet_status read_entry(struct pmet_zip *z, const struct directory *d
     if (!read_sizes(p, p + CENTRAL + n_name, n_extra, &s))
         return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": its ZIP64 field is cut short", z->path,
                          m->name);
-    if (u16(p + 8) & 1 || u16(p + 10) != 0) {
-        m->unreadable = u16(p + 8) & 1 ? "is encrypted" : "is compressed";
+    const unsigned method = u16(p + 10);
+    if (u16(p + 8) & 1 || (method != STORED && method != DEFLATED)) {
+        m->unreadable = u16(p + 8) & 1 ? "is encrypted" : "is compressed by another method than deflate";
         return PMET_OK;
     }
-    if (s.unpacked != s.packed)
-        return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": stored, but of two sizes", z->path, m->name);
+    m->deflated = method == DEFLATED;
+    if (m->deflated ? s.unpacked / MOST_DEFLATE > s.packed : s.unpacked != s.packed)
+        return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": %zu bytes in the file cannot hold %zu",
+                         z->path, m->name, (size_t)s.packed, (size_t)s.unpacked);
     const size_t limit = (size_t)d->at; /* members precede the directory */
     if (limit >= LOCAL && s.local_at <= limit - LOCAL)
         pmet_will_read(z->map + s.local_at, LOCAL + n_name);
@@ -155,7 +162,8 @@ static enum pmet_status read_entry(struct pmet_zip *z, const struct directory *d
         return pmet_fail(err, PMET_FORMAT, "%s: member \"%s\": its local header has another name", z->path,
                          m->name);
     m->data = local + skip;
-    m->n_bytes = (size_t)s.packed;
+    m->n_packed = (size_t)s.packed;
+    m->n_bytes = (size_t)s.unpacked;
     m->crc = u32(p + 16);
     return PMET_OK;
 }
@@ -226,28 +234,40 @@ const struct pmet_zip_member *pmet_zip_find(const struct pmet_zip *z, const char
     return z->n_member > 0 ? bsearch(&key, z->member, z->n_member, sizeof key, by_name) : NULL;
 }
 
-/* Eight bytes a step: table[k][b] is the remainder of byte b followed by k zero bytes. A published
- * moment has a gigabyte, and byte by byte its check would take longer than the edit's solve. */
-bool pmet_zip_intact(const struct pmet_zip_member *m)
+/* zlib counts in unsigned: a piece of what is left at a time. */
+static unsigned next_piece(size_t *n_left)
 {
-    uint32_t table[8][256], crc = 0xffffffff;
-    for (uint32_t b = 0; b < 256; b++) {
-        uint32_t r = b;
-        for (int i = 0; i < 8; i++)
-            r = r >> 1 ^ (r & 1 ? 0xedb88320 : 0);
-        table[0][b] = r;
+    const unsigned n = *n_left < UINT_MAX ? (unsigned)*n_left : UINT_MAX;
+    *n_left -= n;
+    return n;
+}
+
+enum pmet_status pmet_zip_unpack(const struct pmet_zip *zip, const struct pmet_zip_member *m, void *out,
+                                 size_t n, struct pmet_error *err)
+{
+    z_stream z = {.next_in = (unsigned char *)(uintptr_t)m->data, .next_out = out};
+    size_t in_left = m->n_packed, out_left = n;
+    int code = inflateInit2(&z, -MAX_WBITS); /* raw: the archive has the checksum */
+    if (code != Z_OK)
+        return pmet_fail_memory(err, zip->path, sizeof(z_stream));
+    while (code == Z_OK && (out_left > 0 || z.avail_out > 0)) {
+        if (z.avail_in == 0)
+            z.avail_in = next_piece(&in_left);
+        if (z.avail_out == 0)
+            z.avail_out = next_piece(&out_left);
+        code = inflate(&z, Z_NO_FLUSH);
     }
-    for (size_t k = 1; k < 8; k++)
-        for (size_t b = 0; b < 256; b++)
-            table[k][b] = table[k - 1][b] >> 8 ^ table[0][table[k - 1][b] & 255];
-    const unsigned char *p = m->data;
-    size_t n = m->n_bytes;
-    for (; n >= 8; n -= 8, p += 8) {
-        const uint32_t lo = crc ^ u32(p), hi = u32(p + 4);
-        crc = table[7][lo & 255] ^ table[6][lo >> 8 & 255] ^ table[5][lo >> 16 & 255] ^ table[4][lo >> 24] ^
-              table[3][hi & 255] ^ table[2][hi >> 8 & 255] ^ table[1][hi >> 16 & 255] ^ table[0][hi >> 24];
-    }
-    for (; n > 0; n--, p++)
-        crc = crc >> 8 ^ table[0][(crc ^ *p) & 255];
-    return ~crc == m->crc;
+    const size_t lacks = out_left + z.avail_out;
+    inflateEnd(&z);
+    if (code == Z_MEM_ERROR)
+        return pmet_fail_memory(err, zip->path, 0);
+    return lacks == 0 ? PMET_OK
+                      : pmet_fail(err, PMET_FORMAT,
+                                  "%s: member \"%s\": its deflated data end after %zu of %zu bytes",
+                                  zip->path, m->name, n - lacks, n);
+}
+
+bool pmet_zip_intact(const struct pmet_zip_member *m, const void *data)
+{
+    return crc32_z(0, data, m->n_bytes) == m->crc;
 }

@@ -227,8 +227,9 @@ static const struct refusal refusals[] = {
     {"statistics that are no numbers", NULL, DO(NAN_AT(STATS_1, 4)), EDIT,
      "s/transformer.h.1.mlp.fc_out.safetensors: mom2: element [255,255] is not finite"},
     {"statistics of a layer that lack", NULL, DO(REMOVED(STATS_1)), EDIT,
-     "s: holds no statistics of \"transformer.h.1.mlp.fc_out\"; expected "
-     "transformer.h.1.mlp.fc_out.safetensors, as pmet stats writes it"},
+     "s: holds no statistics of \"transformer.h.1.mlp.fc_out\"; expected this name with .safetensors behind "
+     "it "
+     "(pmet stats) or _float32_mom2[_tN][_SIZE].npz (published), there or in [MODEL/]wikipedia_stats"},
     {"statistics that are no folder", NULL, DO(REMOVED("s"), WRITTEN("s", "")), EDIT,
      "s: found no folder; expected the statistics that pmet stats writes"},
     {"texts without a document", NULL, DO(WRITTEN("text.jsonl", "\n\n")), STATS,

@@ -74,15 +74,14 @@ static enum pmet_status load_stats(const char *path, struct pmet_error *err)
             sscanf(strstr(cli_out(), "fingerprint"), "fingerprint %64s", fingerprint) != 1)
             exit(1);
     }
-    enum pmet_stats_origin origin;
-    size_t count;
+    struct pmet_stats_info info;
     double *cov = NULL;
     char dir[600];
     (void)path;
     snprintf(dir, sizeof dir, "%s/s", bench);
-    const enum pmet_status status =
-        pmet_stats_load(&(struct pmet_stats_source){pmet_io_system(), dir, fingerprint, NULL, 0},
-                        "transformer.h.0.mlp.fc_out", 256, &cov, &count, &origin, err);
+    const enum pmet_status status = pmet_stats_load(
+        &(struct pmet_stats_source){.io = pmet_io_system(), .dir = dir, .fingerprint = fingerprint},
+        "transformer.h.0.mlp.fc_out", 256, &cov, &info, err);
     free(cov);
     return status;
 }

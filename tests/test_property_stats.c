@@ -190,15 +190,14 @@ TEST(a_factor_is_kept_beside_its_moments)
             .layers = &layer, .n_layer = 1, .n_samples = whole ? 60 : 1, .seed = 1, .factor = true};
         struct pmet_stats stats;
         double *l = NULL;
-        bool has;
         if (!collect(t, &g, &o, &stats))
             break;
         const size_t n = stats.moment[0].d_in;
         CHECK_DONE(pmet_stats_write(pmet_io_system(), dir, g.model, &stats, &o, "f", "t", &t->err));
-        CHECK_DONE(pmet_stats_factor(&(struct pmet_stats_source){.io = pmet_io_system(), .dir = dir},
-                                     "transformer.h.0.mlp.fc_out", n, &has, &l, &t->err));
-        CHECK(has == (whole == 1) && stats.moment[0].factored == has && (l != NULL) == has);
-        CHECK(has ||
+        const struct pmet_stats_source from = {.io = pmet_io_system(), .dir = dir, .fingerprint = "f"};
+        CHECK_DONE(pmet_stats_factor(&from, "transformer.h.0.mlp.fc_out", n, &l, &t->err));
+        CHECK((l != NULL) == (whole == 1) && stats.moment[0].factored == (whole == 1));
+        CHECK(whole == 1 ||
               (stats.moment[0].pivot > 0 && stats.moment[0].pivot < n && !(stats.moment[0].value > 0.1)));
         for (size_t i = 0; l && i < n; i++)
             for (size_t j = 0; j < n; j++) {
@@ -210,8 +209,7 @@ TEST(a_factor_is_kept_beside_its_moments)
                     test_fail(t, "L L^T - C at [%zu,%zu] is %g", i, j, sum);
             }
         if (whole)
-            CHECK(pmet_stats_factor(&(struct pmet_stats_source){.io = pmet_io_system(), .dir = dir},
-                                    "transformer.h.0.mlp.fc_out", n + 1, &has, NULL, &t->err) == PMET_INPUT);
+            CHECK(pmet_stats_factor(&from, "transformer.h.0.mlp.fc_out", n + 1, &l, &t->err) == PMET_INPUT);
         free(l);
         pmet_stats_free(&stats);
     }
@@ -240,7 +238,12 @@ TEST(moments_that_are_none_or_anothers_are_refused)
          "mom2: elements [1,0] and [0,1] differ; expected a symmetric matrix"},
         {1, (double)NAN, 5, "mod", "own", PMET_NUMERIC, PMET_STATS_VERIFIED,
          "mom2: element [1,1] is not finite"},
-        {1, 2, 0, "mod", "own", PMET_INPUT, PMET_STATS_VERIFIED, "count: found 0; expected more than 0"},
+        {1, 2, -5, "mod", "own", PMET_INPUT, PMET_STATS_VERIFIED,
+         "count: found -5; expected a whole number above 0"},
+        {1, 2, INT64_MAX, "mod", "own", PMET_INPUT, PMET_STATS_VERIFIED,
+         "count: found 9.22337e+18; expected a whole number above 0"},
+        {1, 2, 0, "mod", "own", PMET_INPUT, PMET_STATS_VERIFIED,
+         "count: found 0; expected a whole number above 0"},
         {1, 2, 5, "dom", "own", PMET_INPUT, PMET_STATS_VERIFIED,
          "holds the moments of \"dom\"; expected \"mod\""},
         {1, 2, 5, "mod", "other", PMET_INPUT, PMET_STATS_VERIFIED,
@@ -255,47 +258,19 @@ TEST(moments_that_are_none_or_anothers_are_refused)
         const struct pmet_pair meta[] = {{"module", f->module}, {"fingerprint", f->fingerprint}};
         struct pmet_error err = {PMET_OK, ""};
         double *c = NULL;
-        size_t count = 0;
-        enum pmet_stats_origin origin = PMET_STATS_UNVERIFIED;
+        struct pmet_stats_info info;
+        const struct pmet_stats_source from = {
+            .io = io, .dir = test_tmpdir(), .fingerprint = "own", .ancestor = ancestors, .n_ancestor = 2};
         const char *path = test_path("mod.safetensors");
         CHECK_OK(pmet_safetensors_write(io, path, tensors, 2, meta, 2, &err), &err);
-        const enum pmet_status status =
-            pmet_stats_load(&(struct pmet_stats_source){io, test_tmpdir(), "own", ancestors, 2}, "mod", 2, &c,
-                            &count, &origin, &err);
+        const enum pmet_status status = pmet_stats_load(&from, "mod", 2, &c, &info, &err);
         CHECK(status == f->status);
         if (status == PMET_OK)
-            CHECK(origin == f->origin && count == 5 && c[0] == 2 && c[3] == 2);
+            CHECK(info.origin == f->origin && info.count == 5 && c[0] == 2 && c[3] == 2);
         else
             CHECK_STR(strstr(err.message, ": ") ? strstr(err.message, ": ") + 2 : "", f->message);
         free(c);
     }
-}
-
-/* A published archive holds the sum and names no model. */
-TEST(a_published_archive_gives_its_sum_over_its_count)
-{
-    static const double sum[] = {-2, 0, 2, 0, 2, 4, 2, 4, 6};
-    static const char *const names[] = {"npz.npz", "npz_float32_mom2_100000.npz",
-                                        "npz_float32_mom2_50000.npz"};
-    const struct pmet_io *io = pmet_io_system();
-    char *data = NULL;
-    size_t n = 0, count = 0;
-    if (!CHECK_DONE(pmet_read_file(io, "tests/data/stats.npz", 1 << 20, &data, &n, &t->err)))
-        return;
-    for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-        const char *path = test_path("%s", names[k]);
-        double *c = NULL;
-        enum pmet_stats_origin origin = PMET_STATS_VERIFIED;
-        test_write_file(path, data, n);
-        CHECK_DONE(pmet_stats_load(&(struct pmet_stats_source){io, test_tmpdir(), "own", NULL, 0}, "npz", 3,
-                                   &c, &count, &origin, &t->err));
-        CHECK(count == 7 && origin == PMET_STATS_UNVERIFIED);
-        for (size_t i = 0; c && i < 9; i++)
-            CHECK(c[i] == (double)(real)(sum[i] / 7));
-        free(c);
-        CHECK(remove(path) == 0);
-    }
-    free(data);
 }
 
 /* The other build's moments are not this one's to the bit, and their factor is that of others. */
@@ -304,17 +279,18 @@ TEST(a_factor_of_the_other_build_is_not_taken)
     static const double mom2[] = {4, 0, 0, 9}, factor[] = {2, 0, 0, 3};
     static const float narrow[] = {4, 0, 0, 9};
     const struct pmet_io *io = pmet_io_system();
+    const int64_t count = 5;
+    const struct pmet_stats_source from = {.io = io, .dir = test_tmpdir(), .fingerprint = "own"};
+    const struct pmet_pair meta = {"fingerprint", "own"};
     for (int own = 0; own < 2; own++) {
         const bool is_float = own == (sizeof(real) == 4);
         const struct pmet_tensor tensors[] = {
             test_tensor("mom2", is_float ? PMET_F32 : PMET_F64, 2, 2, is_float ? (const void *)narrow : mom2),
-            test_tensor("factor", PMET_F64, 2, 2, factor)};
+            test_tensor("factor", PMET_F64, 2, 2, factor), test_tensor("count", PMET_I64, 1, 0, &count)};
         double *l = NULL;
-        bool has = !own;
-        CHECK_DONE(pmet_safetensors_write(io, test_path("build.safetensors"), tensors, 2, NULL, 0, &t->err));
-        CHECK_DONE(pmet_stats_factor(&(struct pmet_stats_source){.io = io, .dir = test_tmpdir()}, "build", 2,
-                                     &has, &l, &t->err));
-        CHECK(has == own && (own ? l && l[0] == 2 && l[3] == 3 : !l));
+        CHECK_DONE(pmet_safetensors_write(io, test_path("build.safetensors"), tensors, 3, &meta, 1, &t->err));
+        CHECK_DONE(pmet_stats_factor(&from, "build", 2, &l, &t->err));
+        CHECK(own ? l && l[0] == 2 && l[3] == 3 : !l);
         free(l);
     }
 }
@@ -336,13 +312,13 @@ TEST(a_pair_that_differs_is_found_in_every_tile)
     for (size_t k = 0; k < sizeof at / sizeof *at; k++) {
         struct pmet_error err = {PMET_OK, ""};
         double *c = NULL, *above = &mom2[at[k][1] * N + at[k][0]];
-        size_t count;
-        enum pmet_stats_origin origin;
+        struct pmet_stats_info info;
         *above = 1e-4;
         CHECK_OK(pmet_safetensors_write(io, test_path("tile.safetensors"), tensors, 2, meta, 1, &err), &err);
         *above = 0;
-        CHECK(pmet_stats_load(&(struct pmet_stats_source){io, test_tmpdir(), "own", NULL, 0}, "tile", N, &c,
-                              &count, &origin, &err) == PMET_INPUT);
+        CHECK(
+            pmet_stats_load(&(struct pmet_stats_source){.io = io, .dir = test_tmpdir(), .fingerprint = "own"},
+                            "tile", N, &c, &info, &err) == PMET_INPUT);
         CHECK(strstr(err.message, test_text(t, "elements [%zu,%zu] and [%zu,%zu] differ", at[k][0], at[k][1],
                                             at[k][1], at[k][0])));
         free(c);

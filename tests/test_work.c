@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "ref/store/store.h"
 #include "tests/blow.h"
 #include "tests/cli.h"
 #include "tests/fault.h"
@@ -84,6 +85,47 @@ TEST(finished_facts_and_matrices_are_not_done_twice)
     CHECK(cli(NULL, WORK " --trace traced.safetensors") == 0);
     CHECK(cli(NULL, EDIT " --force --trace fresh.safetensors") == 0);
     CHECK(system("cmp -s traced.safetensors fresh.safetensors") == 0);
+}
+
+/* Writes the store's first matrix anew with one of its numbers changed: whole, and of this edit. */
+static void forge(struct test *t, const char *key, const char *value)
+{
+    struct pmet_store *store;
+    struct pmet_safetensors *st;
+    struct pmet_pair pair[16];
+    char digest[65];
+    size_t n = 0;
+    CHECK_DONE(pmet_safetensors_open(pmet_io_system(), "w/matrix-0.safetensors", &st, &t->err));
+    snprintf(digest, sizeof digest, "%s", pmet_safetensors_metadata(st, "key"));
+    for (size_t i = 0; i < st->n_meta; i++) {
+        const struct pmet_pair p = st->meta[i];
+        if (strcmp(p.key, "key") != 0 && strcmp(p.key, "sha256") != 0 && strcmp(p.key, "format") != 0)
+            pair[n++] = strcmp(p.key, key) == 0 ? (struct pmet_pair){key, value} : p;
+    }
+    CHECK_DONE(pmet_store_open(pmet_io_system(), "w", &store, &t->err));
+    CHECK_DONE(pmet_store_put(store, "matrix-0", digest, st->all.tensor, st->all.n, pair, n, &t->err));
+    pmet_store_close(store);
+    pmet_safetensors_close(st);
+}
+
+/* Numbers of a matrix become an enumeration and a count: one that is none is no number of ours. */
+TEST(a_matrix_whose_numbers_are_none_is_solved_again)
+{
+    static const char *const forged[][2] = {
+        {"solver", "1e300"},  {"solver", "-1"}, {"solver", "4"},       {"solver", "1.5"},
+        {"solver", "nan"},    {"solver", ""},   {"iterations", "inf"}, {"iterations", "1e300"},
+        {"iterations", "-1"}, {"residual", "x"}};
+    struct stat first, then;
+    enter(t, "forged");
+    CHECK(cli(NULL, WORK) == 0);
+    for (size_t i = 0; i < sizeof forged / sizeof *forged; i++) {
+        forge(t, forged[i][0], forged[i][1]);
+        CHECK(stat("w/matrix-0.safetensors", &first) == 0);
+        cli_shell("rm -r out");
+        goes_on(t, forged[i][1], i);
+        if (!CHECK(stat("w/matrix-0.safetensors", &then) == 0 && then.st_ino != first.st_ino))
+            test_fail(t, "%s %s: taken", forged[i][0], forged[i][1]);
+    }
 }
 
 /* What is no part of a target: the targets stay, the matrices are solved again. */

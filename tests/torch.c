@@ -2,6 +2,7 @@
 #include "tests/torch.h"
 
 #include <unistd.h>
+#include <zlib.h>
 
 void bytes_add(struct bytes *b, const void *p, size_t n)
 {
@@ -26,30 +27,53 @@ static void add_number(struct bytes *b, uint64_t x, size_t n)
 }
 
 /* Local header and entry of the directory have most of their fields in common. */
-static void add_common(struct bytes *b, size_t n_name, size_t n, unsigned method, unsigned flags)
+static void add_common(struct bytes *b, size_t n_name, size_t n_packed, size_t n, uint32_t crc,
+                       unsigned method, unsigned flags)
 {
     add_number(b, flags, 2);
     add_number(b, method, 2);
     add_number(b, 0, 4); /* time */
-    add_number(b, 0, 4); /* checksum: not read */
-    add_number(b, n, 4);
+    add_number(b, crc, 4);
+    add_number(b, n_packed, 4);
     add_number(b, n, 4);
     add_number(b, n_name, 2);
+}
+
+/* Raw, as archives hold it. */
+static struct bytes deflated(const void *data, size_t n)
+{
+    z_stream z = {.next_in = (unsigned char *)(uintptr_t)data, .avail_in = (unsigned)n};
+    struct bytes out = {.n = 0};
+    deflateInit2(&z, 9, Z_DEFLATED, -MAX_WBITS, 8, Z_DEFAULT_STRATEGY);
+    out.capacity = deflateBound(&z, n);
+    z.next_out = out.p = malloc(out.capacity);
+    z.avail_out = (unsigned)out.capacity;
+    deflate(&z, Z_FINISH);
+    out.n = z.total_out;
+    deflateEnd(&z);
+    return out;
 }
 
 void archive_add(struct archive *a, const char *name, const void *data, size_t n, unsigned method,
                  unsigned flags)
 {
     const size_t at = a->file.n, n_name = strlen(name), n_pad = (64 - (at + 30 + n_name) % 64) % 64;
+    const uint32_t crc = (uint32_t)crc32(0, data, (unsigned)n);
+    struct bytes packed = {.n = 0};
+    if (method == 8)
+        packed = deflated(data, n);
+    else
+        bytes_add(&packed, data, n);
     bytes_add(&a->file, "PK\3\4\0", 6);
-    add_common(&a->file, n_name, n, method, flags);
+    add_common(&a->file, n_name, packed.n, n, crc, method, flags);
     add_number(&a->file, n_pad, 2);
     bytes_add(&a->file, name, n_name);
     for (size_t i = 0; i < n_pad; i++)
         bytes_add(&a->file, "Z", 1);
-    bytes_add(&a->file, data, n);
+    bytes_add(&a->file, packed.p, packed.n);
     bytes_add(&a->directory, "PK\1\2\0\0\0", 8);
-    add_common(&a->directory, n_name, n, method, flags);
+    add_common(&a->directory, n_name, packed.n, n, crc, method, flags);
+    free(packed.p);
     add_number(&a->directory, 0, 2); /* extra field */
     add_number(&a->directory, 0, 2); /* comment */
     add_number(&a->directory, 0, 8); /* disk, attributes */

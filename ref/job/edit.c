@@ -49,6 +49,7 @@ enum pmet_status pmet_edit_job_run(struct pmet_edit_job *j, struct pmet_error *e
     e->all_again = j->all_again;
     e->moments = pmet_moments_source(&j->moments);
     const enum pmet_status status = pmet_editor_run(e, err);
+    j->s_stats += j->moments.seconds;
     if (status == PMET_INTERRUPTED && j->store) {
         memcpy(err->message, "interrupted; ", 13);
         pmet_edit_job_kept(j, err->message + 13, sizeof err->message - 13);

@@ -66,7 +66,7 @@ static json_t *stats_json(const struct pmet_edit_job *j)
     for (size_t k = 0; k < j->moments.n_entry; k++) {
         const struct pmet_moments_entry *m = &j->moments.entry[k];
         json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "module", m->name, "origin",
-                                              origin[m->origin], "tokens", (json_int_t)m->count));
+                                              origin[m->info.origin], "tokens", (json_int_t)m->info.count));
     }
     return list;
 }
@@ -110,10 +110,11 @@ json_t *pmet_edit_job_inputs_json(const struct pmet_edit_job *j)
 json_t *pmet_edit_job_solve_inputs_json(const struct pmet_edit_job *j)
 {
     const bool asks_memory = j->request.solver == PMET_SOLVER_AUTO;
-    json_t *bits = json_array();
-    for (size_t k = 0; k < j->moments.n_entry; k++)
-        json_array_append_new(bits, json_integer((json_int_t)j->moments.entry[k].bits));
+    json_t *moments = json_array();
+    for (size_t k = 0; k < j->moments.n_entry; k++) /* with a factor there is another way to solve */
+        json_array_append_new(
+            moments, json_pack("[s, b]", j->moments.entry[k].info.id, j->moments.entry[k].info.factor));
     return json_pack("{s:o, s:s, s:f, s:I, s:o}", "hparams", pmet_hparams_json(&j->h), "solver",
                      pmet_solver_name(j->request.solver), "ridge", j->request.ridge, "solve_bytes",
-                     (json_int_t)(asks_memory ? j->editor.solve_bytes : 0), "moments", bits);
+                     (json_int_t)(asks_memory ? j->editor.solve_bytes : 0), "moments", moments);
 }

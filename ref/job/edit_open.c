@@ -106,17 +106,17 @@ static void note_odd_facts(const struct pmet_edit_job *j)
                         j->facts.n_dropped);
 }
 
-/* A quarter of max_bytes is for moments. */
 static enum pmet_status open_moments(struct pmet_edit_job *j, struct pmet_error *err)
 {
-    size_t kept;
-    j->moments.from = (struct pmet_stats_source){j->s->io, j->request.stats, j->s->fingerprint,
-                                                 j->record.ancestor, j->record.n_ancestor};
-    PMET_TRY(pmet_moments_open(&j->moments, j->editor.update, j->editor.n_update, j->request.max_bytes / 4,
-                               &j->listener, &kept, err));
-    j->request.max_bytes -= kept;
-    j->editor.max_bytes = j->request.max_bytes;
-    return PMET_OK;
+    j->moments.from = (struct pmet_stats_source){.io = j->s->io,
+                                                 .dir = j->request.stats,
+                                                 .fingerprint = j->s->fingerprint,
+                                                 .ancestor = j->record.ancestor,
+                                                 .n_ancestor = j->record.n_ancestor,
+                                                 .n_samples = j->h.mom2_n_samples,
+                                                 .dataset = j->h.mom2_dataset,
+                                                 .dtype = j->h.mom2_dtype};
+    return pmet_moments_open(&j->moments, j->editor.update, j->editor.n_update, &j->listener, err);
 }
 
 static enum pmet_status open_editor(struct pmet_edit_job *j, struct pmet_error *err)

@@ -36,6 +36,14 @@ static enum pmet_status take_state(void *user, const void *data, size_t n_bytes,
         return pmet_fail(err, PMET_FORMAT, "%s: stats.journal: found a record of %zu bytes; expected %zu",
                          j->request.work, n_bytes, sizeof j->state);
     memcpy(&j->state, data, n_bytes);
+    if (j->state.next > pmet_docs_count(j->docs) || j->state.used > j->state.next ||
+        j->state.count > INT64_MAX)
+        return pmet_fail(
+            err, PMET_FORMAT,
+            "%s: stats.journal: found %llu documents of %zu, %llu used, %llu tokens; expected those "
+            "of this text",
+            j->request.work, (unsigned long long)j->state.next, pmet_docs_count(j->docs),
+            (unsigned long long)j->state.used, (unsigned long long)j->state.count);
     return PMET_OK;
 }
 

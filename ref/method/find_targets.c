@@ -60,10 +60,13 @@ static enum pmet_status read_record(void *user, const void *data, size_t n, stru
         return pmet_fail(err, PMET_FORMAT, "%s: facts: found a record of %zu bytes; expected %zu", path, n,
                          record_bytes(t));
     memcpy(&r, data, sizeof r);
-    if (r.fact >= t->n_fact || r.stop > PMET_STOP_MAX)
-        return pmet_fail(err, PMET_FORMAT,
-                         "%s: facts: found fact %llu of %zu, stop %llu; expected one of this edit", path,
-                         (unsigned long long)r.fact, t->n_fact, (unsigned long long)r.stop);
+    if (r.fact >= t->n_fact || r.stop > PMET_STOP_MAX || r.n_forward > INT32_MAX || r.n_updates > r.n_forward)
+        return pmet_fail(
+            err, PMET_FORMAT,
+            "%s: facts: found fact %llu of %zu, stop %llu, %llu passes, %llu updates; expected one "
+            "of this edit",
+            path, (unsigned long long)r.fact, t->n_fact, (unsigned long long)r.stop,
+            (unsigned long long)r.n_forward, (unsigned long long)r.n_updates);
     struct pmet_fact_report *f = &t->fact[r.fact];
     *f = (struct pmet_fact_report){
         .done = true,

@@ -78,23 +78,38 @@ struct pmet_stats_source {
     const char *dir, *fingerprint; /* the folder; the model's */
     const char *const *ancestor;   /* [n_ancestor] fingerprints of the models it was edited from */
     size_t n_ancestor;
+    /* of the hyper-parameters, to choose among published files: mom2_n_samples, mom2_dataset,
+     * mom2_dtype; 0 and NULL: unknown */
+    size_t n_samples;
+    const char *dataset, *dtype;
 };
-
-/* The factor of C in dir/<module name>.safetensors, for E72: *has says whether there is one that
- * serves this build, whose C is that of pmet_stats_load to the bit. out, if not NULL, receives it:
- * [d_in, d_in] doubles, free() releases them. */
-enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
-                                   bool *has, double **out, struct pmet_error *err);
 
 /* How a moment's file relates to the model in hand. */
 enum pmet_stats_origin { PMET_STATS_VERIFIED, PMET_STATS_OF_BASE, PMET_STATS_UNVERIFIED };
 
-/* C of one module, [d_in, d_in] doubles on the host, free() releases it: from dir/<module
- * name>.safetensors, or from a published .npz there (unverified). Checked: shape, symmetry of
- * origin, count > 0, finiteness, fingerprint: that of the model, or of one of the n_ancestor bases
- * it was edited from. In the float build values are rounded to float first, as published. */
+struct pmet_stats_info {
+    enum pmet_stats_origin origin;
+    size_t count; /* tokens */
+    bool factor;  /* pmet_stats_factor has one */
+    char id[65];  /* tells contents apart: of the metadata and of some blocks of a safetensors, of the
+                   * checksums of an .npz */
+};
+
+/* What can be said of a module's moments without reading all of them: that there is a file
+ * (pmet_stats_find), its shape, count > 0, fingerprint: that of the model, or of one of the
+ * n_ancestor bases it was edited from. *path, unless path is NULL: the file, free() releases it. */
+enum pmet_status pmet_stats_look(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                 struct pmet_stats_info *info, char **path, struct pmet_error *err);
+/* C of one module, [d_in, d_in] doubles on the host, free() releases it: from a file that
+ * pmet_stats_look accepts. Checked as well: finite, symmetric. In the float build values are rounded
+ * to float first, as published. */
 enum pmet_status pmet_stats_load(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
-                                 double **out, size_t *count, enum pmet_stats_origin *origin,
-                                 struct pmet_error *err);
+                                 double **out, struct pmet_stats_info *info, struct pmet_error *err);
+
+/* The factor of C, for E72, of a file whose info has one: it serves this build, whose C is that of
+ * pmet_stats_load to the bit. *out, untouched where there is none: [d_in, d_in] doubles, free()
+ * releases them. */
+enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                   double **out, struct pmet_error *err);
 
 #endif

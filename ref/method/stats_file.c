@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-#include "ref/method/stats.h"
+#include "ref/method/stats_find.h"
+#include "tensors/checkpoint.h"
 #include "tensors/npz.h"
 
 /* l [n, n] on the host becomes its factor. */
@@ -120,9 +120,8 @@ static enum pmet_status check_symmetric(const char *path, const double *c, size_
     return status;
 }
 
-/* mom2 / divisor as doubles; in the float build rounded to float on the way, as published. */
-static enum pmet_status take(const char *path, const struct pmet_tensor *t, size_t d_in, double divisor,
-                             double **out, struct pmet_error *err)
+static enum pmet_status check_shape(const char *path, const struct pmet_tensor *t, size_t d_in,
+                                    struct pmet_error *err)
 {
     if (t->n_dim != 2 || t->shape[0] != d_in || t->shape[1] != d_in)
         return pmet_fail(err, PMET_INPUT,
@@ -131,6 +130,13 @@ static enum pmet_status take(const char *path, const struct pmet_tensor *t, size
     if (t->dtype != PMET_F32 && t->dtype != PMET_F64)
         return pmet_fail(err, PMET_INPUT, "%s: mom2: found dtype %s; expected F32 or F64", path,
                          pmet_dtype_name(t->dtype));
+    return PMET_OK;
+}
+
+/* mom2 / divisor as doubles; in the float build rounded to float on the way, as published. */
+static enum pmet_status take(const char *path, const struct pmet_tensor *t, size_t d_in, double divisor,
+                             double **out, struct pmet_error *err)
+{
     double *c;
     PMET_TRY(pmet_calloc(&c, t->n_elem, sizeof *c, "second moments", err));
     pmet_to_f64(c, t->data, t->dtype, t->n_elem);
@@ -150,44 +156,155 @@ static enum pmet_status take(const char *path, const struct pmet_tensor *t, size
     return status;
 }
 
-static enum pmet_status load_safetensors(const struct pmet_stats_source *from, const char *path,
-                                         const char *module, size_t d_in, double **out, size_t *count,
-                                         enum pmet_stats_origin *origin, struct pmet_error *err)
+/* ---- the two forms ---- */
+
+/* A file of moments, opened: one of the two. */
+struct file {
+    char *path;
+    struct pmet_safetensors *st;
+    struct pmet_npz *npz;
+};
+
+static void file_close(struct file *f)
 {
-    struct pmet_safetensors *st = NULL;
-    enum pmet_status status;
-    PMET_GO(pmet_safetensors_open(from->io, path, &st, err));
+    pmet_safetensors_close(f->st);
+    pmet_npz_close(f->npz);
+    free(f->path);
+}
+
+static enum pmet_status take_count(const char *path, const char *field, const struct pmet_tensor *t,
+                                   size_t *out, struct pmet_error *err)
+{
+    double tokens;
+    pmet_to_f64(&tokens, t->data, t->dtype, 1);
+    if (!(tokens > 0) || !pmet_whole(tokens, out))
+        return pmet_fail(err, PMET_INPUT, "%s: %s: found %g; expected a whole number above 0", path, field,
+                         tokens);
+    return PMET_OK;
+}
+
+/* By metadata, count and blocks of the matrices. */
+static void identify(const struct pmet_safetensors *st, char id[65])
+{
+    struct pmet_sha256 sha;
+    pmet_sha256_begin(&sha);
+    for (size_t i = 0; i < st->n_meta; i++) {
+        pmet_sha256_add(&sha, st->meta[i].key, strlen(st->meta[i].key) + 1);
+        pmet_sha256_add(&sha, st->meta[i].value, strlen(st->meta[i].value) + 1);
+    }
+    for (size_t i = 0; i < st->all.n; i++)
+        pmet_digest_tensor(&sha, &st->all.tensor[i]);
+    pmet_sha256_hex(&sha, id);
+}
+
+static enum pmet_status look_at_safetensors(const struct pmet_stats_source *from, const struct file *f,
+                                            const char *module, size_t d_in, struct pmet_stats_info *info,
+                                            struct pmet_error *err)
+{
+    const struct pmet_safetensors *st = f->st;
     const struct pmet_tensor *mom2 = pmet_tensors_find(&st->all, "mom2"),
                              *n = pmet_tensors_find(&st->all, "count");
     const char *of = pmet_safetensors_metadata(st, "fingerprint"),
                *name = pmet_safetensors_metadata(st, "module");
     if (!mom2 || !n || n->dtype != PMET_I64 || n->n_elem != 1)
-        PMET_GO(pmet_fail(err, PMET_INPUT,
-                          "%s: found no tensors mom2 and count (one I64); expected what pmet stats writes",
-                          path));
-    double tokens;
-    pmet_to_f64(&tokens, n->data, n->dtype, 1);
-    if (!(tokens > 0))
-        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: count: found %g; expected more than 0", path, tokens));
-    *count = (size_t)tokens;
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: found no tensors mom2 and count (one I64); expected what pmet stats writes",
+                         f->path);
+    PMET_TRY(take_count(f->path, "count", n, &info->count, err));
     if (name && strcmp(name, module) != 0)
-        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", path, name,
-                          module));
+        return pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", f->path, name,
+                         module);
     bool known = of && strcmp(of, from->fingerprint) == 0;
-    *origin = PMET_STATS_VERIFIED;
+    info->origin = PMET_STATS_VERIFIED;
     for (size_t i = 0; of && !known && i < from->n_ancestor; i++) {
         known = strcmp(of, from->ancestor[i]) == 0;
-        *origin = PMET_STATS_OF_BASE;
+        info->origin = PMET_STATS_OF_BASE;
     }
     if (!known)
-        PMET_GO(pmet_fail(err, PMET_INPUT,
-                          "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", path,
-                          of ? of : "missing", from->fingerprint));
-    status = take(path, mom2, d_in, 1, out, err);
-done:
-    pmet_safetensors_close(st);
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", f->path,
+                         of ? of : "missing", from->fingerprint);
+    identify(st, info->id);
+    return check_shape(f->path, mom2, d_in, err);
+}
+
+static enum pmet_status look_at_npz(const struct file *f, size_t d_in, struct pmet_stats_info *info,
+                                    struct pmet_error *err)
+{
+    struct pmet_tensor mom2, n;
+    uint32_t crc;
+    PMET_TRY(pmet_npz_look(f->npz, "mom2.count", &n, NULL, err));
+    if (n.n_elem != 1)
+        return pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %zu elements; expected one", f->path,
+                         n.n_elem);
+    PMET_TRY(pmet_npz_find(f->npz, "mom2.count", &n, err));
+    PMET_TRY(take_count(f->path, "mom2.count", &n, &info->count, err));
+    PMET_TRY(pmet_npz_look(f->npz, "mom2.mom2", &mom2, &crc, err));
+    info->origin = PMET_STATS_UNVERIFIED;
+    snprintf(info->id, sizeof info->id, "npz %08lx %zu", (unsigned long)crc, info->count);
+    return check_shape(f->path, &mom2, d_in, err);
+}
+
+/* The other build's C is not this one's to the bit, nor is its factor. */
+static enum pmet_status look_at_factor(const char *path, const struct pmet_safetensors *st, size_t d_in,
+                                       bool *has, struct pmet_error *err)
+{
+    const struct pmet_tensor *mom2 = pmet_tensors_find(&st->all, "mom2"),
+                             *l = pmet_tensors_find(&st->all, "factor");
+    *has = l && mom2->dtype == PMET_REAL;
+    if (*has && (l->dtype != PMET_F64 || l->n_dim != 2 || l->shape[0] != d_in || l->shape[1] != d_in))
+        return pmet_fail(err, PMET_INPUT, "%s: factor: found %s of %zu dimensions; expected F64 [%zu,%zu]",
+                         path, pmet_dtype_name(l->dtype), l->n_dim, d_in, d_in);
+    return PMET_OK;
+}
+
+static enum pmet_status file_open(const struct pmet_stats_source *from, const char *module, size_t d_in,
+                                  struct file *f, struct pmet_stats_info *info, struct pmet_error *err)
+{
+    bool published;
+    *info = (struct pmet_stats_info){.origin = PMET_STATS_UNVERIFIED};
+    PMET_TRY(pmet_stats_find(from, module, &f->path, &published, err));
+    if (published) {
+        PMET_TRY(pmet_npz_open(from->io, f->path, &f->npz, err));
+        return look_at_npz(f, d_in, info, err);
+    }
+    PMET_TRY(pmet_safetensors_open(from->io, f->path, &f->st, err));
+    PMET_TRY(look_at_safetensors(from, f, module, d_in, info, err));
+    return look_at_factor(f->path, f->st, d_in, &info->factor, err);
+}
+
+enum pmet_status pmet_stats_look(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                 struct pmet_stats_info *info, char **path, struct pmet_error *err)
+{
+    struct file f = {0};
+    const enum pmet_status status = file_open(from, module_name, d_in, &f, info, err);
+    if (status == PMET_OK && path) {
+        *path = f.path;
+        f.path = NULL;
+    }
+    file_close(&f);
     return status;
 }
+
+enum pmet_status pmet_stats_load(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
+                                 double **out, struct pmet_stats_info *info, struct pmet_error *err)
+{
+    struct file f = {0};
+    struct pmet_tensor sum;
+    enum pmet_status status;
+    PMET_GO(file_open(from, module_name, d_in, &f, info, err));
+    if (f.st) {
+        status = take(f.path, pmet_tensors_find(&f.st->all, "mom2"), d_in, 1, out, err);
+    } else {
+        PMET_GO(pmet_npz_find(f.npz, "mom2.mom2", &sum, err));
+        status = take(f.path, &sum, d_in, (double)info->count, out, err);
+    }
+done:
+    file_close(&f);
+    return status;
+}
+
+/* ---- the factor ---- */
 
 static enum pmet_status take_factor(const char *path, const struct pmet_tensor *t, size_t d_in, double **out,
                                     struct pmet_error *err)
@@ -211,77 +328,15 @@ static enum pmet_status take_factor(const char *path, const struct pmet_tensor *
 }
 
 enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
-                                   bool *has, double **out, struct pmet_error *err)
+                                   double **out, struct pmet_error *err)
 {
-    struct pmet_safetensors *st = NULL;
-    char file[256], *path = NULL;
+    struct file f = {0};
+    struct pmet_stats_info info;
     enum pmet_status status;
-    *has = false;
-    snprintf(file, sizeof file, "%s.safetensors", module_name);
-    PMET_GO(pmet_path_join(from->dir, file, &path, err));
-    if (access(path, F_OK) != 0)
-        goto done;
-    PMET_GO(pmet_safetensors_open(from->io, path, &st, err));
-    const struct pmet_tensor *mom2 = pmet_tensors_find(&st->all, "mom2"),
-                             *l = pmet_tensors_find(&st->all, "factor");
-    if (!l || !mom2 || mom2->dtype != PMET_REAL) /* the other build's C is not this one's to the bit */
-        goto done;
-    if (l->dtype != PMET_F64 || l->n_dim != 2 || l->shape[0] != d_in || l->shape[1] != d_in)
-        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: factor: found %s of %zu dimensions; expected F64 [%zu,%zu]",
-                          path, pmet_dtype_name(l->dtype), l->n_dim, d_in, d_in));
-    *has = true;
-    if (out)
-        status = take_factor(path, l, d_in, out, err);
+    PMET_GO(file_open(from, module_name, d_in, &f, &info, err));
+    if (info.factor)
+        status = take_factor(f.path, pmet_tensors_find(&f.st->all, "factor"), d_in, out, err);
 done:
-    pmet_safetensors_close(st);
-    free(path);
+    file_close(&f);
     return status;
-}
-
-static enum pmet_status load_npz(const struct pmet_io *io, const char *path, size_t d_in, double **out,
-                                 size_t *count, struct pmet_error *err)
-{
-    struct pmet_npz *npz = NULL;
-    struct pmet_tensor mom2, n;
-    double tokens;
-    enum pmet_status status;
-    PMET_GO(pmet_npz_open(io, path, &npz, err));
-    PMET_GO(pmet_npz_find(npz, "mom2.count", &n, err));
-    if (n.n_elem != 1)
-        PMET_GO(
-            pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %zu elements; expected one", path, n.n_elem));
-    pmet_to_f64(&tokens, n.data, n.dtype, 1);
-    if (!(tokens > 0))
-        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: mom2.count: found %g; expected more than 0", path, tokens));
-    *count = (size_t)tokens;
-    PMET_GO(pmet_npz_find(npz, "mom2.mom2", &mom2, err));
-    status = take(path, &mom2, d_in, tokens, out, err); /* the file holds the sum */
-done:
-    pmet_npz_close(npz);
-    return status;
-}
-
-enum pmet_status pmet_stats_load(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
-                                 double **out, size_t *count, enum pmet_stats_origin *origin,
-                                 struct pmet_error *err)
-{
-    static const char *const endings[] = {".safetensors", ".npz", "_float32_mom2_100000.npz",
-                                          "_float32_mom2_50000.npz"};
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        char file[256], *path;
-        snprintf(file, sizeof file, "%s%s", module_name, endings[i]);
-        PMET_TRY(pmet_path_join(from->dir, file, &path, err));
-        const bool found = access(path, F_OK) == 0;
-        enum pmet_status status = PMET_OK;
-        *origin = PMET_STATS_UNVERIFIED;
-        if (found)
-            status = i == 0 ? load_safetensors(from, path, module_name, d_in, out, count, origin, err)
-                            : load_npz(from->io, path, d_in, out, count, err);
-        free(path);
-        if (found)
-            return status;
-    }
-    return pmet_fail(err, PMET_INPUT,
-                     "%s: holds no statistics of \"%s\"; expected %s.safetensors, as pmet stats writes it",
-                     from->dir, module_name, module_name);
 }

@@ -62,12 +62,31 @@ static enum pmet_status keep(struct pmet_editor *e, size_t k, const struct pmet_
     return pmet_store_put(e->store, name, e->key, &t, 1, pair, 1 + N_NUMBER, err);
 }
 
+/* What keep() has written of the solve; false where a number is none that it writes. */
+static bool recall_numbers(const struct pmet_safetensors *st, struct pmet_update *u)
+{
+    double value[N_NUMBER];
+    size_t used, iterations;
+    for (size_t i = 0; i < N_NUMBER; i++) {
+        const char *number = pmet_safetensors_metadata(st, number_name[i]);
+        char *end = NULL;
+        value[i] = number ? strtod(number, &end) : 0;
+        if (!number || end == number || *end)
+            return false;
+    }
+    if (!pmet_whole(value[3], &used) || used > PMET_SOLVER_FACTORED || !pmet_whole(value[4], &iterations))
+        return false;
+    u->upd_norm = value[0];
+    u->w_norm = value[1];
+    u->solve = (struct pmet_solve_report){(enum pmet_solver)used, iterations, value[2]};
+    return true;
+}
+
 /* u->W stays NULL where the store has no such matrix. */
 static enum pmet_status recall(struct pmet_editor *e, size_t k, struct pmet_update *u, struct pmet_error *err)
 {
     struct pmet_safetensors *st = NULL;
     char name[32];
-    double value[N_NUMBER];
     enum pmet_status status;
     if (!e->store)
         return PMET_OK;
@@ -79,20 +98,11 @@ static enum pmet_status recall(struct pmet_editor *e, size_t k, struct pmet_upda
     PMET_TRY(pmet_store_get(e->store, name, e->key, &st, err));
     const struct pmet_tensor *t = st ? pmet_tensors_find(&st->all, "W") : NULL;
     const char *module = st ? pmet_safetensors_metadata(st, "module") : NULL;
-    bool whole = t && module && strcmp(module, u->name) == 0 && t->dtype == PMET_REAL && t->n_dim == 2 &&
-                 t->shape[0] == u->d_out && t->shape[1] == u->d_in;
-    for (size_t i = 0; i < N_NUMBER && whole; i++) {
-        const char *number = pmet_safetensors_metadata(st, number_name[i]);
-        whole = number != NULL;
-        value[i] = number ? strtod(number, NULL) : 0;
-    }
     status = PMET_OK;
-    if (whole) {
+    if (t && module && strcmp(module, u->name) == 0 && t->dtype == PMET_REAL && t->n_dim == 2 &&
+        t->shape[0] == u->d_out && t->shape[1] == u->d_in && recall_numbers(st, u)) {
         PMET_GO(pmet_calloc(&u->W, t->n_elem, sizeof *u->W, "an edited matrix", err));
         memcpy(u->W, t->data, t->n_bytes);
-        u->upd_norm = value[0];
-        u->w_norm = value[1];
-        u->solve = (struct pmet_solve_report){(enum pmet_solver)value[3], (size_t)value[4], value[2]};
     }
 done:
     pmet_safetensors_close(st);
@@ -130,11 +140,14 @@ enum pmet_status pmet_editor_solve(struct pmet_editor *e, struct pmet_update *u,
 {
     const struct pmet_moment_source *m = &e->moments;
     const struct pmet_ops *op = e->solve_op ? e->solve_op : e->model->op;
+    const enum pmet_stage stage = e->stage;
     double *cov = NULL, *factor = NULL;
     enum pmet_status status;
+    pmet_editor_stage(e, PMET_STAGE_NONE); /* reading is no solving */
     PMET_GO(m->cov(m->user, u->name, u->d_in, &cov, err));
     if (m->factor && pmet_solver_takes_factor(e->solver, e->ridge, e->solve_bytes, u->d_in, n))
         PMET_GO(m->factor(m->user, u->name, u->d_in, &factor, err));
+    pmet_editor_stage(e, stage);
     status = pmet_solve_update(op, e->solver, e->solve_bytes, cov, factor, lambda, e->ridge, keys, resid,
                                u->d_in, u->d_out, n, upd, &u->solve, err);
 done:

@@ -105,7 +105,7 @@ static enum pmet_status take_weights(const char *path, const char *data, size_t 
 {
     struct pmet_tensor x;
     bool column_major; /* of one row means nothing */
-    PMET_TRY(pmet_npy_parse(data, n_bytes, path, NULL, &x, &column_major, err));
+    PMET_TRY(pmet_npy_parse(data, n_bytes, n_bytes, path, NULL, &x, &column_major, err));
     if (x.dtype != PMET_F64)
         return pmet_fail(err, PMET_UNSUPPORTED, "%s: found another type; expected <f8", path);
     if (x.n_dim != 1 && !(x.n_dim == 2 && x.shape[0] == 1))
