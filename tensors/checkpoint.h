@@ -57,8 +57,7 @@ struct pmet_replacement {
  * replaced. Only shards that hold one are rewritten, with every other tensor's bytes and the
  * shard's metadata unchanged; the rest is copied (or hard-linked if `link`), and the index is
  * brought up to date (total_size). All other regular files of the original are copied, except other
- * copies of the weights (*.bin and their index, *.h5, *.msgpack, *.gguf, *.onnx, *.pt, *.pth,
- * *.ckpt, and *.safetensors that are not part of ck), which would be the unedited model:
+ * copies of the weights, by the patterns of SPEC §9.6, which would be the unedited model:
  * `skipped(user, name)`, unless NULL, is called for each. Symbolic links are followed; folders are
  * not copied but reported through skipped, too. A checkpoint of .bin files is written as
  * safetensors, in shards of at most 10 GB; tensors that shared a storage are each written in full,

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -73,26 +74,23 @@ static enum pmet_status copy_file(const struct pmet_io *io, const char *from, co
     return status;
 }
 
-/* Other copies of the weights: unedited, they would be taken for the model by some readers. */
-static bool is_weights(const char *name)
+/* Other copies of the weights: unedited, they would be taken for the model by some readers. An
+ * export to ONNX may keep each tensor in a file of its name. */
+static bool is_weights(const struct pmet_checkpoint *ck, const char *name)
 {
-    static const char *const endings[] = {".bin",
-                                          ".h5",
-                                          ".msgpack",
-                                          ".safetensors",
-                                          ".gguf",
-                                          ".onnx",
-                                          ".pt",
-                                          ".pth",
-                                          ".ckpt",
-                                          ".bin.index.json",
-                                          ".h5.index.json",
-                                          ".msgpack.index.json",
-                                          ".safetensors.index.json"};
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (pmet_ends_with(name, endings[i]))
+    static const char *const patterns[] = {"*.bin",      "*.bin.*",      "*.safetensors", "*.safetensors.*",
+                                           "*.pt",       "*.pth",        "*.ckpt",        "*.ckpt.*",
+                                           "*.ckpt-*",   "*.h5",         "*.h5.*",        "*.hdf5",
+                                           "*.keras",    "*.msgpack",    "*.msgpack.*",   "*.npz",
+                                           "*.pkl",      "*.pickle",     "*.ot",          "*.gguf*",
+                                           "*ggml*",     "*.llamafile",  "*.onnx*",       "onnx__*",
+                                           "*.mlmodel*", "*.mlpackage*", "*.tflite",      "*.pb",
+                                           "*.pdparams", "*.params",     "*.nemo",        "*.engine",
+                                           "*.pte",      "*.mnn"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++)
+        if (fnmatch(patterns[i], name, FNM_CASEFOLD) == 0)
             return true;
-    return false;
+    return pmet_checkpoint_find(ck, name) != NULL;
 }
 
 static bool is_index(const struct pmet_checkpoint *ck, const char *name)
@@ -157,7 +155,7 @@ static enum pmet_status copy_one(const struct pmet_rewrite *w, const char *name,
     const bool found = stat(from, &st) == 0;
     if (!found && errno != ENOENT && errno != ELOOP)
         status = pmet_fail_errno(err, from, "stat");
-    else if (found && S_ISREG(st.st_mode) && (!is_weights(name) || is_index(w->ck, name)))
+    else if (found && S_ISREG(st.st_mode) && (!is_weights(w->ck, name) || is_index(w->ck, name)))
         status = copy_file(w->io, from, to, err);
     else if (w->skipped)
         w->skipped(w->user, name);
