@@ -124,7 +124,7 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         {"out", OPTION_TEXT | SHORT, &r->out, "DIR", "the edited copy; not needed for a plan"},
         {"method", OPTION_CHOICE, &j.method, c->method_names, "(default: the first of these)"},
         {"hparams", OPTION_TEXT, &r->hparams, "FILE",
-         "hyper-parameters (default: built in for GPT-J-6B and NeoX-20B)"},
+         "hyper-parameters, published JSON or EasyEdit's YAML (default: those of GPT-J-6B, NeoX-20B)"},
         {"contexts", OPTION_TEXT, &r->contexts, "FILE",
          "context templates (default: written by the model, from --seed, and kept)"},
         {"limit", OPTION_COUNT, &r->limit, "N", "the first N facts (default: all)"},

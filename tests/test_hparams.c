@@ -318,9 +318,10 @@ TEST(files_that_are_no_object_are_refused)
     static const struct {
         const char *text, *message;
     } cases[] = {
-        {"", "line 1 column 0: not JSON: unexpected token near end of file"},
+        {"", "line 1: found nothing; expected keys and values"},
+        {"{", "line 1 column 1: not JSON: string or '}' expected near end of file"},
         {"[]", "found an array; expected an object"},
-        {"7", "found an integer; expected an object"},
+        {"7", "line 1: found text without a key; expected a map of keys"},
         {"{\"v_lr\": 1, \"v_lr\": 1}", "line 1 column 18: duplicate object key near '\"v_lr\"'"},
         {"{\"v_lr\": 1e999}", "line 1 column 14: not JSON: real number overflow near '1e999'"},
         {"{} {}", "line 1 column 4: not JSON: end of file expected near '{'"},

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ref/facts/easyedit.h"
+#include "ref/facts/yaml.h"
 #include "tensors/json.h"
 #include "tensors/sha256.h"
 
@@ -169,7 +171,7 @@ static enum pmet_status refuse_unknown_keys(json_t *root, const char *path, cons
         size_t i = 0;
         while (i < set->n_key && strcmp(all[i], found) != 0)
             i++;
-        if (i < set->n_key)
+        if (i < set->n_key || pmet_easyedit_key(set, found))
             continue;
         near = pmet_nearest(found, all, set->n_key);
         status =
@@ -181,6 +183,23 @@ static enum pmet_status refuse_unknown_keys(json_t *root, const char *path, cons
     }
     free(all);
     return status;
+}
+
+/* The file's object, from JSON or YAML. */
+static enum pmet_status parse(const char *text, size_t n, const char *path, json_t **root,
+                              struct pmet_error *err)
+{
+    const size_t bom = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    const char *begin = text + bom + strspn(text + bom, " \t\r\n");
+    const bool named_yaml = pmet_ends_with(path, ".yaml") || pmet_ends_with(path, ".yml");
+    if (named_yaml || (*begin != '{' && *begin != '['))
+        return pmet_yaml_parse(text, n, path, root, err);
+    PMET_TRY(pmet_json_parse(text + bom, n - bom, path, 0, root, err));
+    if (json_is_object(*root))
+        return PMET_OK;
+    json_decref(*root);
+    *root = NULL;
+    return pmet_fail(err, PMET_FORMAT, "%s: found an array; expected an object", path);
 }
 
 static enum pmet_status read_text(const char *text, size_t n, const char *path,
@@ -195,9 +214,8 @@ static enum pmet_status read_text(const char *text, size_t n, const char *path,
     pmet_sha256_begin(&sha);
     pmet_sha256_add(&sha, text, n);
     pmet_sha256_hex(&sha, out->sha256);
-    PMET_GO(pmet_json_parse(text, n, path, 0, &root, err));
-    if (!json_is_object(root))
-        PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", path, pmet_json_kind(root)));
+    PMET_GO(parse(text, n, path, &root, err));
+    PMET_GO(pmet_easyedit_take(root, path, out, err));
     PMET_GO(refuse_unknown_keys(root, path, set, err));
     for (size_t i = 0; i < set->n_key; i++) {
         const json_t *v = json_object_get(root, set->key[i].name);

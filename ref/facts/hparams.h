@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Hyper-parameters of the methods, read from the published JSON files.      SPEC §9.3 */
+ * Hyper-parameters of the methods, read from the published JSON files and from EasyEdit's.
+ * SPEC §9.3 */
 #ifndef PMET_REF_FACTS_HPARAMS_H
 #define PMET_REF_FACTS_HPARAMS_H
 
@@ -24,8 +25,10 @@ struct pmet_hparams {
     size_t n_module;                 /* 1 or 2 */
     char rewrite_module_tmps[2][96]; /* edited modules, in this order; one "{}" for the layer */
     char mlp_module_tmp[96], attn_module_tmp[96], layer_module_tmp[96], ln_f_module[96], lm_head_module[96];
-    char path[256];  /* of the file, cut where it is longer; for messages */
-    char sha256[65]; /* of the file's bytes; of the built-in text for defaults */
+    size_t batch_size;     /* EasyEdit's: facts that its batch_edit edits together; 0: not said */
+    char passed_over[192]; /* names of keys that say nothing of the method, or "" */
+    char path[256];        /* of the file, cut where it is longer; for messages */
+    char sha256[65];       /* of the file's bytes; of the built-in text for defaults */
 };
 
 /* What the value of a key must be. */
@@ -64,7 +67,9 @@ struct pmet_hparam_set {
     const char *const *recorded; /* names of the keys that a record keeps, in its order, then NULL */
 };
 
-/* All keys of the set are mandatory; an unknown one is refused with the nearest known name. */
+/* A JSON object, or a flat map in YAML: a file that begins with '{' or '[' is JSON unless its name
+ * ends in .yaml or .yml. All keys of the set are mandatory; EasyEdit's own are passed over, where
+ * they say nothing of the method; others are refused with the nearest known name. */
 enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path,
                                    const struct pmet_hparam_set *set, struct pmet_hparams *out,
                                    struct pmet_error *err);
@@ -85,6 +90,10 @@ struct pmet_model;
 /* Refuses hyper-parameters that do not fit the model: layers, v_loss_layer, names of modules. */
 enum pmet_status pmet_hparams_check(const struct pmet_hparams *hparams, const struct pmet_model *model,
                                     struct pmet_error *err);
+/* Refuses to edit n_fact facts together where the file says batch_size, more than one and fewer than
+ * that. One is EasyEdit's default, and what its files say whatever they are used for. */
+enum pmet_status pmet_hparams_check_batch(const struct pmet_hparams *hparams, size_t n_fact,
+                                          struct pmet_error *err);
 /* Which of the model's modules the q-th one of rewrite_module_tmps is. */
 enum pmet_module pmet_hparams_module(const struct pmet_hparams *hparams, const struct pmet_model *model,
                                      size_t q);

@@ -58,6 +58,17 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct p
     return PMET_OK;
 }
 
+enum pmet_status pmet_hparams_check_batch(const struct pmet_hparams *h, size_t n_fact, struct pmet_error *err)
+{
+    if (h->batch_size <= 1 || h->batch_size >= n_fact)
+        return PMET_OK;
+    return pmet_fail(
+        err, PMET_INPUT,
+        "%s: batch_size: found %zu; all %zu facts of the file are edited together: remove the key, "
+        "or give --limit %zu",
+        h->path, h->batch_size, n_fact, h->batch_size);
+}
+
 enum pmet_module pmet_hparams_module(const struct pmet_hparams *h, const struct pmet_model *model, size_t q)
 {
     const char *attn = model->config.family->module[PMET_MODULE_ATTN];

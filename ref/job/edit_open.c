@@ -150,7 +150,8 @@ enum pmet_status pmet_edit_job_open(struct pmet_edit_job *j, struct pmet_error *
     const struct pmet_facts_options options = {r->limit, r->conflicts, r->zsre_alt};
     PMET_TRY(check_paths(j, err));
     PMET_TRY(pmet_facts_load(j->s->io, r->facts, options, &j->facts, err));
-    PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, &j->h, &j->tmpl, err));
+    PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, &j->listener, &j->h, &j->tmpl, err));
+    PMET_TRY(pmet_hparams_check_batch(&j->h, j->facts.n_fact, err));
     PMET_TRY(j->method->check(&j->h, j->s->model, err));
     PMET_TRY(pmet_record_read_of(j->s->io, j->s->ck->dir, j->s->fingerprint, &j->listener, &j->record, err));
     PMET_TRY(take_contexts(j, err));

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include "ref/device/device.h"
+#include "ref/event.h"
 #include "tensors/dtype.h"
 
 /* A faster precision is about matrices of one kind: a model that has none of them is told so. */
@@ -94,12 +95,17 @@ const char *pmet_session_fingerprint(const struct pmet_session *s)
 }
 
 enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
-                                      const char *path, struct pmet_hparams *out, char **tmpl,
-                                      struct pmet_error *err)
+                                      const char *path, const struct pmet_listener *listener,
+                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err)
 {
     const struct pmet_config *config = &s->model->config;
-    if (path)
-        return pmet_hparams_load(s->io, path, set, out, err);
+    if (path) {
+        PMET_TRY(pmet_hparams_load(s->io, path, set, out, err));
+        if (out->passed_over[0])
+            pmet_raise_note(listener, false, "%s: passed over, since they say nothing of the method: %s",
+                            path, out->passed_over);
+        return PMET_OK;
+    }
     const enum pmet_status status =
         pmet_hparams_default(config->family, set, config->n_layer, config->d_model, out, err);
     if (status != PMET_OK && tmpl) {

@@ -23,10 +23,11 @@ enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir,
                                       size_t n_threads, struct pmet_session **out, struct pmet_error *err);
 
 /* The file's hyper-parameters, or the built-in ones if path is NULL. Where there are none for the
- * model, *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. */
+ * model, *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. A note
+ * names the keys that are passed over. */
 enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
-                                      const char *path, struct pmet_hparams *out, char **tmpl,
-                                      struct pmet_error *err);
+                                      const char *path, const struct pmet_listener *listener,
+                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err);
 
 /* Refuses an output that is, holds or lies inside something else; `what` names that ("the model").
  * Either may be NULL, or not exist yet. */
