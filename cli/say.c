@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include "tensors/text.h"
 
 bool stderr_is_plain(void)
 {
@@ -124,8 +125,17 @@ struct formatted format_seconds(double s)
 
 void print_plain(const char *text)
 {
-    for (; *text; text++)
-        putchar((unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text);
+    print_plain_n(text, strlen(text));
+}
+
+void print_plain_n(const char *text, size_t n)
+{
+    char shown[256];
+    for (size_t i = 0, len; i < n; i += len) { /* a character at a time: lines may be long */
+        int32_t c;
+        len = pmet_utf8_next(text + i, n - i, &c);
+        fwrite(shown, 1, pmet_escape(shown, sizeof shown, text + i, len), stdout);
+    }
 }
 
 void print_json(json_t *value)

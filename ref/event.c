@@ -29,9 +29,8 @@ void pmet_raise_note(const struct pmet_listener *listener, bool warning, const c
     struct pmet_error ignored = {PMET_OK, ""};
     va_list args;
     va_start(args, fmt);
-    vsnprintf(line, sizeof line, fmt, args);
+    pmet_line(line, sizeof line, fmt, args);
     va_end(args);
-    pmet_make_printable(line);
     pmet_raise(listener, &(struct pmet_event){.kind = PMET_EVENT_NOTE, .warning = warning, .text = line},
                &ignored);
 }

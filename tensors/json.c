@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "tensors/text.h"
 
 const char *pmet_json_kind(const json_t *value)
 {
@@ -138,4 +139,15 @@ json_t *pmet_json_ids(const int32_t *id, size_t n)
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, json_integer(id[i]));
     return list;
+}
+
+json_t *pmet_json_name(const char *name)
+{
+    const size_t n = strlen(name), size = 10 * n + 1;
+    json_t *exact = json_string(name);
+    char *shown = exact ? NULL : malloc(size);
+    if (shown)
+        exact = json_stringn(shown, pmet_escape(shown, size, name, n));
+    free(shown);
+    return exact;
 }

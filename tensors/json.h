@@ -32,6 +32,8 @@ enum pmet_status pmet_json_string(const json_t *obj, const char *path, const cha
 /* Values to write: null where x is not finite; an array of n ids. */
 json_t *pmet_json_real(double x);
 json_t *pmet_json_ids(const int32_t *id, size_t n);
+/* A name of the system's, which need not be UTF-8: then as pmet_escape shows it. */
+json_t *pmet_json_name(const char *name);
 /* What a JSON value is, for messages: "a string", "an array", "nothing" for NULL. */
 const char *pmet_json_kind(const json_t *value);
 

@@ -8,24 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "tensors/text.h"
 
-/* Control bytes become '?': names come from files, and a message is one line whatever they hold. A
- * UTF-8 sequence that the buffer's end has cut is dropped. */
-void pmet_make_printable(char *s)
+void pmet_line(char *line, size_t size, const char *fmt, va_list args)
 {
-    size_t n = strlen(s);
-    for (size_t i = 0; i < n; i++)
-        if ((unsigned char)s[i] < 0x20 || (unsigned char)s[i] == 0x7f)
-            s[i] = '?';
-    size_t start = n;
-    while (start > 0 && n - start < 3 && ((unsigned char)s[start - 1] & 0xc0) == 0x80)
-        start--;
-    if (start > 0 && (unsigned char)s[start - 1] >= 0xc0) {
-        const unsigned char lead = (unsigned char)s[start - 1];
-        const size_t want = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-        if (n - (start - 1) < want)
-            s[start - 1] = '\0';
-    }
+    char raw[sizeof((struct pmet_error *)0)->message];
+    const int n = vsnprintf(raw, sizeof raw, fmt, args);
+    size_t n_raw = n < 0 ? 0 : strlen(raw);
+    if (n >= (int)sizeof raw) /* what the end has cut of a character would be shown as bytes */
+        for (size_t k = 0; k < 4 && n_raw > 0 && ((unsigned char)raw[n_raw - 1] & 0x80); k++)
+            if (((unsigned char)raw[--n_raw] & 0xc0) == 0xc0)
+                break;
+    pmet_escape(line, size, raw, n_raw);
 }
 
 enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, const char *fmt, ...)
@@ -34,9 +28,8 @@ enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, cons
         return status;
     va_list args;
     va_start(args, fmt);
-    vsnprintf(err->message, sizeof err->message, fmt, args);
+    pmet_line(err->message, sizeof err->message, fmt, args);
     va_end(args);
-    pmet_make_printable(err->message);
     err->status = status;
     return status;
 }

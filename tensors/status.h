@@ -3,6 +3,7 @@
 #ifndef PMET_TENSORS_STATUS_H
 #define PMET_TENSORS_STATUS_H
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include "pmet.h"
@@ -18,13 +19,13 @@ extern "C" {
 #endif
 
 /* Records the first failure in *err (a later one leaves it as it is) and returns `status`. The
- * message is made one line of printable UTF-8: control bytes, which names read from files may hold,
- * become '?'. It should read "FILE: field or fact: what was found; what was expected". */
+ * message is made one line that does nothing to a terminal, whatever names from files hold
+ * (pmet_escape). It should read "FILE: field or fact: what was found; what was expected". */
 enum pmet_status pmet_fail(struct pmet_error *err, enum pmet_status status, const char *fmt, ...)
     PMET_PRINTF(3, 4);
 
-/* What pmet_fail does to its message, to any text. */
-void pmet_make_printable(char *text);
+/* The message that pmet_fail makes, for other lines. */
+void pmet_line(char *line, size_t size, const char *fmt, va_list args);
 
 /* As pmet_fail with PMET_IO: "PATH: WHAT: strerror(errno)", `what` being a verb such as "open" or
  * "write". */

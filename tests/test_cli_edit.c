@@ -246,5 +246,5 @@ TEST(a_plan_writes_nothing)
               "--show 1",
               dir, path, dir, dir) == 0);
     CHECK(strstr(cli_out(), "\n  row 0  \\xe6\\x9d[\\xb1]\\n is Lim\n"));
-    CHECK(strstr(cli_out(), "\nfact 0 (case 0, line 1): \"{}? is\", subject \"\xe6\x9d\xb1\"\n"));
+    CHECK(strstr(cli_out(), "\nfact 0 (case 0, line 1): \"{}\\n is\", subject \"\xe6\x9d\xb1\"\n"));
 }

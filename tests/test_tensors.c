@@ -277,7 +277,7 @@ TEST(a_header_that_cannot_be_written_is_refused)
     CHECK_REFUSED(pmet_safetensors_write(pmet_io_system(), test_path("x"), twice, 2, NULL, 0, &t->err),
                   PMET_INPUT, "x: tensor \"a\" twice");
     CHECK_REFUSED(pmet_safetensors_write(pmet_io_system(), test_path("x"), bad, 1, NULL, 0, &t->err),
-                  PMET_INPUT, "x: tensor \"\xff\": a name that is not UTF-8");
+                  PMET_INPUT, "x: tensor \"\\xff\": a name that is not UTF-8");
     const size_t n = 100000001;
     char *long_value = test_alloc(t, n);
     memset(long_value, 'v', n - 1);

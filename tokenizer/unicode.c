@@ -54,41 +54,6 @@ bool pmet_is_word(int32_t c)
            c == 0x200d;
 }
 
-size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point)
-{
-    const unsigned char *p = (const unsigned char *)text, b = p[0];
-    *code_point = -1;
-    if (b < 0x80) {
-        *code_point = b;
-        return 1;
-    }
-    const size_t len = b >= 0xf0 ? 4 : b >= 0xe0 ? 3 : 2;
-    if (b < 0xc2 || b > 0xf4 || n < len)
-        return 1;
-    int32_t c = b & (0x7f >> len);
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80)
-            return 1;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    if ((len == 3 && (c < 0x800 || (c >= 0xd800 && c <= 0xdfff))) ||
-        (len == 4 && (c < 0x10000 || c > 0x10ffff)))
-        return 1;
-    *code_point = c;
-    return len;
-}
-
-size_t pmet_utf8_span(const char *text, size_t n)
-{
-    int32_t c;
-    for (size_t i = 0, len; i < n; i += len) {
-        len = pmet_utf8_next(text + i, n - i, &c);
-        if (c <= 0)
-            return i;
-    }
-    return n;
-}
-
 enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err)
 {
     if (out->cap - out->n <= n)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "tensors/text.h"
 #include "tokenizer/tokenizer.h"
 
 enum pmet_char_class { PMET_CHAR_OTHER, PMET_CHAR_LETTER, PMET_CHAR_NUMBER, PMET_CHAR_SPACE };
@@ -21,15 +22,6 @@ enum pmet_char_class pmet_char_class(int32_t code_point);
 
 /* \w of the reference's patterns, for added tokens that must be single words. */
 bool pmet_is_word(int32_t code_point);
-
-/* One code point at text[0..n): its length in bytes (1 to 4), *code_point set; 1 and *code_point =
- * -1 if the byte does not begin valid UTF-8 (overlong forms, surrogates, values past U+10FFFF are
- * invalid). n > 0. */
-size_t pmet_utf8_next(const char *text, size_t n, int32_t *code_point);
-
-/* Bytes of text[0..n) before the first that is NUL or not of valid UTF-8; n if all of it is
- * text. */
-size_t pmet_utf8_span(const char *text, size_t n);
 
 /* Appends text normalised: NFC with the reference's old tables (SPEC §2.1, E6), or NFKD. Invalid
  * bytes pass through. */
