@@ -74,7 +74,8 @@ static enum pmet_status check_trace(const struct edit_job *j, struct pmet_error 
     static const char *const what[] = {"--model", "--facts", "--stats", "--hparams", "--contexts", "--out"};
     for (size_t i = 0; i < COUNT_OF(read); i++)
         PMET_TRY(pmet_check_apart(j->trace, read[i], what[i], err));
-    return pmet_check_writable(j->trace, err);
+    PMET_TRY(pmet_check_new_file(j->c->io, j->trace, r->force, pmet_is_trace, err));
+    return pmet_clear_left(j->c->io, j->trace, &j->job.listener, err);
 }
 
 static enum pmet_status edit(struct edit_job *j, struct pmet_error *err)
@@ -148,7 +149,8 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         {"show", OPTION_COUNT, &j.show, "N", "with --dry-run: the rows of N facts, [lookup] token marked"},
         {"json", OPTION_FLAG, &j.json, NULL, "one JSON object as the result"},
         {"link", OPTION_FLAG, &r->link, NULL, "hard-link unedited shards rather than copy them"},
-        {"force", OPTION_FLAG, &r->force, NULL, "replace --out if it exists"},
+        {"force", OPTION_FLAG, &r->force, NULL,
+         "replace --out (an edited folder), and --trace whatever it is"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);

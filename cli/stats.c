@@ -107,8 +107,9 @@ static enum pmet_status check_paths(const struct stats *x, struct pmet_error *er
         PMET_TRY(pmet_check_apart(r->out, r->texts[i], "--text", err));
         PMET_TRY(pmet_check_apart(x->trace, r->texts[i], "--text", err));
     }
-    PMET_TRY(pmet_check_writable(x->trace, err));
-    return pmet_check_new(r->out, r->force, err);
+    PMET_TRY(pmet_check_new_file(x->c->io, x->trace, r->force, pmet_is_trace, err));
+    PMET_TRY(pmet_clear_left(x->c->io, x->trace, x->job.listener, err));
+    return pmet_check_new(x->c->io, r->out, r->force, err);
 }
 
 static enum pmet_status collect(struct stats *x, struct pmet_error *err)
@@ -186,7 +187,8 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
          "the Cholesky factor of each, too: edits of few facts are solved with it"},
         {"trace", OPTION_TEXT, &x.trace, "FILE", "the moments as one safetensors file, too"},
         {"json", OPTION_FLAG, &x.json, NULL, "one JSON object as the result"},
-        {"force", OPTION_FLAG, &q->force, NULL, "replace --out if it exists"},
+        {"force", OPTION_FLAG, &q->force, NULL,
+         "replace --out (statistics alone), and --trace whatever it is"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, &x.texts);

@@ -15,6 +15,7 @@ struct job {
     const char *model, *prompts, *out;
     struct pmet_session *s;
     struct tensor_list list;
+    bool force;
     size_t row, n_row;
 };
 
@@ -130,13 +131,24 @@ static enum pmet_status trace_lines(struct job *j, const char *text, size_t n, s
     return PMET_OK;
 }
 
+static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
+{
+    const struct job *j = user;
+    (void)err;
+    if (event->kind == PMET_EVENT_NOTE)
+        say(j->c, event->warning ? WARNING : NOTE, "%s", event->text);
+    return PMET_OK;
+}
+
 static enum pmet_status trace(struct job *j, struct pmet_error *err)
 {
+    const struct pmet_listener listener = {.user = j, .on_event = on_event};
     char *text;
     size_t n, first = 0;
     PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
     PMET_TRY(pmet_check_apart(j->out, j->prompts, "--prompts", err));
-    PMET_TRY(pmet_check_writable(j->out, err));
+    PMET_TRY(pmet_check_new_file(j->c->io, j->out, j->force, pmet_is_trace, err));
+    PMET_TRY(pmet_clear_left(j->c->io, j->out, &listener, err));
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
     PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
     while (first < n && isspace((unsigned char)text[first]))
@@ -158,6 +170,7 @@ int run_trace(struct cli *c, const struct command *self, int argc, char **argv)
         {"prompts", OPTION_TEXT | REQUIRED, &j.prompts, "FILE",
          "a JSON array of strings, or one prompt a line"},
         {"out", OPTION_TEXT | SHORT | REQUIRED, &j.out, "FILE", "the safetensors file to write"},
+        {"force", OPTION_FLAG, &j.force, NULL, "replace --out even if it is no earlier trace"},
     };
     struct pmet_error err = {PMET_OK, ""};
     int status = options_parse(c, self, rows, COUNT_OF(rows), argc, argv, NULL);

@@ -30,7 +30,7 @@ enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *
 {
     struct stat st;
     for (unsigned k = 0; k < MOST_NAMES; k++) {
-        PMET_TRY(temp_name(path, "old", k, out, err));
+        PMET_TRY(temp_name(path, "pmet-old", k, out, err));
         if (lstat(*out, &st) != 0)
             return PMET_OK;
         free(*out);
@@ -65,7 +65,7 @@ enum pmet_status pmet_temp_create(struct pmet_temp *t, bool folder, const char *
     for (unsigned k = 0; k < MOST_NAMES; k++) {
         free(t->temp);
         t->temp = NULL;
-        PMET_TRY(temp_name(t->path, "tmp", k, &t->temp, err));
+        PMET_TRY(temp_name(t->path, "pmet-tmp", k, &t->temp, err));
         const bool made = !folder || io->mkdir(io->user, t->temp, 0777) == 0;
         if (made)
             t->fd = io->open(io->user, t->temp, folder ? O_RDONLY | O_DIRECTORY : O_WRONLY | O_CREAT | O_EXCL,
@@ -183,13 +183,15 @@ static bool is_folder(const char *path)
     return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* From the last name to the first: PMET_UNFINISHED goes last, so that a folder half removed is still
+ * known for what it is. */
 void pmet_remove_tree(const struct pmet_io *io, const char *path)
 {
     struct pmet_error ignored = {PMET_OK, ""};
     char **names;
     size_t n;
     if (pmet_list_folder(path, &names, &n, &ignored) == PMET_OK) {
-        for (size_t i = 0; i < n; i++) {
+        for (size_t i = n; i-- > 0;) {
             char *child;
             if (pmet_path_join(path, names[i], &child, &ignored) == PMET_OK) {
                 if (is_folder(child))
@@ -204,8 +206,9 @@ void pmet_remove_tree(const struct pmet_io *io, const char *path)
     io->rmdir(io->user, path);
 }
 
-/* Whether the text is "PID-K" of a process that is not alive on this machine. */
-static bool names_dead_process(const char *text)
+/* Whether the text is "PID-K" of a process that is not alive on this machine, or of our own number:
+ * then the lock tells. */
+static bool may_be_left(const char *text)
 {
     char *end;
     errno = 0;
@@ -213,34 +216,56 @@ static bool names_dead_process(const char *text)
     if (pid <= 0 || pid > INT_MAX || errno || *end != '-' || !end[1] ||
         end[1 + strspn(end + 1, "0123456789")])
         return false;
-    return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+    return pid == getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH);
 }
 
-/* Removes an entry unless its process, in another container or on another machine, still holds it:
- * without a lock of our own nothing is touched. */
-static bool remove_unheld(const struct pmet_io *io, const char *path)
+/* Whether a folder beside `path` is one that a killed run was filling, or was replacing. */
+static bool is_ours(const struct pmet_io *io, const char *path, pmet_is_ours *ours)
 {
-    struct stat st;
-    if (lstat(path, &st) != 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+    struct pmet_error ignored = {PMET_OK, ""};
+    char **names, *mark;
+    size_t n;
+    if (pmet_list_folder(path, &names, &n, &ignored) != PMET_OK)
         return false;
-    const int fd = io->open(io->user, path, O_RDONLY | O_NOFOLLOW, 0);
+    pmet_free_names(names, n);
+    if (n == 0)
+        return true;
+    if (pmet_path_join(path, PMET_UNFINISHED, &mark, &ignored) != PMET_OK)
+        return false;
+    const bool marked = access(mark, F_OK) == 0;
+    free(mark);
+    return marked || (ours && ours(io, path, &ignored) == PMET_OK);
+}
+
+/* Removes an entry, or gives what was moved aside its name back, unless its process, in another
+ * container or on another machine, still holds it: without a lock of our own nothing is touched. */
+static bool clear(const struct pmet_io *io, const char *entry, const char *path, bool aside,
+                  pmet_is_ours *ours)
+{
+    struct stat st, now;
+    if (lstat(entry, &st) != 0 || (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode)))
+        return false;
+    const int fd = io->open(io->user, entry, O_RDONLY | O_NOFOLLOW, 0);
     if (fd < 0)
         return false;
     if (io->lock(io->user, fd) == 0) {
-        if (S_ISDIR(st.st_mode))
-            pmet_remove_tree(io, path);
-        else
-            io->unlink(io->user, path);
+        if (aside && lstat(path, &now) != 0)
+            io->rename(io->user, entry, path);
+        else if (!S_ISDIR(st.st_mode))
+            io->unlink(io->user, entry);
+        else if (is_ours(io, entry, ours))
+            pmet_remove_tree(io, entry);
     }
     io->close(io->user, fd);
-    return lstat(path, &st) != 0;
+    return lstat(entry, &st) != 0;
 }
 
-enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, char ***names, size_t *n,
-                                  struct pmet_error *err)
+enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, pmet_is_ours *ours,
+                                  char ***names, size_t *n, struct pmet_error *err)
 {
+    static const char *const kind[] = {".pmet-tmp-", ".pmet-old-"};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    const size_t n_name = strlen(name);
+    const size_t n_name = strlen(name), n_kind = strlen(kind[0]);
     char *folder, **all = NULL, *entry;
     size_t n_all = 0;
     struct pmet_error why = {PMET_OK, ""};
@@ -248,16 +273,18 @@ enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, ch
     enum pmet_status status = pmet_list_folder(folder, &all, &n_all, &why);
     *n = 0;
     for (size_t i = 0; i < n_all; i++) {
-        bool removed = false;
-        if (status == PMET_OK && strncmp(all[i], name, n_name) == 0 &&
-            strncmp(all[i] + n_name, ".tmp-", 5) == 0 && names_dead_process(all[i] + n_name + 5)) {
+        const bool begins = strncmp(all[i], name, n_name) == 0;
+        const bool aside = begins && strncmp(all[i] + n_name, kind[1], n_kind) == 0;
+        bool cleared = false;
+        if (status == PMET_OK && (aside || (begins && strncmp(all[i] + n_name, kind[0], n_kind) == 0)) &&
+            may_be_left(all[i] + n_name + n_kind)) {
             status = pmet_path_join(folder, all[i], &entry, &why);
             if (status == PMET_OK) {
-                removed = remove_unheld(io, entry);
+                cleared = clear(io, entry, path, aside, ours);
                 free(entry);
             }
         }
-        if (removed)
+        if (cleared)
             all[(*n)++] = all[i];
         else
             free(all[i]);

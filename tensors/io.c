@@ -50,6 +50,8 @@ ENTRY(int, unmap, (void *user, void *p, size_t n), munmap(p, n))
 ENTRY(int, truncate, (void *user, int fd, uint64_t n), ftruncate(fd, (off_t)n))
 ENTRY(int, lock, (void *user, int fd), flock(fd, LOCK_EX | LOCK_NB))
 ENTRY(int, rename, (void *user, const char *from, const char *to), rename(from, to))
+ENTRY(int, exchange, (void *user, const char *a, const char *b),
+      renameat2(AT_FDCWD, a, AT_FDCWD, b, RENAME_EXCHANGE))
 ENTRY(int, link, (void *user, const char *from, const char *to),
       linkat(AT_FDCWD, from, AT_FDCWD, to, AT_SYMLINK_FOLLOW))
 ENTRY(int, mkdir, (void *user, const char *path, unsigned mode), mkdir(path, mode))
@@ -70,6 +72,7 @@ const struct pmet_io *pmet_io_system(void)
                                       .truncate = sys_truncate,
                                       .lock = sys_lock,
                                       .rename = sys_rename,
+                                      .exchange = sys_exchange,
                                       .link = sys_link,
                                       .mkdir = sys_mkdir,
                                       .unlink = sys_unlink,

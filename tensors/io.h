@@ -25,6 +25,7 @@ struct pmet_io {
     int (*truncate)(void *user, int fd, uint64_t n_bytes);
     int (*lock)(void *user, int fd); /* for this process alone, until close; EWOULDBLOCK if another has it */
     int (*rename)(void *user, const char *from, const char *to);
+    int (*exchange)(void *user, const char *a, const char *b); /* two names, at one moment */
     int (*link)(void *user, const char *from, const char *to); /* follows `from` if it is a symbolic link */
     int (*mkdir)(void *user, const char *path, unsigned mode);
     int (*unlink)(void *user, const char *path);
@@ -69,18 +70,23 @@ enum pmet_status pmet_out_write(struct pmet_out *out, const void *data, size_t n
 enum pmet_status pmet_out_commit(struct pmet_out *out, struct pmet_error *err);
 void pmet_out_discard(struct pmet_out *out);
 
+/* Refuses unless the folder `path`, which exists, holds nothing but what the program has made. */
+typedef enum pmet_status pmet_is_ours(const struct pmet_io *io, const char *path, struct pmet_error *err);
+
 /* A folder being filled under a temporary name beside `path`, renamed to `path` at commit. If
  * `path` exists, begin refuses ("exists; give --force to replace it"), as commit does if it has
- * appeared since, unless `force`: then commit moves the old folder aside, renames, and removes the
- * old one (if only that last step fails, the new folder stays in place and the error says so).
- * Rules of commit and discard as above; discard removes the temporary folder with all that is in
- * it. A path inside or equal to a folder being read is the caller's to refuse. */
+ * appeared since, unless `force` is set and `ours` does not refuse: it is asked at begin, and again
+ * at commit, which may be hours later. It may be NULL without force. Then commit exchanges the two folders and removes the old one
+ * (if only that last step fails, the new folder stays in place and the error says so); where the
+ * file system cannot exchange, it moves the old one aside first. Rules of commit and discard as
+ * above; discard removes the temporary folder with all that is in it. A path inside or equal to a
+ * folder being read is the caller's to refuse. */
 struct pmet_outdir;
-enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
+enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force, pmet_is_ours *ours,
                                    struct pmet_outdir **dir, struct pmet_error *err);
 const char *pmet_outdir_path(const struct pmet_outdir *dir); /* where to write meanwhile */
 /* The temporary folder is locked while it is filled. Begin removes those that killed runs have left
- * beside `path`, with all that is in them: the name of the i-th, or NULL. */
+ * beside `path` (pmet_remove_left): the name of the i-th, or NULL. */
 const char *pmet_outdir_left(const struct pmet_outdir *dir, size_t i);
 enum pmet_status pmet_outdir_commit(struct pmet_outdir *dir, struct pmet_error *err);
 void pmet_outdir_discard(struct pmet_outdir *dir);

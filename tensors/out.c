@@ -54,7 +54,7 @@ enum pmet_status pmet_out_open(const struct pmet_io *io, const char *path, struc
     PMET_GO(pmet_calloc(&o, 1, sizeof *o, path, err));
     o->t = (struct pmet_temp){.io = io, .fd = -1};
     PMET_GO(take_path(o, path, err));
-    PMET_GO(pmet_remove_left(io, o->t.path, &left, &n_left, err));
+    PMET_GO(pmet_remove_left(io, o->t.path, NULL, &left, &n_left, err));
     PMET_GO(pmet_temp_create(&o->t, false, path, err));
     *out = o;
     o = NULL;

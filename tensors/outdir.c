@@ -12,6 +12,7 @@
 struct pmet_outdir {
     struct pmet_temp t;
     bool force;
+    pmet_is_ours *ours;
     char **left; /* [n_left] names that killed runs had left, removed */
     size_t n_left;
 };
@@ -23,35 +24,81 @@ static void release(struct pmet_outdir *d)
     free(d);
 }
 
+/* The path without slashes and dots at its end: a name beside "out/." would lie inside it. */
 static enum pmet_status take_path(struct pmet_outdir *d, const char *path, struct pmet_error *err)
 {
-    struct stat st;
     size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/')
+    while ((n > 1 && path[n - 1] == '/') || (n > 2 && path[n - 1] == '.' && path[n - 2] == '/'))
         n--;
     PMET_TRY(pmet_calloc(&d->t.path, n + 1, 1, path, err));
     memcpy(d->t.path, path, n);
-    if (lstat(d->t.path, &st) != 0)
+    if (strcmp(d->t.path, ".") != 0 && strcmp(d->t.path, "..") != 0 && !pmet_ends_with(d->t.path, "/.."))
         return PMET_OK;
-    if (!d->force)
-        return pmet_fail(err, PMET_INPUT, "%s: exists; give --force to replace it", d->t.path);
-    if (!S_ISDIR(st.st_mode))
-        return pmet_fail(err, PMET_INPUT,
-                         "%s: found something that is not a folder; expected a folder to replace", d->t.path);
+    char *real = realpath(d->t.path, NULL);
+    if (!real)
+        return pmet_fail_errno(err, path, "open");
+    free(d->t.path);
+    d->t.path = real;
     return PMET_OK;
 }
 
-enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force,
+/* Whether something is at `path`, which is refused unless it may be replaced. `otherwise` is what to
+ * say without force. */
+static enum pmet_status look(const struct pmet_outdir *d, const char *otherwise, bool *there,
+                             struct pmet_error *err)
+{
+    struct stat st;
+    *there = lstat(d->t.path, &st) == 0;
+    if (!*there)
+        return PMET_OK;
+    if (!S_ISDIR(st.st_mode))
+        return pmet_fail(err, PMET_INPUT, "%s: found %s; expected a folder to replace, or a free name",
+                         d->t.path,
+                         S_ISLNK(st.st_mode)   ? "a symbolic link"
+                         : S_ISREG(st.st_mode) ? "a file"
+                                               : "something that is not a folder");
+    return d->force ? d->ours(d->t.io, d->t.path, err)
+                    : pmet_fail(err, PMET_INPUT, "%s: %s; give --force to replace it", d->t.path, otherwise);
+}
+
+/* The mark of a folder that is being filled: what a killed run leaves is known by it. */
+static enum pmet_status mark(const struct pmet_outdir *d, bool set, struct pmet_error *err)
+{
+    const struct pmet_io *io = d->t.io;
+    enum pmet_status status = PMET_OK;
+    char *path;
+    PMET_TRY(pmet_path_join(d->t.temp, PMET_UNFINISHED, &path, err));
+    if (set) {
+        const int fd = io->open(io->user, path, O_WRONLY | O_CREAT | O_EXCL, 0666);
+        if (fd < 0)
+            status = pmet_fail_errno(err, path, "create");
+        else
+            io->close(io->user, fd);
+    } else if (io->unlink(io->user, path) != 0) {
+        status = pmet_fail_errno(err, path, "remove");
+    }
+    free(path);
+    return status;
+}
+
+enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, bool force, pmet_is_ours *ours,
                                    struct pmet_outdir **out, struct pmet_error *err)
 {
     struct pmet_outdir *d = NULL;
     enum pmet_status status;
+    bool there;
     PMET_GO(pmet_calloc(&d, 1, sizeof *d, path, err));
     d->t = (struct pmet_temp){.io = io, .fd = -1};
     d->force = force;
+    d->ours = ours;
     PMET_GO(take_path(d, path, err));
-    PMET_GO(pmet_remove_left(io, d->t.path, &d->left, &d->n_left, err));
+    PMET_GO(pmet_remove_left(io, d->t.path, ours, &d->left, &d->n_left, err));
+    PMET_GO(look(d, "exists", &there, err));
     PMET_GO(pmet_temp_create(&d->t, true, d->t.path, err));
+    if ((status = mark(d, true, err)) != PMET_OK) {
+        pmet_remove_tree(io, d->t.temp);
+        goto done;
+    }
     *out = d;
     d = NULL;
 done:
@@ -70,56 +117,79 @@ const char *pmet_outdir_left(const struct pmet_outdir *d, size_t i)
     return i < d->n_left ? d->left[i] : NULL;
 }
 
-/* Moves what is at `path` to a free name beside it; *aside stays NULL if there is nothing. Hours
- * may lie between begin and commit: without force, what somebody has put there meanwhile stays. */
-static enum pmet_status move_aside(struct pmet_outdir *d, char **aside, struct pmet_error *err)
+/* How far the new folder has come. */
+struct placing {
+    bool moved;     /* it has its name */
+    bool exchanged; /* and the old one the temporary name */
+    char *aside;    /* or this one, where the file system exchanges no names */
+};
+
+static bool exchanges(const struct pmet_outdir *d, struct placing *p)
 {
-    struct stat st;
-    if (lstat(d->t.path, &st) != 0)
-        return PMET_OK;
-    if (!d->force)
-        return pmet_fail(err, PMET_INPUT, "%s: appeared while this was written; give --force to replace it",
-                         d->t.path);
-    PMET_TRY(pmet_old_name(d->t.path, aside, err));
-    if (*aside && d->t.io->rename(d->t.io->user, d->t.path, *aside) == 0)
+    p->exchanged = p->moved = d->t.io->exchange(d->t.io->user, d->t.temp, d->t.path) == 0;
+    return p->moved || (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP && errno != EXDEV);
+}
+
+static enum pmet_status step_aside(struct pmet_outdir *d, struct placing *p, struct pmet_error *err)
+{
+    PMET_TRY(pmet_old_name(d->t.path, &p->aside, err));
+    if (p->aside && d->t.io->rename(d->t.io->user, d->t.path, p->aside) == 0)
         return PMET_OK;
     pmet_fail_errno(err, d->t.path, "move aside");
-    free(*aside);
-    *aside = NULL;
+    free(p->aside);
+    p->aside = NULL;
     return PMET_IO;
 }
 
-/* The new folder takes the old one's place; when it cannot, the old one is put back. */
-static enum pmet_status put_in_place(struct pmet_outdir *d, char **aside, struct pmet_error *err)
+static enum pmet_status place(struct pmet_outdir *d, struct placing *p, struct pmet_error *err)
 {
     const struct pmet_io *io = d->t.io;
+    bool there;
+    PMET_TRY(mark(d, false, err));
     PMET_TRY(pmet_sync_folder(io, d->t.temp, err));
-    PMET_TRY(move_aside(d, aside, err));
-    enum pmet_status status = PMET_OK;
-    if (io->rename(io->user, d->t.temp, d->t.path) != 0)
-        status = pmet_fail_errno(err, d->t.path, "rename");
-    else if ((status = pmet_sync_folder_of(io, d->t.path, err)) != PMET_OK)
+    PMET_TRY(look(d, "appeared while this was written", &there, err));
+    if (there && exchanges(d, p)) {
+        if (!p->moved)
+            return pmet_fail_errno(err, d->t.path, "exchange");
+    } else {
+        if (there)
+            PMET_TRY(step_aside(d, p, err));
+        if (io->rename(io->user, d->t.temp, d->t.path) != 0)
+            return pmet_fail_errno(err, d->t.path, "rename");
+        p->moved = true;
+    }
+    return pmet_sync_folder_of(io, d->t.path, err);
+}
+
+/* The old folder under its name, the new one under the temporary one. */
+static void undo(const struct pmet_outdir *d, const struct placing *p)
+{
+    const struct pmet_io *io = d->t.io;
+    if (p->exchanged)
+        io->exchange(io->user, d->t.temp, d->t.path);
+    else if (p->moved)
         io->rename(io->user, d->t.path, d->t.temp);
-    if (status != PMET_OK && *aside)
-        io->rename(io->user, *aside, d->t.path);
-    return status;
+    if (p->aside)
+        io->rename(io->user, p->aside, d->t.path);
 }
 
 enum pmet_status pmet_outdir_commit(struct pmet_outdir *d, struct pmet_error *err)
 {
     struct stat st;
-    char *aside = NULL;
-    enum pmet_status status = put_in_place(d, &aside, err);
+    struct placing p = {false, false, NULL};
+    enum pmet_status status = place(d, &p, err);
+    const char *old = p.exchanged ? d->t.temp : p.aside;
     if (status != PMET_OK) {
+        undo(d, &p);
         pmet_remove_tree(d->t.io, d->t.temp);
-    } else if (aside) {
-        pmet_remove_tree(d->t.io, aside);
-        if (lstat(aside, &st) == 0)
+    } else if (old) {
+        pmet_remove_tree(d->t.io, old);
+        if (lstat(old, &st) == 0)
             status =
                 pmet_fail(err, PMET_IO, "%s: is written; the folder it replaces could not be removed from %s",
-                          d->t.path, aside);
+                          d->t.path, old);
     }
-    free(aside);
+    free(p.aside);
     release(d);
     return status;
 }

@@ -53,6 +53,12 @@ static int blow_rename(void *user, const char *from, const char *to)
     return pmet_io_system()->rename(user, from, to);
 }
 
+static int blow_exchange(void *user, const char *a, const char *b)
+{
+    tick();
+    return pmet_io_system()->exchange(user, a, b);
+}
+
 static int blow_mkdir(void *user, const char *path, unsigned mode)
 {
     tick();
@@ -77,6 +83,7 @@ const struct pmet_io *blow_at(int sig, size_t k)
     io.copy_range = blow_copy;
     io.fsync = blow_fsync;
     io.rename = blow_rename;
+    io.exchange = blow_exchange;
     io.mkdir = blow_mkdir;
     io.unlink = blow_unlink;
     return &io;

@@ -87,6 +87,11 @@ static int fault_rename(void *user, const char *from, const char *to)
     return fails(user, "rename") ? -1 : pmet_io_system()->rename(NULL, from, to);
 }
 
+static int fault_exchange(void *user, const char *a, const char *b)
+{
+    return fails(user, "exchange") ? -1 : pmet_io_system()->exchange(NULL, a, b);
+}
+
 static int fault_link(void *user, const char *from, const char *to)
 {
     return fails(user, "link") ? -1 : pmet_io_system()->link(NULL, from, to);
@@ -125,6 +130,7 @@ void fault_begin(struct fault *f, size_t k, int err)
                              .truncate = fault_truncate,
                              .lock = fault_lock,
                              .rename = fault_rename,
+                             .exchange = fault_exchange,
                              .link = fault_link,
                              .mkdir = fault_mkdir,
                              .unlink = fault_unlink,

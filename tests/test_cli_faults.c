@@ -88,7 +88,7 @@ static void prepare(struct test *t, const struct command *c, const char *name)
         test_fail(t, "%s", cli_err());
     cli_shell("mv out reference && { test ! -e trace || mv trace want_trace; }");
     if (replaces(c))
-        cli_shell("mkdir out && echo mine > out/mine");
+        cli_shell("cp -r reference out && echo mine > out/pmet_facts.jsonl");
 }
 
 static void check_after(struct test *t, const struct command *c, int status, int wanted, size_t before,
@@ -101,10 +101,10 @@ static void check_after(struct test *t, const struct command *c, int status, int
             test_fail(t, "%s: %s at call %zu: exit 0 without the whole output", c->name, what, k);
         cli_shell("rm -rf out trace");
         if (replaces(c))
-            cli_shell("mkdir out && echo mine > out/mine");
+            cli_shell("cp -r reference out && echo mine > out/pmet_facts.jsonl");
         return;
     }
-    const bool kept = !replaces(c) || system("test \"$(cat out/mine)\" = mine") == 0;
+    const bool kept = !replaces(c) || system("test \"$(cat out/pmet_facts.jsonl)\" = mine") == 0;
     const bool traced = access("want_trace", F_OK) == 0;
     if (traced && now > before && is_whole() == false && system("diff -r out reference > /dev/null") == 0) {
         cli_shell("rm -r out"); /* the folder was done; its trace was not, and says so */
@@ -146,7 +146,7 @@ static void sweep(struct test *t, const struct command *c, size_t number)
             CHECK(is_whole());
             cli_shell("rm -rf out trace");
             if (replaces(c))
-                cli_shell("mkdir out && echo mine > out/mine");
+                cli_shell("cp -r reference out && echo mine > out/pmet_facts.jsonl");
         }
     }
     printf("     %s: %zu calls\n", c->name, n_call + 1);

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * Inputs that are refused: one line each, exit 1, and nothing left behind. */
+#include <jansson.h>
 #include <unistd.h>
 #include "tests/cli.h"
 #include "tests/refusals.h"
+
+#define EDIT_WITH                                                                                            \
+    " --model m --facts facts.json --hparams hparams.json --contexts contexts.json --stats s --limit 1 "     \
+    "--out "
+#define EDIT_OUT(out) "edit -q --force" EDIT_WITH out
+#define EDIT_LOUD "edit --threads 1" EDIT_WITH "out"
 
 static char *replace(const char *text, size_t n, const char *from, const char *to, size_t *n_out)
 {
@@ -129,12 +136,176 @@ TEST(a_weight_that_is_no_number_is_found_by_check)
 TEST(an_output_that_exists_is_left_as_it_is)
 {
     cli_enter(t, "exists", "gptj-A");
-    cli_shell("mkdir out && echo mine > out/file");
+    cli_shell("mkdir out");
     CHECK(cli(NULL, "%s", EDIT) == 1);
     CHECK_STR(cli_err(), "pmet edit: out: exists; give --force to replace it\n");
     CHECK(cli(NULL, "%s", STATS) == 1);
     CHECK_STR(cli_err(), "pmet stats: out: exists; give --force to replace it\n");
-    cli_shell("test \"$(cat out/file)\" = mine");
+    CHECK(cli(NULL, "%s --force", STATS) == 0); /* an empty folder */
+    CHECK(cli(NULL, "%s --force", EDIT) == 0);  /* statistics alone */
+    CHECK(cli(NULL, "%s --force", EDIT) == 0);  /* an edited folder */
     CHECK(cli(NULL, "%s --force", STATS) == 0);
-    cli_shell("test ! -e out/file");
+}
+
+static const struct {
+    const char *what, *setup; /* of the folder out */
+    const char *named;        /* in the message */
+} foreign[] = {
+    {"a thesis and a repository", "mkdir -p out/other/.git && echo years > out/thesis.txt",
+     "holds \"other/\" and 1 more"},
+    {"a checkpoint", "cp -r m out", "holds \"config.json\" and"},
+    {"a note in an edited folder", "cp -r edited out && echo years > out/notes.txt", "holds \"notes.txt\""},
+    {"a folder in an edited folder", "cp -r edited out && mkdir out/runs", "holds \"runs/\""},
+    {"a link in an edited folder",
+     "cp -r edited out && rm out/merges.txt && ln -s ../m/merges.txt out/merges.txt", "holds \"merges.txt\""},
+    {"a record that is none", "cp -r edited out && echo '{}' > out/pmet_edit.json",
+     "holds \"config.json\" and"},
+    {"a note beside statistics", "cp -r s out && echo years > out/README", "holds \"README\""},
+    {"published statistics", "mkdir out && : > out/m_float32_mom2_100000.npz",
+     "holds \"m_float32_mom2_100000.npz\""},
+    {"tensors that are no statistics", "mkdir out && cp m/model.safetensors out/a.safetensors",
+     "holds \"a.safetensors\""},
+    {"statistics under another name",
+     "mkdir out && cp s/transformer.h.1.mlp.fc_out.safetensors out/mine.safetensors",
+     "holds \"mine.safetensors\""},
+    {"a hidden file", "mkdir out && echo x > out/.hidden", "holds \".hidden\""},
+    {"a name that commands the terminal", "mkdir out && touch \"$(printf 'out/\\033[31m')\"",
+     "holds \"\\x1b[31m\""},
+};
+
+TEST(force_replaces_nothing_that_the_program_has_not_made)
+{
+    cli_enter(t, "foreign", "gptj-A");
+    CHECK(cli(NULL, "%s", EDIT) == 0);
+    cli_shell("mv out edited");
+    for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++) {
+        cli_shell("%s && cp -r out before", foreign[i].setup);
+        const char *const lines[] = {EDIT " --force", STATS " --force", EDIT, STATS};
+        for (size_t k = 0; k < sizeof lines / sizeof *lines; k++) {
+            const int status = cli(NULL, "%s", lines[k]);
+            if (!CHECK(status == 1 && strstr(cli_err(), ": out: holds ") &&
+                       strstr(cli_err(), foreign[i].named) &&
+                       strstr(cli_err(), "not written by pmet, so that it is not replaced")))
+                test_fail(t, "%s: exit %d: %s", foreign[i].what, status, cli_err());
+            CHECK(system("diff -r --no-dereference out before > /dev/null") == 0);
+        }
+        cli_shell("rm -r out before");
+    }
+}
+
+/* An edited folder of an earlier version has no list: then the files of a checkpoint and ours. */
+TEST(force_replaces_an_edited_folder_without_a_list_of_its_files)
+{
+    cli_enter(t, "unlisted", "gptj-A");
+    CHECK(cli(NULL, "%s", EDIT) == 0);
+    json_t *record = json_load_file("out/pmet_edit.json", 0, NULL);
+    CHECK(json_array_size(json_object_get(record, "files")) > 9);
+    CHECK(json_object_del(record, "files") == 0 && json_dump_file(record, "out/pmet_edit.json", 0) == 0);
+    json_decref(record);
+    CHECK(cli(NULL, "%s --force", EDIT) == 0);
+}
+
+/* Whatever path it is given by. */
+TEST(no_input_is_replaced_under_another_path)
+{
+    static const struct {
+        const char *setup, *line, *message;
+    } cases[] = {
+        {"ln -s m lm", EDIT_OUT("lm/"), "lm/: is used for"},
+        {"true", EDIT_OUT("./m/."), "is used for"},
+        {"true", EDIT_OUT("m/../m"), "is used for"},
+        {"true", EDIT_OUT("."), "holds m, used for"},
+        {"true", EDIT_OUT(".."), "holds m, used for"},
+        {"ln -s . here", EDIT_OUT("here/m"), "is used for"},
+        {"ln -s m lm", EDIT_OUT("lm/new"), "lies inside m, used for"},
+        {"true", EDIT_OUT("s"), "is used for"},
+        {"mkdir in && mv facts.json in && ln -s in/facts.json facts.json", EDIT_OUT("in"),
+         "holds facts.json, used for"},
+        {"mkdir w && cp -r s w/s && rm -r s && ln -s w/s s", EDIT_OUT("w"), "holds s, used for"},
+        {"mkdir w && mv m/model.safetensors w && ln -s ../w/model.safetensors m/model.safetensors",
+         EDIT_OUT("w"), "holds what m/model.safetensors links to, used for"},
+        {"ln facts.json hard", EDIT_OUT("out") " --trace hard", "hard: is used for"},
+        {"ln prompts.json hard", "trace -q --model m --prompts prompts.json --out hard --force",
+         "hard: is used for --prompts"},
+        {"mkdir w && touch w/x", EDIT_OUT("w/.."), "holds m, used for"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *name = test_text(t, "path%zu", i);
+        cli_enter(t, name, "gptj-A");
+        cli_shell("%s && cp -a . ../before%zu", cases[i].setup, i);
+        const int status = cli(NULL, "%s", cases[i].line);
+        if (!CHECK(status == 1 && strstr(cli_err(), cases[i].message)))
+            test_fail(t, "%s: exit %d: %s", cases[i].line, status, cli_err());
+        CHECK(system(test_text(t, "diff -r --no-dereference . ../before%zu > /dev/null", i)) == 0);
+        cli_leave();
+        cli_shell("rm -r %s %s/before%zu", test_path("%s", name), test_tmpdir(), i);
+    }
+}
+
+/* A trace over an earlier trace is what one does; over anything else it needs force, and a pipe or a
+ * device is never replaced. */
+TEST(a_file_of_another_kind_is_not_overwritten_unasked)
+{
+    static const char trace[] = "trace -q --threads 1 --model m --prompts prompts.json --out ";
+    cli_enter(t, "kinds", "gptj-A");
+    CHECK(cli(NULL, "%st", trace) == 0 && cli(NULL, "%st", trace) == 0);
+    static const struct {
+        const char *path, *message;
+        bool force_helps;
+    } other[] = {
+        {"facts.txt", "facts.txt: exists, and is no earlier trace; give --force to replace it\n", true},
+        {"copy.safetensors",
+         "copy.safetensors: exists, and is no earlier trace; give --force to replace it\n", true},
+        {"s", "s: found a folder; expected the name of a file of its own\n", false},
+        {"/dev/null",
+         "/dev/null: found a pipe or a device, which is never replaced; expected the name of a file of "
+         "its own\n",
+         false},
+        {"fifo",
+         "fifo: found a pipe or a device, which is never replaced; expected the name of a file of its own\n",
+         false},
+        {"/dev/stdout",
+         "/dev/stdout: found a file that is open as a standard one; expected the name of a file of its "
+         "own\n",
+         false},
+        {"nowhere", "nowhere: found a link to nothing; expected a file or a free name\n", false},
+    };
+    cli_shell("cp facts.json facts.txt && cp m/model.safetensors copy.safetensors && mkfifo fifo && "
+              "ln -s gone nowhere");
+    for (size_t i = 0; i < sizeof other / sizeof *other; i++)
+        for (int force = 0; force < 2; force++) {
+            const int status = cli(NULL, "%s%s%s", trace, other[i].path, force ? " --force" : "");
+            if (force && other[i].force_helps) {
+                CHECK(status == 0);
+                continue;
+            }
+            CHECK_STR(cli_err(), test_text(t, "pmet trace: %s", other[i].message));
+            CHECK(status == 1);
+        }
+    CHECK(cli(NULL, "eval -q --model m --facts facts.json --limit 1 --out fifo --force") == 1);
+    CHECK(strstr(cli_err(), "fifo: found a pipe or a device"));
+    CHECK(cli(NULL, "eval -q --model m --facts facts.json --limit 1 --out prompts.json") == 1);
+    CHECK(strstr(cli_err(), "prompts.json: exists; give --force to replace it\n"));
+    CHECK(cli(NULL, "%s --trace prompts.json", EDIT) == 1);
+    CHECK(strstr(cli_err(), "prompts.json: exists, and is no earlier trace; give --force"));
+    CHECK(cli(NULL, "%s --trace prompts.json", STATS) == 1);
+    CHECK(strstr(cli_err(), "prompts.json: exists, and is no earlier trace; give --force"));
+    CHECK(access("out", F_OK) != 0);
+}
+
+/* The temporary files of single outputs, too. */
+TEST(what_a_killed_run_left_of_a_single_output_is_cleared_and_named)
+{
+    cli_enter(t, "single", "gptj-A");
+    static const char *const lines[] = {
+        "trace --threads 1 --model m --prompts prompts.json --out t", EDIT_LOUD " --trace t",
+        "stats --threads 1 --model m --text text.jsonl --hparams hparams.json --samples 2 --out o2 --trace t",
+        "eval --threads 1 --model m --facts facts.json --limit 1 --out t"};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        cli_shell("rm -f t; echo half > t.pmet-tmp-999999999-4");
+        CHECK(cli(NULL, "%s", lines[i]) == 0);
+        if (!CHECK(strstr(cli_err(), ": t.pmet-tmp-999999999-4: left by a run that was killed; removed\n")))
+            test_fail(t, "%s: %s", lines[i], cli_err());
+        CHECK(access("t.pmet-tmp-999999999-4", F_OK) != 0);
+    }
 }

@@ -117,14 +117,28 @@ TEST(only_files_and_links_to_files_are_replaced)
                   "none/file: create: No such file or directory");
 }
 
-TEST(leftovers_of_a_killed_process_with_our_id_are_left_alone)
+/* In containers every run has the same number: then the lock tells whether somebody writes there. */
+TEST(leftovers_with_our_own_number_are_removed_unless_they_are_held)
 {
-    const char *path = test_path("left");
-    const char *temp = test_path("left.tmp-%ld-0", (long)getpid());
-    test_write_file(temp, "stale", 5);
+    const char *path = test_path("left"), *base = test_path("left.pmet-tmp-%ld-0", (long)getpid()),
+               *held = test_path("left.pmet-tmp-%ld-1", (long)getpid());
+    struct pmet_out *out;
+    test_write_file(base, "stale", 5);
+    CHECK_DONE(pmet_out_open(pmet_io_system(), path, &out, &t->err));
+    CHECK(access(base, F_OK) == 0 && access(held, F_OK) != 0); /* its name is in use again, by us */
+    test_write_file(held, "stale", 5);
     CHECK_DONE(write_file(pmet_io_system(), path, "new", &t->err));
-    CHECK(holds(t, path, "new") && holds(t, temp, "stale"));
-    unlink(temp);
+    CHECK(holds(t, path, "new") && access(held, F_OK) != 0 && access(base, F_OK) == 0);
+    pmet_out_discard(out);
+}
+
+/* Of a folder that holds somebody's thesis: it is not ours. */
+static enum pmet_status is_ours(const struct pmet_io *io, const char *path, struct pmet_error *err)
+{
+    char file[4096];
+    (void)io;
+    snprintf(file, sizeof file, "%s/thesis", path);
+    return access(file, F_OK) == 0 ? pmet_fail(err, PMET_INPUT, "%s: holds a thesis", path) : PMET_OK;
 }
 
 /* A folder with a file and a folder inside. */
@@ -134,7 +148,7 @@ static enum pmet_status write_folder(const struct pmet_io *io, const char *path,
     struct pmet_outdir *dir = NULL;
     char *file = NULL, *sub = NULL;
     enum pmet_status status;
-    PMET_GO(pmet_outdir_begin(io, path, force, &dir, err));
+    PMET_GO(pmet_outdir_begin(io, path, force, is_ours, &dir, err));
     PMET_GO(pmet_path_join(pmet_outdir_path(dir), "file", &file, err));
     PMET_GO(pmet_path_join(pmet_outdir_path(dir), "sub", &sub, err));
     PMET_GO(write_file(io, file, "new", err));
@@ -161,7 +175,7 @@ static pid_t begin_in_child(const char *path, char temp[256])
         struct pmet_outdir *dir = NULL;
         struct pmet_error err = {PMET_OK, ""};
         char name[256] = "";
-        if (pmet_outdir_begin(pmet_io_system(), path, false, &dir, &err) == PMET_OK) {
+        if (pmet_outdir_begin(pmet_io_system(), path, false, NULL, &dir, &err) == PMET_OK) {
             snprintf(name, sizeof name, "%s", pmet_outdir_path(dir));
             char *inside = NULL;
             if (pmet_path_join(name, "file", &inside, &err) == PMET_OK)
@@ -192,19 +206,19 @@ TEST(what_killed_runs_left_is_removed_and_what_a_live_one_fills_is_not)
     struct pmet_outdir *dir = NULL;
     char first[256], second[256];
     mkdir(test_path("live"), 0777);
-    const char *path = test_path("live/out"), *like = test_path("live/out.tmp-x-0"),
-               *file = test_path("live/file"), *left = test_path("live/file.tmp-999999999-3");
+    const char *path = test_path("live/out"), *like = test_path("live/out.pmet-tmp-x-0"),
+               *file = test_path("live/file"), *left = test_path("live/file.pmet-tmp-999999999-3");
     end_child(begin_in_child(path, first));
     const pid_t child = begin_in_child(path, second); /* removes what the first left */
     CHECK(access(first, F_OK) != 0 && access(second, F_OK) == 0);
-    const char *dead = test_text(t, "%s.tmp-999999999-7", path); /* above any process's number */
+    const char *dead = test_text(t, "%s.pmet-tmp-999999999-7", path); /* above any process's number */
     CHECK(rename(second, dead) == 0);
     test_write_file(like, "mine", 4);
-    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &t->err));
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, NULL, &dir, &t->err));
     CHECK(pmet_outdir_left(dir, 0) == NULL && access(dead, F_OK) == 0);
     pmet_outdir_discard(dir);
     end_child(child);
-    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &t->err));
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, NULL, &dir, &t->err));
     CHECK_STR(pmet_outdir_left(dir, 0), strrchr(dead, '/') + 1);
     CHECK(pmet_outdir_left(dir, 1) == NULL && access(dead, F_OK) != 0 && holds(t, like, "mine"));
     pmet_outdir_discard(dir);
@@ -271,7 +285,7 @@ TEST(a_folder_that_appeared_meanwhile_is_not_replaced)
     struct pmet_outdir *dir;
     const char *base = test_path("meanwhile"), *path = test_path("meanwhile/out");
     mkdir(base, 0777);
-    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, &dir, &t->err));
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, NULL, &dir, &t->err));
     mkdir(path, 0777);
     test_write_file(test_path("meanwhile/out/theirs"), "kept", 4);
     CHECK_REFUSED(pmet_outdir_commit(dir, &t->err), PMET_INPUT,
@@ -279,7 +293,8 @@ TEST(a_folder_that_appeared_meanwhile_is_not_replaced)
     CHECK(holds(t, test_path("meanwhile/out/theirs"), "kept") && test_count_files(base) == 2);
 }
 
-static void fail_each_folder_call(struct test *t, bool replace)
+static void fail_each_folder_call(struct test *t, bool replace,
+                                  int (*exchange)(void *user, const char *a, const char *b))
 {
     for (size_t e = 0; e < 3; e++)
         for (size_t k = 0;; k++) {
@@ -293,6 +308,7 @@ static void fail_each_folder_call(struct test *t, bool replace)
                 test_write_file(test_path("parent/out/old"), "old", 3);
             }
             fault_begin(&f, k, errnos[e]);
+            f.io.exchange = exchange ? exchange : f.io.exchange;
             const enum pmet_status status = write_folder(&f.io, path, replace, &err);
             if (!f.fired) {
                 CHECK(status == PMET_OK && holds(t, test_path("parent/out/file"), "new") &&
@@ -310,12 +326,12 @@ static void fail_each_folder_call(struct test *t, bool replace)
 
 TEST(a_folder_whose_writing_fails_at_any_call_leaves_nothing_behind)
 {
-    fail_each_folder_call(t, false);
+    fail_each_folder_call(t, false, NULL);
 }
 
 TEST(a_folder_that_is_replaced_is_untouched_when_any_call_fails)
 {
-    fail_each_folder_call(t, true);
+    fail_each_folder_call(t, true, NULL);
 }
 
 TEST(a_folder_is_replaced_only_by_force_and_nothing_else_is)
@@ -325,10 +341,81 @@ TEST(a_folder_is_replaced_only_by_force_and_nothing_else_is)
                   "there: exists; give --force to replace it");
     test_write_file(test_path("plain"), "x", 1);
     CHECK_REFUSED(write_folder(pmet_io_system(), test_path("plain"), true, &t->err), PMET_INPUT,
-                  "plain: found something that is not a folder; expected a folder to replace");
+                  "plain: found a file; expected a folder to replace, or a free name");
     CHECK(holds(t, test_path("plain"), "x"));
+    CHECK(symlink("there", test_path("linked")) == 0);
+    CHECK_REFUSED(write_folder(pmet_io_system(), test_path("linked"), true, &t->err), PMET_INPUT,
+                  "linked: found a symbolic link; expected a folder to replace, or a free name");
     CHECK_DONE(write_folder(pmet_io_system(), test_path("there/"), true, &t->err));
     CHECK(holds(t, test_path("there/file"), "new"));
+    CHECK_DONE(write_folder(pmet_io_system(), test_path("there/./"), true, &t->err));
+    CHECK_DONE(write_folder(pmet_io_system(), test_path("there/sub/.."), true, &t->err));
+    CHECK(holds(t, test_path("there/file"), "new") && test_count_files(test_path("there")) == 2);
+}
+
+/* Asked at begin, and again at commit. */
+TEST(a_folder_with_what_is_not_ours_is_not_replaced_by_force)
+{
+    struct pmet_outdir *dir;
+    const char *base = test_path("foreign"), *path = test_path("foreign/out"),
+               *thesis = test_path("foreign/out/thesis");
+    mkdir(base, 0777);
+    mkdir(path, 0777);
+    test_write_file(thesis, "years", 5);
+    CHECK_REFUSED(write_folder(pmet_io_system(), path, true, &t->err), PMET_INPUT,
+                  "foreign/out: holds a thesis");
+    unlink(thesis);
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, true, is_ours, &dir, &t->err));
+    test_write_file(thesis, "years", 5);
+    CHECK_REFUSED(pmet_outdir_commit(dir, &t->err), PMET_INPUT, "foreign/out: holds a thesis");
+    CHECK(holds(t, thesis, "years") && test_count_files(base) == 2);
+}
+
+/* A folder that only looks like one of ours by its name. */
+TEST(a_folder_without_our_mark_is_nobodys_leftover)
+{
+    struct pmet_outdir *dir = NULL;
+    const char *like = test_path("marked.pmet-tmp-999999999-0"), *path = test_path("marked");
+    mkdir(like, 0777);
+    test_write_file(test_path("marked.pmet-tmp-999999999-0/thesis"), "years", 5);
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, is_ours, &dir, &t->err));
+    CHECK(pmet_outdir_left(dir, 0) == NULL &&
+          holds(t, test_path("marked.pmet-tmp-999999999-0/thesis"), "years"));
+    pmet_outdir_discard(dir);
+    test_write_file(test_path("marked.pmet-tmp-999999999-0/" PMET_UNFINISHED), "", 0);
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, false, is_ours, &dir, &t->err));
+    CHECK(pmet_outdir_left(dir, 0) && access(like, F_OK) != 0);
+    pmet_outdir_discard(dir);
+}
+
+/* What was moved aside, where a kill came before the new folder took its place, gets its name back;
+ * beside the new folder it is what was replaced. */
+TEST(a_folder_that_a_killed_run_moved_aside_is_found_again)
+{
+    struct pmet_outdir *dir = NULL;
+    const char *path = test_path("aside"), *old = test_path("aside.pmet-old-999999999-0");
+    mkdir(old, 0777);
+    test_write_file(test_path("aside.pmet-old-999999999-0/file"), "old", 3);
+    CHECK_REFUSED(pmet_outdir_begin(pmet_io_system(), path, false, is_ours, &dir, &t->err), PMET_INPUT,
+                  "aside: exists; give --force to replace it");
+    CHECK(holds(t, test_path("aside/file"), "old") && access(old, F_OK) != 0);
+    mkdir(old, 0777);
+    CHECK_DONE(pmet_outdir_begin(pmet_io_system(), path, true, is_ours, &dir, &t->err));
+    CHECK(access(old, F_OK) != 0 && access(path, F_OK) == 0);
+    pmet_outdir_discard(dir);
+}
+
+/* A file system that exchanges no names. */
+static int no_exchange(void *user, const char *a, const char *b)
+{
+    (void)user, (void)a, (void)b;
+    errno = EINVAL;
+    return -1;
+}
+
+TEST(a_folder_is_replaced_where_names_cannot_be_exchanged)
+{
+    fail_each_folder_call(t, true, no_exchange);
 }
 
 TEST(removing_a_folder_follows_no_link)

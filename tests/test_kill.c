@@ -25,11 +25,11 @@ static void sweep(struct test *t, const char *name, const char *line)
             CHECK(system("diff -r out reference > /dev/null") == 0);
         }
         cli_shell("rm -rf out"); /* what was left under a temporary name is the next run's to remove */
-        n_left += system("ls | grep -q '^out.tmp-'") == 0;
+        n_left += system("ls | grep -q '^out.pmet-tmp-'") == 0;
         if (!CHECK(cli(NULL, "%s", line) == 0))
             test_fail(t, "after call %zu: %s", k, cli_err());
         n_said += strstr(cli_err(), ": left by a run that was killed; removed\n") != NULL;
-        CHECK(system("ls | grep -q '^out.tmp-'") != 0);
+        CHECK(system("ls | grep -q '^out.pmet-tmp-'") != 0);
         CHECK(system("diff -r out reference > /dev/null") == 0);
         cli_shell("rm -r out");
     }

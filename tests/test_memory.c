@@ -184,7 +184,7 @@ static enum pmet_status write_copy(struct pmet_error *err)
     struct pmet_outdir *dir = NULL;
     static const uint16_t zero[48 * 200];
     const struct pmet_replacement r = {"transformer.h.0.mlp.fc_out.weight", PMET_F16, zero};
-    PMET_TRY(pmet_outdir_begin(pmet_io_system(), test_path("out/copy"), true, &dir, err));
+    PMET_TRY(pmet_outdir_begin(pmet_io_system(), test_path("out/copy"), false, NULL, &dir, err));
     const enum pmet_status status = pmet_checkpoint_write(pmet_io_system(), checkpoint, pmet_outdir_path(dir),
                                                           &r, 1, true, ignore, NULL, err);
     if (status == PMET_OK)

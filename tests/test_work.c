@@ -413,7 +413,7 @@ TEST(statistics_that_are_killed_go_on)
         n_kept += sums_are_kept();
         cli_shell("rm -rf out");
         stats_go_on(t, "kill at call", k);
-        CHECK(system("ls | grep -q '^out.tmp-'") != 0); /* what the killed run left */
+        CHECK(system("ls | grep -q '^out.pmet-tmp-'") != 0); /* what the killed run left */
         cli_shell("rm -rf out w");
     }
     printf("     killed %zu times, sums were kept %zu times\n", n_killed, n_kept);

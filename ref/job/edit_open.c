@@ -27,7 +27,7 @@ static enum pmet_status check_paths(const struct pmet_edit_job *j, struct pmet_e
     if (r->stats && (stat(r->stats, &st) != 0 || !S_ISDIR(st.st_mode)))
         return pmet_fail(err, PMET_INPUT,
                          "%s: found no folder; expected the statistics that pmet stats writes", r->stats);
-    return r->out ? pmet_check_new(r->out, r->force, err) : PMET_OK;
+    return r->out ? pmet_check_new(j->s->io, r->out, r->force, err) : PMET_OK;
 }
 
 /* Contexts that the model writes are kept in the work folder, by the seed and the model. */

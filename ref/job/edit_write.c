@@ -6,6 +6,7 @@
 #include "ref/event.h"
 #include "ref/job/edit.h"
 #include "tensors/dtype.h"
+#include "tensors/folder.h"
 #include "tensors/json.h"
 
 static enum pmet_dtype out_dtype(const struct pmet_edit_job *j, const struct pmet_tensor *t)
@@ -123,12 +124,30 @@ static enum pmet_status write_contexts(const struct pmet_edit_job *j, struct pme
     return status;
 }
 
+/* All that the folder holds: --force replaces nothing else. */
+static enum pmet_status add_files(const struct pmet_edit_job *j, json_t *record, struct pmet_error *err)
+{
+    char **names;
+    size_t n;
+    json_t *files = json_array();
+    PMET_TRY(pmet_list_folder(pmet_outdir_path(j->dir), &names, &n, err));
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(names[i], PMET_UNFINISHED) != 0)
+            json_array_append_new(files, pmet_json_name(names[i]));
+    pmet_free_names(names, n);
+    json_array_append_new(files, json_string(PMET_RECORD_FILE));
+    json_object_set_new(record, "files", files);
+    return PMET_OK;
+}
+
 static enum pmet_status write_record(const struct pmet_edit_job *j, struct pmet_error *err)
 {
     char *path;
     PMET_TRY(pmet_path_join(pmet_outdir_path(j->dir), PMET_RECORD_FILE, &path, err));
     json_t *record = pmet_edit_job_record_json(j);
-    const enum pmet_status status = pmet_json_save(j->s->io, path, record, 1, err);
+    enum pmet_status status = record ? add_files(j, record, err) : PMET_OK;
+    if (status == PMET_OK)
+        status = pmet_json_save(j->s->io, path, record, 1, err);
     json_decref(record);
     free(path);
     return status;

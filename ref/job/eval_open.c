@@ -29,7 +29,8 @@ static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet
     PMET_TRY(pmet_check_apart(r->out, r->idf, "the weights of terms", err));
     PMET_TRY(pmet_check_apart(r->out, model, "the model", err));
     PMET_TRY(pmet_check_apart(r->out, before, "the model before", err));
-    return r->out ? pmet_check_new(r->out, r->force, err) : PMET_OK;
+    PMET_TRY(pmet_check_new_file(j->s->io, r->out, r->force, NULL, err));
+    return pmet_clear_left(j->s->io, r->out, j->listener, err);
 }
 
 /* Asks all that one record does, of a model that is not there to answer: whatever is wrong with it

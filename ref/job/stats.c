@@ -159,7 +159,7 @@ static enum pmet_status check_request(const struct pmet_stats_job *j, struct pme
     PMET_TRY(pmet_check_apart(r->out, r->work, "the work folder", err));
     for (size_t i = 0; i < r->n_text; i++)
         PMET_TRY(pmet_check_apart(r->out, r->texts[i], "the text", err));
-    return pmet_check_new(r->out, r->force, err);
+    return pmet_check_new(j->s->io, r->out, r->force, err);
 }
 
 /* Layers, modules and samples: from the request, then from the hyper-parameters. */
