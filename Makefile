@@ -71,8 +71,12 @@ build/generated/punkt_tables.h: golden/punkt/english.txt
 build/generated/unicode_tables.h: golden/unicode/ranges.txt
 	@$(call to_c,struct pmet_range,{,})
 
+build/generated/nfkd_tables.h: golden/unicode/nfkd.txt
+	@$(call to_c,struct pmet_range,{,})
+
 $(B)/ref/text/punkt.o: build/generated/punkt_tables.h
 $(B)/tokenizer/unicode.o $(B)/ref/text/points.o: build/generated/unicode_tables.h
+$(B)/tokenizer/unicode.o: build/generated/nfkd_tables.h
 
 $(B)/kernels/%.o: kernels/%.cu
 	@mkdir -p $(@D)

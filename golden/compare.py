@@ -102,10 +102,24 @@ class Report:
                 self.add(file, f"{key} (json)", column, distance(torch.tensor(got, dtype=torch.float64),
                                                                  torch.tensor(want, dtype=torch.float64)))
 
+    def compare_eval(self, file, column, ours, frozen, where):
+        """Two json files of an evaluation; `where` None compares numbers only."""
+        got, want = [], []
+        for part in ("counterfact", "zsre"):
+            for i, (a, b) in enumerate(zip(ours[part], frozen[part])):
+                for key in b["post"]:
+                    if key.endswith("_probs"):
+                        got += flat([list(x.values()) for x in a["post"][key]])
+                        want += flat([list(x.values()) for x in b["post"][key]])
+                    elif where and key.endswith("_correct"):
+                        self.equal(f"{where}: {part} {i}: {key}", a["post"][key], b["post"][key])
+        self.add(file, "probs (json)", column, distance(torch.tensor(got, dtype=torch.float64),
+                                                        torch.tensor(want, dtype=torch.float64)))
+
     def compare_folders(self, ours, frozen, precisions):
         name = os.path.basename(os.path.normpath(frozen))
         self.missing += [f"{name}/{file}" for file in sorted(os.listdir(frozen))
-                         if re.match(r"(forward|keys|layer_stats|compute_z|execute)\.|lookup", file)
+                         if re.match(r"(forward|keys|layer_stats|compute_z|execute|eval\.border)\.|lookup|border_(rows|texts)", file)
                          and not os.path.isfile(os.path.join(ours, file))
                          and not ({"fp32", "fp64"} - set(precisions)) & set(file.split("."))]
         for file in sorted(os.listdir(ours)):
@@ -117,7 +131,9 @@ class Report:
                 self.compare_tensors(stem, precision, load_file(a), load_file(b))
             elif stem.startswith("compute_z"):
                 self.compare_z(stem, precision, read_json(a), read_json(b), f"{name}/{file}")
-            elif stem == "lookup":
+            elif stem.startswith("eval"):
+                self.compare_eval(stem, precision, read_json(a), read_json(b), f"{name}/{file}")
+            elif stem in ("lookup", "border_rows", "border_texts"):
                 self.equal(f"{name}/{file}", read_json(a), read_json(b))
             elif stem == "layer_stats":
                 for key in EQUAL_STATS:
@@ -139,7 +155,8 @@ class Report:
                     if b[name].is_floating_point():
                         self.add(match[1], group_of(name), "yardstick", distance(a[name], b[name]))
             else:
-                self.compare_z(match[1], "yardstick", read_json(os.path.join(frozen, file)), read_json(other), None)
+                compare = self.compare_eval if match[1].startswith("eval") else self.compare_z
+                compare(match[1], "yardstick", read_json(os.path.join(frozen, file)), read_json(other), None)
 
     def table(self):
         """The report in Markdown."""

@@ -3,7 +3,7 @@
 """Makes the golden files of any GPT-J or GPT-NeoX directory; says how closely it reproduces frozen ones.
 
     dump.py --model DIR --facts FILE --hparams FILE... --contexts FILE --text FILE --out DIR
-            [--prompts FILE] [--quirk FILE] [--precision fp32|fp64] [--late-stats]
+            [--prompts FILE] [--quirk FILE] [--borders DIR] [--precision fp32|fp64] [--late-stats]
                                                                         makes OUT/*.{safetensors,json}
     dump.py --out DIR --compare GOLDEN_DIR                              compares what is in OUT with a frozen folder
     dump.py --out DIR --remake GOLDEN_DIR...                            makes OUT/<name> from each frozen folder's own
@@ -24,6 +24,7 @@ try:
     import torch
     from safetensors.torch import save_file
 
+    import borders
     import compare
     import method
     import models
@@ -132,6 +133,25 @@ class Dump:
         self.save_json("layer_stats", record)
         return moments
 
+    def borders(self, folder, quirks, contexts):
+        """border_rows, compute_z.pmet_border, eval.border, border_texts: the cases of the folder's border_*.json."""
+        requests, lookups, records, pairs = (read_json(os.path.join(folder, f"border_{name}.json"))
+                                             for name in ("requests", "lookups", "counterfact", "zsre"))
+        asked = [method.request_of(r) for r in requests]
+        rows = [borders.whole_rows(self.tok, request, contexts)
+                for request in quirks + asked + [method.request_of(r) for r in lookups]]
+        self.save_json("border_rows", [row for row in rows if row])
+        with borders.twin_row(self.model, method.encode(self.tok, asked[1]["target_new"])[-1]):
+            self.compute_z("pmet_border", asked, contexts,
+                           read_json(os.path.join(folder, "hparams", "PMET", "pmet_border.json")))
+        self.save_json(f"eval.border.{self.precision}",
+                       {"counterfact": [borders.counterfact(self.model, self.tok, r) for r in records],
+                        "zsre": [{"post": borders.zsre(self.model, self.tok, r)} for r in pairs]})
+        borders.check_told(self.model, self.tok, records, pairs)
+        if self.precision == "fp64":
+            self.save_json("border_texts", {"generated": borders.generated(self.tok),
+                                            "drawn": borders.drawn(self.model, self.tok)})
+
     def compute_z(self, name, requests, contexts, hp, catch=False):
         """compute_z.*: both deltas of every request; catch keeps going past requests that raise."""
         tensors, record, errors, targets = {}, [], [], {"attn": [], "mlp": []}
@@ -195,6 +215,8 @@ def make(args, precision, hf, tok):
         dump.save(f"execute.{name.removesuffix('_2mod')}{'_2mod' if two else ''}", edited)
     if quirks:
         dump.compute_z("pmet_quirk", quirks, contexts, hparams[0], catch=True)
+    if args.borders:
+        dump.borders(args.borders, quirks, contexts)
 
 
 def make_all(args, precisions):
@@ -212,7 +234,7 @@ def inputs_of(frozen, out):
     return argparse.Namespace(
         late_stats=late,
         model=at("model"), facts=at("counterfact.json"), contexts=at("contexts.json"), text=at("stats_text.jsonl"),
-        prompts=at("forward_prompts.json"), quirk=at("quirk_requests.json"), out=out,
+        prompts=at("forward_prompts.json"), quirk=at("quirk_requests.json"), borders=frozen, out=out,
         hparams=[at("hparams", "PMET", f"{name}.json") for name in ("pmet", "pmet_2mod", "pmet_alt")])
 
 
@@ -228,7 +250,7 @@ def conclude(report):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("model", "facts", "contexts", "text", "prompts", "quirk", "compare"):
+    for name in ("model", "facts", "contexts", "text", "prompts", "quirk", "borders", "compare"):
         parser.add_argument(f"--{name}")
     parser.add_argument("--hparams", nargs="+")
     parser.add_argument("--out", required=True)

@@ -22,15 +22,14 @@ TEST(the_generator_is_xoshiro256_seeded_by_splitmix64)
 }
 
 static void check_prompt(struct test *t, const struct golden *g, const struct pmet_model *model,
-                         const char *prompt, const json_t *ids, const json_t *text)
+                         const char *prompt, const json_t *ids, const json_t *text, size_t top_k,
+                         struct pmet_rng *rng)
 {
     struct pmet_ids row = {0};
     struct pmet_text got = {0};
-    struct pmet_rng rng;
-    const struct pmet_generate_options options = {.n_total = json_array_size(ids), .top_k = 1};
-    pmet_rng_seed(&rng, 1);
+    const struct pmet_generate_options options = {.n_total = json_array_size(ids), .top_k = top_k};
     CHECK_DONE(pmet_tokenizer_encode(g->tk, prompt, strlen(prompt), &row, &t->err));
-    CHECK_DONE(pmet_generate(model, &row, 1, &options, &rng, NULL, NULL, &t->err));
+    CHECK_DONE(pmet_generate(model, &row, 1, &options, rng, NULL, NULL, &t->err));
     CHECK(row.n == json_array_size(ids));
     for (size_t i = 0; i < row.n; i++)
         if (!CHECK(row.id[i] == json_integer_value(json_array_get(ids, i)))) {
@@ -49,15 +48,17 @@ static void check_file(struct test *t, const struct golden *g, const struct pmet
     json_t *root = golden_json(t, g, file);
     const json_t *single = json_object_get(root, "single"), *batch = json_object_get(root, "batch");
     const json_t *prompts = json_object_get(batch, "prompts");
+    struct pmet_rng rng;
+    pmet_rng_seed(&rng, 1);
     for (size_t i = 0; i < json_array_size(single); i++) {
         const json_t *one = json_array_get(single, i);
         check_prompt(t, g, model, json_string_value(json_object_get(one, "prompt")),
-                     json_object_get(one, "ids"), json_object_get(one, "text"));
+                     json_object_get(one, "ids"), json_object_get(one, "text"), 1, &rng);
     }
     for (size_t i = 0; i < json_array_size(prompts); i++)
         check_prompt(t, g, model, json_string_value(json_array_get(prompts, i)),
                      json_array_get(json_object_get(batch, "ids"), i),
-                     json_array_get(json_object_get(batch, "text"), i));
+                     json_array_get(json_object_get(batch, "text"), i), 1, &rng);
     CHECK(json_array_size(single) == 3 && json_array_size(prompts) == 8);
 }
 
@@ -68,6 +69,60 @@ TEST(greedy_text_is_the_published_codes)
         struct golden g;
         if (golden_open(t, &g, m))
             check_file(t, &g, g.model, "generate.base.fp32.json");
+    }
+}
+
+/* E40: clean-up, then NFKD, then "\n\n", then the end-of-text token, each seeing what the one before
+ * made. */
+TEST(generated_text_is_cleaned_in_the_published_order)
+{
+    EACH_GOLDEN (m) {
+        struct golden g;
+        if (!golden_open(t, &g, m))
+            continue;
+        json_t *root = golden_json(t, &g, "border_texts.json"), *one;
+        size_t i;
+        CHECK(json_array_size(json_object_get(root, "generated")) > 8);
+        json_array_foreach(json_object_get(root, "generated"), i, one)
+        {
+            struct pmet_ids ids = {0};
+            struct pmet_text got = {0};
+            const json_t *list = json_object_get(one, "ids");
+            CHECK_DONE(pmet_ids_reserve(&ids, json_array_size(list), &t->err));
+            for (; ids.n < json_array_size(list); ids.n++)
+                ids.id[ids.n] = (int32_t)json_integer_value(json_array_get(list, ids.n));
+            CHECK_DONE(pmet_generated_text(g.tk, &ids, &got, &t->err));
+            CHECK_STR(got.data, json_string_value(json_object_get(one, "text")));
+            free(ids.id);
+            free(got.data);
+        }
+    }
+}
+
+static json_int_t integer(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
+/* E39 with k = 5, E77, E85. */
+TEST(drawn_texts_are_those_of_their_seeds)
+{
+    EACH_GOLDEN (m) {
+        struct golden g;
+        if (!golden_open(t, &g, m))
+            continue;
+        json_t *root = golden_json(t, &g, "border_texts.json"), *one;
+        size_t i;
+        CHECK(json_array_size(json_object_get(root, "drawn")) == 3);
+        json_array_foreach(json_object_get(root, "drawn"), i, one)
+        {
+            struct pmet_rng rng;
+            pmet_rng_seed_stream(&rng, (uint64_t)integer(one, "seed"), (uint64_t)integer(one, "record"),
+                                 (uint64_t)integer(one, "text_of_record"));
+            check_prompt(t, &g, g.model, json_string_value(json_object_get(one, "prompt")),
+                         json_object_get(one, "ids"), json_object_get(one, "text"),
+                         (size_t)integer(one, "top_k"), &rng);
+        }
     }
 }
 

@@ -241,29 +241,36 @@ static void check_texts(struct test *t, const struct golden *g, const struct ask
     pmet_tfidf_close(tfidf);
 }
 
-static void check_counterfact(struct test *t, const struct golden *g, const json_t *a, const json_t *b)
+static void check_probs_and_flags(struct test *t, const struct golden *g, const struct asked *asked,
+                                  const json_t *a, const json_t *b)
 {
-    static struct asked asked;
     static struct field field[3];
     memset(field, 0, sizeof field);
-    ask_all(t, g, "counterfact.json", &asked);
-    CHECK(asked.n == 10 && json_array_size(json_object_get(a, "counterfact")) == 10);
-    for (size_t i = 0; i < asked.n; i++) {
-        const struct pmet_answers *const got[3] = {&asked.verdict[i].rewrite, &asked.verdict[i].paraphrase,
-                                                   &asked.verdict[i].neighborhood};
+    CHECK(asked->n == json_array_size(json_object_get(a, "counterfact")));
+    for (size_t i = 0; i < asked->n; i++) {
+        const struct pmet_answers *const got[3] = {&asked->verdict[i].rewrite, &asked->verdict[i].paraphrase,
+                                                   &asked->verdict[i].neighborhood};
         const json_t *x = post(a, "counterfact", i), *y = post(b, "counterfact", i);
         for (size_t k = 0; k < 3; k++) {
             check_probs(t, &field[k], got[k], under(x, lists[k], "probs"), under(y, lists[k], "probs"));
             check_flags(t, g->name, got[k], under(x, lists[k], "correct"));
         }
     }
-    CHECK(check_greedy_answers(t, g, &asked) > 0);
-    check_texts(t, g, &asked, a, b);
     for (size_t k = 0; k < 3; k++) {
         CHECK(field[k].n > 0);
         golden_smooth_values(t, test_text(t, "eval %s", lists[k]), g->name, field[k].got, field[k].fp32,
                              field[k].fp64, field[k].n);
     }
+}
+
+static void check_counterfact(struct test *t, const struct golden *g, const json_t *a, const json_t *b)
+{
+    static struct asked asked;
+    ask_all(t, g, "counterfact.json", &asked);
+    CHECK(asked.n == 10);
+    check_probs_and_flags(t, g, &asked, a, b);
+    CHECK(check_greedy_answers(t, g, &asked) > 0);
+    check_texts(t, g, &asked, a, b);
     asked_free(&asked);
 }
 
@@ -280,16 +287,18 @@ static void check_record(struct test *t, const struct pmet_eval_record *got, con
     CHECK(got->fact.case_id == json_integer_value(json_object_get(record, "case_id")));
 }
 
-static void check_zsre(struct test *t, const struct golden *g, const json_t *root)
+/* With the converted record where the golden has it. */
+static void check_zsre(struct test *t, const struct golden *g, const char *file, const json_t *root)
 {
     static struct asked asked;
-    ask_all(t, g, "zsre_mend_eval.json", &asked);
-    CHECK(asked.n == 5 && json_array_size(json_object_get(root, "zsre")) == 5);
+    ask_all(t, g, file, &asked);
+    CHECK(asked.n > 1 && asked.n == json_array_size(json_object_get(root, "zsre")));
     check_greedy_answers(t, g, &asked);
     for (size_t i = 0; i < asked.n; i++) {
-        const json_t *x = post(root, "zsre", i);
-        check_record(t, &asked.record[i],
-                     json_object_get(json_array_get(json_object_get(root, "zsre"), i), "record"));
+        const json_t *x = post(root, "zsre", i),
+                     *record = json_object_get(json_array_get(json_object_get(root, "zsre"), i), "record");
+        if (record)
+            check_record(t, &asked.record[i], record);
         check_flags(t, g->name, &asked.verdict[i].rewrite, json_object_get(x, "rewrite_prompts_correct"));
         check_flags(t, g->name, &asked.verdict[i].paraphrase,
                     json_object_get(x, "paraphrase_prompts_correct"));
@@ -309,7 +318,7 @@ static void check_state(struct test *t, size_t m, const char *state)
     json_t *b = golden_json(t, &g, test_text(t, "eval.%s.fp64.json", state));
     if (strcmp(state, "base") == 0 || overlay(t, &g, &o)) {
         check_counterfact(t, &g, a, b);
-        check_zsre(t, &g, a);
+        check_zsre(t, &g, "zsre_mend_eval.json", a);
     }
     take_away(&o);
 }
@@ -325,6 +334,26 @@ TEST(the_edited_model_is_judged_as_by_the_published_code)
 {
     EACH_GOLDEN (m)
         check_state(t, m, "pmet");
+}
+
+/* Prompt and target that share a token: rows are tokenised whole, places are not (E80). Targets
+ * whose text is cleaned up, or is a part of a character (E82). */
+TEST(border_cases_are_judged_by_the_published_rules)
+{
+    EACH_GOLDEN (m) {
+        static struct asked asked;
+        struct golden g;
+        if (!golden_open(t, &g, m))
+            continue;
+        json_t *a = golden_json(t, &g, "eval.border.fp32.json"),
+               *b = golden_json(t, &g, "eval.border.fp64.json");
+        ask_all(t, &g, "border_counterfact.json", &asked);
+        CHECK(asked.n == 2);
+        check_probs_and_flags(t, &g, &asked, a, b);
+        check_greedy_answers(t, &g, &asked);
+        asked_free(&asked);
+        check_zsre(t, &g, "border_zsre.json", a);
+    }
 }
 
 /* E84 */

@@ -143,24 +143,74 @@ TEST(rows_labels_and_indices_are_those_of_the_published_code)
  * it, which here happens to count the same in parts as whole. */
 TEST(odd_requests_are_computed_as_published_and_marked)
 {
-    static const struct {
-        bool lookup[4], target[4]; /* by model */
-    } odd[4] = {{{0, 0, 0, 0}, {1, 1, 1, 1}},
-                {{0, 0, 0, 0}, {1, 1, 1, 1}},
-                {{1, 1, 1, 1}, {0, 0, 0, 0}},
-                {{0, 0, 0, 0}, {0, 0, 0, 0}}};
     for (size_t m = 0; m < N_MODEL; m++) {
         struct setting *s;
         struct pmet_facts facts = {0};
         if ((s = setting_open(t, m)) && load_facts(t, s, "quirk_requests.json", &facts)) {
-            json_t *g = golden(t, s, "compute_z.pmet_quirk.fp32.json");
+            json_t *g = golden(t, s, "compute_z.pmet_quirk.fp32.json"),
+                   *marks = golden(t, s, "border_rows.json");
             const json_t *requests = json_object_get(g, "requests");
             CHECK(facts.n_fact == 6 && json_array_size(requests) == 4);
-            for (size_t i = 0; i < 4 && i < facts.n_fact; i++)
-                check_request(t, s, &facts.fact[i], json_array_get(requests, i), odd[i].lookup[m],
-                              odd[i].target[m]);
+            for (size_t i = 0; i < 4 && i < facts.n_fact; i++) {
+                const json_t *mark = json_array_get(marks, i);
+                CHECK(facts.fact[i].case_id == int_of(mark, "case_id"));
+                check_request(t, s, &facts.fact[i], json_array_get(requests, i),
+                              json_is_true(json_object_get(mark, "odd_lookup")),
+                              json_is_true(json_object_get(mark, "odd_target")));
+            }
         }
         pmet_facts_free(&facts);
+    }
+}
+
+/* A request of border_rows.json: its rows, their indices (E42) and first labels (E43), and both
+ * flags (E44). */
+static void check_border(struct test *t, const struct setting *s, const struct pmet_fact *fact,
+                         const json_t *g)
+{
+    struct pmet_fact_rows rows;
+    const size_t n_failed = t->n_fail;
+    const json_t *ids = json_object_get(g, "input_ids");
+    CHECK(fact->case_id == int_of(g, "case_id"));
+    if (!CHECK_DONE(pmet_rows_build(s->tk, fact, &s->contexts, &s->options, true, &rows, &t->err)))
+        return;
+    CHECK(ids_equal(rows.target, rows.n_target, json_object_get(g, "target_ids"), NULL));
+    if (CHECK(rows.n_row == 7 && json_array_size(ids) == 7))
+        for (size_t j = 0; j < rows.n_row; j++) {
+            const struct pmet_row *row = &rows.row[j];
+            CHECK(ids_equal(row->id, row->n_tok, json_array_get(ids, j), NULL));
+            CHECK((json_int_t)row->lookup_idx == int_at(json_object_get(g, "lookup_idxs"), j));
+            CHECK(j == 6 ||
+                  (json_int_t)(row->n_tok - rows.n_target) == int_at(json_object_get(g, "first_labels"), j));
+        }
+    CHECK(rows.odd_lookup == json_is_true(json_object_get(g, "odd_lookup")));
+    CHECK(rows.odd_target == json_is_true(json_object_get(g, "odd_target")));
+    if (t->n_fail > n_failed)
+        test_fail(t, "%s: case %d", s->name, (int)fact->case_id);
+    pmet_rows_free(&rows);
+}
+
+/* Labels before the lookup index (E43), white space around subjects and targets (E42), tokens that
+ * join prompt and target. */
+TEST(rows_of_border_cases_are_those_of_the_published_rules)
+{
+    static const char *const files[2] = {"border_requests.json", "border_lookups.json"};
+    for (size_t m = 0; m < N_MODEL; m++) {
+        struct setting *s = setting_open(t, m);
+        json_t *g = s ? golden(t, s, "border_rows.json") : NULL;
+        size_t k = 4, n_before = 0; /* behind the four of quirk_requests.json */
+        for (size_t f = 0; s && f < 2; f++) {
+            struct pmet_facts facts = {0};
+            if (load_facts(t, s, files[f], &facts))
+                for (size_t i = 0; i < facts.n_fact; i++, k++) {
+                    const json_t *one = json_array_get(g, k);
+                    check_border(t, s, &facts.fact[i], one);
+                    n_before += int_at(json_object_get(one, "first_labels"), 0) <
+                                int_at(json_object_get(one, "lookup_idxs"), 0);
+                }
+            pmet_facts_free(&facts);
+        }
+        CHECK(k == 14 && json_array_size(g) == 14 && n_before > 0);
     }
 }
 

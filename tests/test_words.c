@@ -5,6 +5,8 @@
 #include "ref/text/points.h"
 #include "tests/test.h"
 
+enum { N_BORDER = 51 }; /* texts of golden/nltk/borders.json */
+
 typedef enum pmet_status cutter(const char *text, size_t n, struct pmet_words *out, struct pmet_error *err);
 
 static bool equals(const struct pmet_words *w, const json_t *expected)
@@ -27,13 +29,11 @@ static bool cut_equals(struct test *t, cutter *cut, const json_t *text, const js
     return same;
 }
 
-/* E88, E89: texts full of marks, quotes, contractions and abbreviations, and speeches, as nltk
- * 3.8.1 cut them. */
-TEST(words_and_sentences_are_those_of_nltk)
+static void check_texts(struct test *t, const char *path, size_t n)
 {
-    json_t *all = test_json(t, json_load_file("golden/nltk/words.json", 0, NULL)), *one;
+    json_t *all = test_json(t, json_load_file(path, 0, NULL)), *one;
     size_t i;
-    CHECK(json_array_size(all) == 197);
+    CHECK(json_array_size(all) == n);
     json_array_foreach(all, i, one)
     {
         const json_t *text = json_object_get(one, "text");
@@ -44,6 +44,20 @@ TEST(words_and_sentences_are_those_of_nltk)
         if (!cut_equals(t, pmet_words, text, json_object_get(one, "words")))
             test_fail(t, "text %zu: other words", i);
     }
+}
+
+/* E88, E89: texts full of marks, quotes, contractions and abbreviations, and speeches, as nltk
+ * 3.8.1 cut them. */
+TEST(words_and_sentences_are_those_of_nltk)
+{
+    check_texts(t, "golden/nltk/words.json", 197);
+}
+
+/* Each tells one reading of a rule from another: what a match takes with it, which case, which
+ * order. */
+TEST(border_cases_are_cut_as_nltk_does)
+{
+    check_texts(t, "golden/nltk/borders.json", N_BORDER);
 }
 
 static const char *const models[] = {"gptj-A", "gptj-C", "neox-A", "neox-C"};
@@ -140,6 +154,51 @@ TEST(short_texts_have_the_entropy_of_the_orders_they_reach)
     }
 }
 
+/* E91 */
+static enum pmet_status keep_term(void *user, const char *term, size_t n, struct pmet_error *err)
+{
+    (void)err;
+    json_array_append_new(user, json_stringn(term, n));
+    return PMET_OK;
+}
+
+TEST(terms_are_those_of_the_reference)
+{
+    json_t *root = test_json(t, json_load_file("golden/unicode/terms.json", 0, NULL)), *one;
+    size_t i;
+    CHECK(json_array_size(json_object_get(root, "texts")) == 8);
+    json_array_foreach(json_object_get(root, "texts"), i, one)
+    {
+        const json_t *text = json_object_get(one, "text");
+        json_t *got = test_json(t, json_array());
+        CHECK_DONE(pmet_terms(json_string_value(text), json_string_length(text), keep_term, got, &t->err));
+        if (!CHECK(json_equal(got, json_object_get(one, "terms"))))
+            test_fail(t, "text %zu: other terms", i);
+    }
+}
+
+TEST(classes_hold_as_many_points_as_those_of_the_reference)
+{
+    json_t *root = test_json(t, json_load_file("golden/unicode/terms.json", 0, NULL));
+    const json_t *counts = json_object_get(root, "counts");
+    json_int_t n[6] = {0};
+    static const char *const class[6] = {"\\w", "\\s", "\\d", "capital", "small", "lower differs"};
+    for (int32_t c = 0; c < 0x110000; c++) {
+        int32_t second = 0;
+        if (c >= 0xd800 && c < 0xe000)
+            continue;
+        n[0] += pmet_is_wordlike(c);
+        n[1] += pmet_is_blank(c);
+        n[2] += pmet_is_decimal(c);
+        n[3] += pmet_is_upper(c);
+        n[4] += pmet_is_lower(c);
+        n[5] += pmet_lower(&c, 1, 0, &second) != c;
+    }
+    for (size_t k = 0; k < 6; k++)
+        if (!CHECK(n[k] == json_integer_value(json_object_get(counts, class[k]))))
+            test_fail(t, "%s: %d points", class[k], (int)n[k]);
+}
+
 /* Every code point: \w, \d, \s, capital, small, and lower case, hashed; the number is Python
  * 3.11's. */
 TEST(classes_and_lower_case_are_those_of_the_reference)
@@ -157,6 +216,28 @@ TEST(classes_and_lower_case_are_those_of_the_reference)
         hash = (hash ^ (uint64_t)second) * 0x100000001b3;
     }
     CHECK(hash == 0xba51b7c1a95f7da6);
+}
+
+/* E40: every code point before U+0327 U+0301, as NFKD, hashed; the number is Python 3.11's (Unicode
+ * 14.0). */
+TEST(nfkd_of_every_point_is_the_references)
+{
+    uint64_t hash = 0xcbf29ce484222325;
+    struct pmet_text in = {0}, out = {0};
+    for (int32_t c = 1; c < 0x110000; c++) {
+        const int32_t points[3] = {c, 0x327, 0x301};
+        if (c >= 0xd800 && c < 0xe000)
+            continue;
+        in.n = out.n = 0;
+        if (!CHECK_DONE(pmet_points_encode(points, 3, &in, &t->err)) ||
+            !CHECK_DONE(pmet_nfkd(in.data, in.n, &out, &t->err)))
+            break;
+        for (size_t i = 0; i < out.n; i++)
+            hash = (hash ^ (unsigned char)out.data[i]) * 0x100000001b3;
+    }
+    CHECK(hash == 0xc2c0f9281cbe48d8);
+    free(in.data);
+    free(out.data);
 }
 
 /* Python's answers. A combining accent, an apostrophe and a period are looked through. */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
+#include "nfkd_tables.h"    /* from golden/unicode/nfkd.txt */
 #include "unicode_tables.h" /* from golden/unicode/ranges.txt */
 
 bool pmet_in_ranges(const struct pmet_range *r, size_t n, int32_t c)
@@ -96,16 +97,18 @@ static enum pmet_status append_point(struct pmet_text *out, int32_t c, struct pm
     return pmet_text_append(out, (const char *)bytes, (size_t)n, err);
 }
 
-/* Code points of one stretch, with their combining classes in the tables in force. */
+/* Code points of one stretch. Those of `newer` are not in the reference's tables: they have class 0
+ * and neither decompose nor compose. */
 struct points {
     int32_t *c;
     size_t n, cap;
-    bool old_tables; /* Unicode 9.0 */
+    const struct pmet_range *newer; /* [n_newer] */
+    size_t n_newer;
 };
 
 static int combining_class(const struct points *p, int32_t c)
 {
-    if (p->old_tables && PMET_IN_TABLE(newer_than_9, c))
+    if (pmet_in_ranges(p->newer, p->n_newer, c))
         return 0;
     return utf8proc_get_property(c)->combining_class;
 }
@@ -124,7 +127,7 @@ static enum pmet_status decompose(struct points *p, int32_t c, bool compatibilit
     int boundary = 0;
     const utf8proc_option_t options =
         (utf8proc_option_t)(UTF8PROC_DECOMPOSE | (compatibility ? UTF8PROC_COMPAT : 0));
-    if (p->old_tables && PMET_IN_TABLE(newer_than_9, c))
+    if (pmet_in_ranges(p->newer, p->n_newer, c))
         return push(p, &c, 1, err);
     const utf8proc_ssize_t n = utf8proc_decompose_char(c, parts, 32, options, &boundary);
     return n < 0 || n > 32 ? push(p, &c, 1, err) : push(p, parts, (size_t)n, err);
@@ -166,7 +169,7 @@ static int32_t composed(const struct points *p, int32_t a, int32_t b)
     utf8proc_int32_t pair[3] = {a, b, 0};
     const utf8proc_ssize_t n =
         utf8proc_normalize_utf32(pair, 2, (utf8proc_option_t)(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
-    if (n != 1 || (p->old_tables && PMET_IN_TABLE(newer_than_9, pair[0])))
+    if (n != 1 || pmet_in_ranges(p->newer, p->n_newer, pair[0]))
         return -1;
     return pair[0];
 }
@@ -213,7 +216,7 @@ static enum pmet_status normalise_stretch(const char *text, size_t n, bool compo
 /* E6. Only stretches with a point of nfc_attention are taken apart; the rest is copied. */
 enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err)
 {
-    struct points p = {.old_tables = true};
+    struct points p = {.newer = newer_than_9, .n_newer = sizeof newer_than_9 / sizeof *newer_than_9};
     enum pmet_status status = PMET_OK;
     size_t copied = 0,
            previous = 0; /* text before `copied` is out; `previous` is where the last point began */
@@ -244,9 +247,10 @@ enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, str
     return status;
 }
 
+/* E40, with the tables of Unicode 14.0. */
 enum pmet_status pmet_nfkd(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err)
 {
-    struct points p = {.old_tables = false};
+    struct points p = {.newer = nfkd_newer, .n_newer = sizeof nfkd_newer / sizeof *nfkd_newer};
     enum pmet_status status = PMET_OK;
     for (size_t i = 0; i < n && status == PMET_OK;) {
         int32_t c = 0;

@@ -23,8 +23,8 @@ enum pmet_char_class pmet_char_class(int32_t code_point);
 /* \w of the reference's patterns, for added tokens that must be single words. */
 bool pmet_is_word(int32_t code_point);
 
-/* Appends text normalised: NFC with the reference's old tables (SPEC §2.1, E6), or NFKD. Invalid
- * bytes pass through. */
+/* Appends text normalised: NFC with the reference's tables of Unicode 9.0 (SPEC §2.1, E6), or NFKD
+ * with those of Unicode 14.0 (E40). Invalid bytes pass through. */
 enum pmet_status pmet_nfc(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 enum pmet_status pmet_nfkd(const char *text, size_t n, struct pmet_text *out, struct pmet_error *err);
 /* Appends n bytes. */
