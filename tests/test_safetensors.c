@@ -93,7 +93,7 @@ TEST(a_header_that_is_not_one_json_object_is_refused)
         {"\xff", 0, "line 1 column 0: not JSON: unable to decode byte 0xff"},
         {"{", 0, "line 1 column 1: not JSON: string or '}' expected near end of file"},
         {"", 16, "line 1 column 0: not JSON: unexpected token near end of file"},
-        {"\xef\xbb\xbf" H, 16, "line 1 column 1: not JSON: invalid token near '\xef\xbb\xbf'"},
+        {"\xef\xbb\xbf" H, 16, "line 1 column 1: not JSON: invalid token near '\\ufeff'"},
         {"[]", 0, "header: found an array; expected an object"},
         {"null", 0, "header: found null; expected an object"},
         {"\"a\"", 0, "header: found a string; expected an object"},
