@@ -77,10 +77,13 @@ struct formatted {
 struct formatted format_bytes(double n_bytes);                    /* "1.4 GiB" */
 struct formatted format_shape(const size_t *shape, size_t n_dim); /* "[3,4]" */
 struct formatted format_seconds(double s);                        /* "1:02:03", "2:03" or "4.1 s" */
-/* Text of a file on standard output as pmet_escape shows it: a subject must not break its line, or
- * command the terminal. */
-void print_plain(const char *text);
-void print_plain_n(const char *text, size_t n);
+/* A line on standard output as pmet_escape shows it, newline added: names, paths and subjects of
+ * files must not break it, or command the terminal. And a part of a line. */
+void print_line(const char *fmt, ...) PMET_PRINTF(1, 2);
+void print_plain(const char *text, size_t n);
+/* A result as it is; but on a terminal its controls are shown, newline and tab excepted: tokens may
+ * be any bytes, and what a model writes is no command to the reader's terminal. */
+void print_exact(const char *text, size_t n);
 /* One JSON value and a newline on standard output; takes over the reference. */
 void print_json(json_t *value);
 

@@ -13,13 +13,14 @@ static void print_groups(const struct diff_job *j)
     printf(j->y ? " %8s\n" : "\n", "ratio");
     for (size_t i = 0; i < j->n_group; i++) {
         const struct diff_group *g = &j->group[i];
-        printf("%-48s %5zu %-6s %9.1e %9.1e", g->n == 1 ? g->first->name : g->first->key, g->n,
-               j->y || g->first->kind == DIFF_EXACT ? kind_name[g->first->kind] : "-", g->worst, g->max_err);
+        char ratio[16] = "";
         if (j->y && g->n_yard > 0)
-            printf(" %8.3g", g->ratio);
+            snprintf(ratio, sizeof ratio, " %8.3g", g->ratio);
         else if (j->y)
-            printf(" %8s", "-");
-        printf("%s\n", g->n_beyond ? "  BEYOND" : "");
+            snprintf(ratio, sizeof ratio, " %8s", "-");
+        print_line("%-48s %5zu %-6s %9.1e %9.1e%s%s", g->n == 1 ? g->first->name : g->first->key, g->n,
+                   j->y || g->first->kind == DIFF_EXACT ? kind_name[g->first->kind] : "-", g->worst,
+                   g->max_err, ratio, g->n_beyond ? "  BEYOND" : "");
     }
 }
 
@@ -28,18 +29,19 @@ static void print_entries(const struct diff_job *j)
 {
     for (size_t i = 0; i < j->n_entry; i++) {
         const struct diff_entry *e = &j->entry[i];
+        const char *side = e->beyond ? "beyond" : "within";
         if (!e->beyond && !j->c->verbose)
             continue;
-        printf("%s %s: ", e->beyond ? "beyond" : "within", e->name);
         if (e->why[0])
-            printf("%s\n", e->why);
+            print_line("%s %s: %s", side, e->name, e->why);
         else if (e->kind == DIFF_EXACT)
-            printf("%s\n", e->beyond ? "integers differ" : "equal");
+            print_line("%s %s: %s", side, e->name, e->beyond ? "integers differ" : "equal");
         else if (e->has_yard)
-            printf("L2 %.3e, yardstick %.3e, allowed %.3e, ratio %.3g\n", e->dist, e->yard, e->allowed,
-                   diff_ratio(e));
+            print_line("%s %s: L2 %.3e, yardstick %.3e, allowed %.3e, ratio %.3g", side, e->name, e->dist,
+                       e->yard, e->allowed, diff_ratio(e));
         else
-            printf("L2 %.3e, max %.3e%s\n", e->dist, e->max_err, j->y ? ", no yardstick" : "");
+            print_line("%s %s: L2 %.3e, max %.3e%s", side, e->name, e->dist, e->max_err,
+                       j->y ? ", no yardstick" : "");
     }
 }
 
@@ -54,7 +56,7 @@ static size_t print_missing(const struct diff_job *j)
             found = strlen(j->entry[i].name) == len && memcmp(j->entry[i].name, at, len) == 0 &&
                     (!j->y || j->entry[i].has_yard || j->entry[i].kind == DIFF_EXACT);
         if (len > 0 && !found) {
-            printf("missing %.*s: required, but not compared\n", (int)len, at);
+            print_line("missing %.*s: required, but not compared", (int)len, at);
             n++;
         }
         at += len + (at[len] == ',');
@@ -65,7 +67,7 @@ static size_t print_missing(const struct diff_job *j)
 static int report(struct diff_job *j)
 {
     if (j->n_entry == 0) {
-        printf("%s and %s have no tensor in common\n", j->a_path, j->b_path);
+        print_line("%s and %s have no tensor in common", j->a_path, j->b_path);
         return EXIT_DIFFERENT;
     }
     print_groups(j);

@@ -4,25 +4,15 @@
 #include <stdlib.h>
 #include "cli/edit_job.h"
 #include "tensors/json.h"
-#include "tokenizer/unicode.h"
 
-/* Text of n tokens. Line breaks, control bytes and parts of a character (a token may end inside
- * one) are made visible. */
+/* Text of n tokens: parts of a character (a token may end inside one) are shown as bytes. */
 static enum pmet_status print_tokens(const struct pmet_edit_job *j, const int32_t *id, size_t n,
                                      struct pmet_error *err)
 {
     struct pmet_text text = {0};
     const enum pmet_status status = pmet_tokenizer_decode(j->s->tk, id, n, PMET_DECODE_BYTES, &text, err);
-    for (size_t i = 0, len; status == PMET_OK && i < text.n; i += len) {
-        int32_t c;
-        len = pmet_utf8_next(text.data + i, text.n - i, &c);
-        if (c == '\n')
-            fputs("\\n", stdout);
-        else if (c < 0x20)
-            printf("\\x%02x", (unsigned char)text.data[i]);
-        else
-            fwrite(text.data + i, 1, len, stdout);
-    }
+    if (status == PMET_OK)
+        print_plain(text.data ? text.data : "", text.n);
     free(text.data);
     return status;
 }
@@ -31,11 +21,9 @@ static enum pmet_status show_fact(const struct pmet_edit_job *j, size_t i, struc
 {
     const struct pmet_fact *f = &j->facts.fact[i];
     const struct pmet_fact_rows *r = &j->rows[i];
-    printf("\nfact %zu (case %lld, line %zu): \"", i, (long long)f->case_id, f->line);
-    print_plain(f->prompt);
-    printf("\", subject \"");
-    print_plain(f->subject);
-    printf("\"%s\n", r->odd_lookup || r->odd_target ? "  (odd)" : "");
+    putchar('\n');
+    print_line("fact %zu (case %lld, line %zu): \"%s\", subject \"%s\"%s", i, (long long)f->case_id, f->line,
+               f->prompt, f->subject, r->odd_lookup || r->odd_target ? "  (odd)" : "");
     for (size_t b = 0; b < r->n_row; b++) {
         const struct pmet_row *row = &r->row[b];
         printf(b + 1 == r->n_row ? "  KL     " : "  row %-2zu ", b);
@@ -129,12 +117,13 @@ static void plan_text(const struct pmet_edit_job *j, const struct pmet_edit_plan
 {
     const struct pmet_config *c = &j->s->model->config;
     printf("Nothing is written: this is the plan.\n\n");
-    printf("model     %s: %s, %zu layers of width %zu, on %s\n", j->s->ck->dir, c->family->name, c->n_layer,
-           c->d_model, j->s->op->name);
+    print_line("model     %s: %s, %zu layers of width %zu, on %s", j->s->ck->dir, c->family->name, c->n_layer,
+               c->d_model, j->s->op->name);
     printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->facts.n_fact, p->n_row,
            p->n_token, p->longest, c->n_ctx);
-    printf("contexts  %zu, %s%s\n", j->contexts.n_template,
-           j->contexts_made ? "written by the model" : "from ", j->contexts_made ? "" : j->request.contexts);
+    print_line("contexts  %zu, %s%s", j->contexts.n_template,
+               j->contexts_made ? "written by the model" : "from ",
+               j->contexts_made ? "" : j->request.contexts);
     for (size_t k = 0; k < j->editor.n_update; k++)
         printf("%s%s\n", k ? "          " : "edits     ", j->editor.update[k].name);
     if (p->needs.n_pass > 0)

@@ -2,6 +2,7 @@
  * What pmet edit says of the facts and of the matrices. */
 #include "cli/edit_job.h"
 #include "tensors/dtype.h"
+#include "tensors/json.h"
 
 static size_t count_passes(const struct pmet_edit_job *j)
 {
@@ -18,9 +19,9 @@ static void report_json(const struct pmet_edit_job *j, size_t n_greedy)
     struct pmet_error ignored = {PMET_OK, ""};
     j->method->plan(&j->editor, &needs, &ignored);
     print_json(json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:I, s:s, s:f, s:o, "
+        "{s:o, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:I, s:s, s:f, s:o, "
         "s:o}",
-        "out", j->request.out, "facts", (json_int_t)j->facts.n_fact, "applied",
+        "out", pmet_json_name(j->request.out), "facts", (json_int_t)j->facts.n_fact, "applied",
         (json_int_t)j->editor.n_applied, "greedy", (json_int_t)n_greedy, "steps", (json_int_t)count_passes(j),
         "seconds", "load", j->s_load, "stats", j->s_stats, "delta", seconds[PMET_STAGE_DELTA], "keys",
         seconds[PMET_STAGE_KEYS], "solve", seconds[PMET_STAGE_SOLVE], "write", j->s_write, "gflop", "delta",
@@ -34,14 +35,11 @@ static void print_fact(const struct pmet_edit_job *j, size_t i)
 {
     const struct pmet_fact *f = &j->facts.fact[i];
     const struct pmet_fact_report *r = &j->editor.targets.fact[i];
-    printf("%6lld  %-7s %6zu  %8.4f -> %6.4f  %-6s  ", (long long)f->case_id,
-           r->applied ? pmet_stop_name(r->result.stop) : "failed", r->result.n_forward, j->before[i].prob,
-           j->after[i].prob, j->after[i].greedy ? "yes" : "no");
-    print_plain(f->subject);
-    printf(": ");
-    print_plain(f->target + (f->target[0] == ' '));
-    printf("%s%s\n", j->rows[i].odd_lookup || j->rows[i].odd_target ? "  (odd)" : "",
-           r->applied ? "" : "  (left out)");
+    print_line(
+        "%6lld  %-7s %6zu  %8.4f -> %6.4f  %-6s  %s: %s%s%s", (long long)f->case_id,
+        r->applied ? pmet_stop_name(r->result.stop) : "failed", r->result.n_forward, j->before[i].prob,
+        j->after[i].prob, j->after[i].greedy ? "yes" : "no", f->subject, f->target + (f->target[0] == ' '),
+        j->rows[i].odd_lookup || j->rows[i].odd_target ? "  (odd)" : "", r->applied ? "" : "  (left out)");
 }
 
 static void print_matrices(const struct pmet_edit_job *j)
@@ -76,9 +74,11 @@ void edit_report(const struct edit_job *x)
     for (size_t i = 0; i < j->facts.n_fact; i++)
         print_fact(j, i);
     print_matrices(j);
-    printf("\n%s: %zu of %zu facts applied; the target is the model's answer to the plain prompt for %zu of "
-           "them (before: %zu)\n",
-           j->request.out, j->editor.n_applied, j->facts.n_fact, n_after, n_before);
+    putchar('\n');
+    print_line(
+        "%s: %zu of %zu facts applied; the target is the model's answer to the plain prompt for %zu of "
+        "them (before: %zu)",
+        j->request.out, j->editor.n_applied, j->facts.n_fact, n_after, n_before);
     if (j->request.ridge > 0)
         printf("solved with --ridge %g\n", j->request.ridge);
     printf("%s in all, %s of memory at most\n",

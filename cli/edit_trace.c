@@ -170,6 +170,6 @@ enum pmet_status edit_trace_write(struct edit_job *j, struct pmet_error *err)
     }
     PMET_TRY(list_write(&j->list, j->c->io, j->trace, err));
     if (!j->json)
-        printf("%s: %zu tensors\n", j->trace, j->list.n);
+        print_line("%s: %zu tensors", j->trace, j->list.n);
     return PMET_OK;
 }

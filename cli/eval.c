@@ -70,9 +70,10 @@ static void report_json(const struct eval *e, const struct pmet_evaluation *afte
     add_metrics(metrics, after);
     add_metrics(metrics, before);
     print_json(json_pack(
-        "{s:O, s:I, s:s?, s:o, s:o*, s:f, s:I}", "header", j->header, "records", (json_int_t)j->n_record,
-        "out", j->request.out, "metrics", metrics, "change", j->before ? change_json(after, before) : NULL,
-        "seconds", pmet_seconds() - e->progress.started, "peak_memory_bytes", (json_int_t)peak_memory()));
+        "{s:O, s:I, s:o, s:o, s:o*, s:f, s:I}", "header", j->header, "records", (json_int_t)j->n_record,
+        "out", j->request.out ? pmet_json_name(j->request.out) : json_null(), "metrics", metrics, "change",
+        j->before ? change_json(after, before) : NULL, "seconds", pmet_seconds() - e->progress.started,
+        "peak_memory_bytes", (json_int_t)peak_memory()));
 }
 
 /* A metric's row: its name as people say it, and the published one. */
@@ -138,7 +139,7 @@ static void report(const struct eval *e)
     }
     report_table(j->before != NULL, &after, &before);
     if (j->request.out)
-        printf("%s: %zu records\n", j->request.out, j->n_record);
+        print_line("%s: %zu records", j->request.out, j->n_record);
 }
 
 /* ---- the command ---- */

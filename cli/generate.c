@@ -55,7 +55,8 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
         PMET_GO(pmet_generated_text(s->tk, &ids, &clean, err));
         json_array_append_new(results, as_json(prompt, &ids, n_prompt, &text, &clean));
     } else {
-        printf("%s\n", text.data);
+        print_exact(text.data, text.n);
+        putchar('\n');
         fflush(stdout);
         status = check_stop(err); /* a full disk ends it here, not after the next prompt */
     }

@@ -45,16 +45,16 @@ static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err
     PMET_GO(pmet_weights_open(j->c->io, j->path, pmet_form_of(j->path), &w, err));
     for (size_t i = 0; i < w.all->n; i++) {
         const struct pmet_tensor *t = &w.all->tensor[i];
-        printf("%-5s %s %s\n", pmet_dtype_name(t->dtype), t->name, format_shape(t->shape, t->n_dim).text);
+        print_line("%-5s %s %s", pmet_dtype_name(t->dtype), t->name, format_shape(t->shape, t->n_dim).text);
         n_bytes += (double)t->n_bytes;
         if (j->check)
             PMET_GO(check_finite(j->path, t, err));
         PMET_GO(check_stop(err));
     }
     for (size_t i = 0; w.st && i < w.st->n_meta; i++)
-        printf("metadata %s: %s\n", w.st->meta[i].key, w.st->meta[i].value);
-    printf("%s: %zu tensors, %s%s\n", j->path, w.all->n, format_bytes(n_bytes).text,
-           j->check ? "; all values are numbers" : "");
+        print_line("metadata %s: %s", w.st->meta[i].key, w.st->meta[i].value);
+    print_line("%s: %zu tensors, %s%s", j->path, w.all->n, format_bytes(n_bytes).text,
+               j->check ? "; all values are numbers" : "");
     status = PMET_OK;
 done:
     pmet_weights_close(&w);
@@ -81,8 +81,8 @@ static enum pmet_status inspect_moment(const struct job *j, const char *file, bo
     if (!*is_moment)
         goto done;
     pmet_to_f64(&count, n->data, n->dtype, 1);
-    printf("%s: [%zu,%zu] %s, %.0f tokens of %s documents, of model %.16s\n", module, mom2->shape[0],
-           mom2->shape[1], pmet_dtype_name(mom2->dtype), count, docs ? docs : "?", of);
+    print_line("%s: [%zu,%zu] %s, %.0f tokens of %s documents, of model %.16s", module, mom2->shape[0],
+               mom2->shape[1], pmet_dtype_name(mom2->dtype), count, docs ? docs : "?", of);
     if (j->check) {
         const struct pmet_stats_source from = {.io = j->c->io, .dir = j->path, .fingerprint = of};
         struct pmet_stats_info info;
@@ -106,7 +106,7 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
         if (pmet_ends_with(names[i], ".safetensors"))
             PMET_GO(inspect_moment(j, names[i], &is_moment, err));
         if (pmet_ends_with(names[i], ".npz")) {
-            printf("%s: a published archive, of no named model\n", names[i]);
+            print_line("%s: a published archive, of no named model", names[i]);
             n_npz++;
         }
         n_moment += is_moment;
@@ -118,10 +118,10 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
                            ".safetensors or .bin file, or a folder of statistics",
                            j->path);
     else
-        printf("%s: %zu second moments%s\n", j->path, n_moment + n_npz,
-               !j->check   ? ""
-               : n_npz > 0 ? "; those of safetensors are finite, symmetric, counted"
-                           : "; finite, symmetric, counted");
+        print_line("%s: %zu second moments%s", j->path, n_moment + n_npz,
+                   !j->check   ? ""
+                   : n_npz > 0 ? "; those of safetensors are finite, symmetric, counted"
+                               : "; finite, symmetric, counted");
 done:
     pmet_free_names(names, n);
     return status;
@@ -148,8 +148,10 @@ static void print_dtypes(const struct pmet_checkpoint *ck)
             printf(" %zu %s", n, pmet_dtype_name(all[d]));
     }
     printf("\nshards      ");
-    for (size_t i = 0; i < ck->n_shard; i++)
-        printf(" %s", ck->shard[i].file);
+    for (size_t i = 0; i < ck->n_shard; i++) {
+        putchar(' ');
+        print_plain(ck->shard[i].file, strlen(ck->shard[i].file));
+    }
     putchar('\n');
 }
 
@@ -165,21 +167,21 @@ static void print_record(const struct pmet_record *r, const char *fingerprint)
         return;
     }
     const json_t *facts = json_object_get(r->json, "facts"), *matrices = json_object_get(r->json, "matrices");
-    printf("edited       %lld facts by %s %s, from model %.16s%s\n",
-           (long long)json_integer_value(json_object_get(facts, "applied")),
-           text_of(json_object_get(r->json, "method")), text_of(json_object_get(r->json, "version")),
-           r->n_ancestor ? r->ancestor[0] : "?",
-           strcmp(r->fingerprint, fingerprint) == 0 ? "" : " -- written for other weights than these");
+    print_line("edited       %lld facts by %s %s, from model %.16s%s",
+               (long long)json_integer_value(json_object_get(facts, "applied")),
+               text_of(json_object_get(r->json, "method")), text_of(json_object_get(r->json, "version")),
+               r->n_ancestor ? r->ancestor[0] : "?",
+               strcmp(r->fingerprint, fingerprint) == 0 ? "" : " -- written for other weights than these");
     for (size_t i = 1; i < r->n_ancestor; i++)
-        printf("             itself from %.16s\n", r->ancestor[i]);
+        print_line("             itself from %.16s", r->ancestor[i]);
     for (size_t k = 0; k < json_array_size(matrices); k++) {
         const json_t *m = json_array_get(matrices, k);
-        printf("             %s: |dW|/|W| %.2g, %.2g %% lost in rounding to %s\n",
-               text_of(json_object_get(m, "module")),
-               json_number_value(json_object_get(m, "update_norm")) /
-                   json_number_value(json_object_get(m, "weight_norm")),
-               100 * json_number_value(json_object_get(m, "rounding_lost")),
-               text_of(json_object_get(m, "dtype")));
+        print_line("             %s: |dW|/|W| %.2g, %.2g %% lost in rounding to %s",
+                   text_of(json_object_get(m, "module")),
+                   json_number_value(json_object_get(m, "update_norm")) /
+                       json_number_value(json_object_get(m, "weight_norm")),
+                   100 * json_number_value(json_object_get(m, "rounding_lost")),
+                   text_of(json_object_get(m, "dtype")));
     }
 }
 
@@ -205,7 +207,7 @@ static enum pmet_status inspect_model(const struct job *j, struct pmet_error *er
     PMET_GO(session_open(j->c, j->path, &s, err));
     PMET_GO(pmet_record_read(j->c->io, j->path, &r, err));
     const struct pmet_config *c = &s->model->config;
-    printf("%s: %s\n", j->path, c->family->name);
+    print_line("%s: %s", j->path, c->family->name);
     printf("model        %zu layers of width %zu, %zu heads, FFN %zu, vocabulary %zu (tokenizer %zu), %zu "
            "positions, %s residual\n",
            c->n_layer, c->d_model, c->n_head, c->d_ff, c->n_vocab, pmet_tokenizer_size(s->tk), c->n_ctx,

@@ -43,6 +43,22 @@ static void head(const struct cli *c, const char *color, const char *kind)
             on ? "\033[0m" : "", kind);
 }
 
+static void put_args(const char *fmt, va_list args)
+{
+    char line[sizeof((struct pmet_error *)0)->message];
+    pmet_line(line, sizeof line, fmt, args);
+    fputs(line, stderr);
+}
+
+PMET_PRINTF(1, 2) static void put_line(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    put_args(fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
 int say_failed(const struct cli *c, const struct pmet_error *err)
 {
     const int sig = stop_signal();
@@ -50,7 +66,7 @@ int say_failed(const struct cli *c, const struct pmet_error *err)
         return EXIT_FAILED;
     head(c, "\033[31m", "");
     if (sig)
-        fprintf(stderr, "stopped by signal %d; %s\n", sig, c->kept[0] ? c->kept : "nothing was left behind");
+        put_line("stopped by signal %d; %s", sig, c->kept[0] ? c->kept : "nothing was left behind");
     else
         fprintf(stderr, "%s\n", err->message);
     if (c->tmpl)
@@ -63,7 +79,7 @@ int say_usage(const struct cli *c, const char *fmt, ...)
     va_list args;
     head(c, "\033[31m", "");
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    put_args(fmt, args);
     va_end(args);
     /* a question needs no more punctuation */
     fprintf(stderr, "%s see pmet %s%s--help\n", strchr(fmt, '?') ? "" : ";", c->command ? c->command : "",
@@ -78,7 +94,7 @@ void say(const struct cli *c, enum level level, const char *fmt, ...)
         return;
     head(c, level == WARNING ? "\033[33m" : NULL, level == WARNING ? "warning: " : "");
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    put_args(fmt, args);
     va_end(args);
     fputc('\n', stderr);
 }
@@ -123,19 +139,50 @@ struct formatted format_seconds(double s)
     return out;
 }
 
-void print_plain(const char *text)
+/* A character at a time: lines may be long. */
+static void print_escaped(const char *text, size_t n, const char *as_is)
 {
-    print_plain_n(text, strlen(text));
-}
-
-void print_plain_n(const char *text, size_t n)
-{
-    char shown[256];
-    for (size_t i = 0, len; i < n; i += len) { /* a character at a time: lines may be long */
+    char shown[16];
+    for (size_t i = 0, len; i < n; i += len) {
         int32_t c;
         len = pmet_utf8_next(text + i, n - i, &c);
-        fwrite(shown, 1, pmet_escape(shown, sizeof shown, text + i, len), stdout);
+        if (c > 0 && c < 0x80 && strchr(as_is, c))
+            putchar(c);
+        else
+            fwrite(shown, 1, pmet_escape(shown, sizeof shown, text + i, len), stdout);
     }
+}
+
+void print_plain(const char *text, size_t n)
+{
+    print_escaped(text, n, "");
+}
+
+void print_line(const char *fmt, ...)
+{
+    char few[1024], *text = few;
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    const int n = vsnprintf(few, sizeof few, fmt, args);
+    if (n >= (int)sizeof few && (text = malloc((size_t)n + 1)))
+        vsnprintf(text, (size_t)n + 1, fmt, again);
+    else
+        text = few;
+    va_end(again);
+    va_end(args);
+    print_plain(text, strlen(text));
+    putchar('\n');
+    if (text != few)
+        free(text);
+}
+
+void print_exact(const char *text, size_t n)
+{
+    if (isatty(STDOUT_FILENO))
+        print_escaped(text, n, "\n\t");
+    else
+        fwrite(text, 1, n, stdout);
 }
 
 void print_json(json_t *value)

@@ -11,6 +11,7 @@
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/tensor_list.h"
+#include "tensors/json.h"
 
 enum { CHECK_ROWS = 24 }; /* rows of a moment in a trace, as in the goldens */
 
@@ -89,7 +90,7 @@ static enum pmet_status write_trace(struct stats *x, struct pmet_error *err)
         PMET_TRY(trace_moment(x, &x->job.stats.moment[i], err));
     PMET_TRY(list_write(&x->list, x->c->io, x->trace, err));
     if (!x->json)
-        printf("%s: %zu tensors\n", x->trace, x->list.n);
+        print_line("%s: %zu tensors", x->trace, x->list.n);
     return PMET_OK;
 }
 
@@ -141,8 +142,8 @@ static void report(const struct stats *x)
     const struct pmet_config *config = &x->s->model->config;
     const char *out = x->job.request.out;
     if (!x->json) {
-        printf("%s: second moments of %zu modules, from %zu tokens of %zu documents (of %zu)\n", out,
-               stats->n_moment, stats->count, stats->n_used, stats->n_docs);
+        print_line("%s: second moments of %zu modules, from %zu tokens of %zu documents (of %zu)", out,
+                   stats->n_moment, stats->count, stats->n_used, stats->n_docs);
         return;
     }
     json_t *moments = json_array();
@@ -152,9 +153,9 @@ static void report(const struct stats *x)
                          stats->moment[i].layer);
         json_array_append_new(moments, json_string(name));
     }
-    print_json(json_pack("{s:s, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, s:{s:f}, s:I}", "out", out,
-                         "modules", moments, "documents", (json_int_t)stats->n_docs, "used",
-                         (json_int_t)stats->n_used, "tokens", (json_int_t)stats->count, "fingerprint",
+    print_json(json_pack("{s:o, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, s:{s:f}, s:I}", "out",
+                         pmet_json_name(out), "modules", moments, "documents", (json_int_t)stats->n_docs,
+                         "used", (json_int_t)stats->n_used, "tokens", (json_int_t)stats->count, "fingerprint",
                          x->s->fingerprint, "seconds", "load", x->s_load, "stats", x->s_stats, "write",
                          x->s_write, "gflop", "stats", pmet_stats_flop(config, stats) * 1e-9,
                          "peak_memory_bytes", (json_int_t)peak_memory()));

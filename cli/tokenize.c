@@ -65,7 +65,7 @@ static enum pmet_status decode_line(const struct job *j, size_t number, const ch
             goto done;
         }
     }
-    fwrite(text.data ? text.data : "", 1, text.n, stdout);
+    print_exact(text.data ? text.data : "", text.n);
     putchar('\n');
 done:
     free(text.data);

@@ -177,7 +177,7 @@ int run_trace(struct cli *c, const struct command *self, int argc, char **argv)
     if (status < 0) {
         status = trace(&j, &err) == PMET_OK ? EXIT_DONE : say_failed(c, &err);
         if (status == EXIT_DONE)
-            printf("%s: %zu tensors of %zu prompts\n", j.out, j.list.n, j.row);
+            print_line("%s: %zu tensors of %zu prompts", j.out, j.list.n, j.row);
     }
     list_free(&j.list);
     pmet_session_close(j.s);
