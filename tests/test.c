@@ -311,6 +311,16 @@ char *test_slurp(struct test *t, const char *path, size_t *n)
     return test_own(t, data, free);
 }
 
+const char *test_spec_table(struct test *t, const char *heading)
+{
+    const char *spec = test_slurp(t, "SPEC.md", NULL), *at = spec ? strstr(spec, heading) : NULL;
+    for (int line = 0; at && line < 2; line++)
+        at = (at = strchr(at, '\n')) ? at + 1 : NULL;
+    if (!at)
+        test_fail(t, "SPEC.md: no table \"%s\"", heading);
+    return at ? at : "";
+}
+
 bool test_same_file(struct test *t, const char *a, const char *b)
 {
     size_t n, m;

@@ -98,6 +98,8 @@ size_t test_count_files(const char *dir);
 /* A whole file, '\0' behind it (not in *n; n may be NULL), free when the claim ends; NULL if it
  * cannot be read. */
 char *test_slurp(struct test *t, const char *path, size_t *n);
+/* The first row of the table of SPEC.md whose heading begins so; fails without such a table. */
+const char *test_spec_table(struct test *t, const char *heading);
 /* A vector [n] (m = 0) or a matrix [n, m] to be written. */
 struct pmet_tensor test_tensor(const char *name, enum pmet_dtype dtype, size_t n, size_t m, const void *data);
 bool test_same_file(struct test *t, const char *a, const char *b);

@@ -21,6 +21,26 @@ TEST(the_generator_is_xoshiro256_seeded_by_splitmix64)
     }
 }
 
+/* The table of SPEC §9.7. */
+TEST(the_generator_begins_as_SPEC_says)
+{
+    const char *row = test_spec_table(t, "| seed | s_0 |");
+    size_t n = 0;
+    unsigned long long seed, s[4];
+    double u;
+    for (; sscanf(row, "| %llu | %llx | %llx | %llx | %llx | %lf |", &seed, &s[0], &s[1], &s[2], &s[3], &u) ==
+           6;
+         row = strchr(row, '\n') + 1, n++) {
+        struct pmet_rng rng;
+        pmet_rng_seed(&rng, seed);
+        for (size_t i = 0; i < 4; i++)
+            CHECK(rng.s[i] == s[i]);
+        const double got = pmet_rng_uniform(&rng);
+        CHECK_CLOSE(&got, &u, 1, 0);
+    }
+    CHECK(n == 4);
+}
+
 static void check_prompt(struct test *t, const struct golden *g, const struct pmet_model *model,
                          const char *prompt, const json_t *ids, const json_t *text, size_t top_k,
                          struct pmet_rng *rng)

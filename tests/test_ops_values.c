@@ -130,6 +130,26 @@ TEST(activations_at_one)
     }
 }
 
+/* E18-E21: the table of SPEC, which transformers' own functions made. In double it tells the cut
+ * constant of gelu_fast. The sums 1 + tanh and 1 + erf cancel at -3: errors are those of x. */
+TEST(activations_of_the_table_in_SPEC)
+{
+    static const enum pmet_act kind[4] = {PMET_GELU_NEW, PMET_GELU_FAST, PMET_GELU, PMET_SILU};
+    const char *row = test_spec_table(t, "| x | `gelu_new` |");
+    size_t n = 0;
+    double x, want[4];
+    for (; sscanf(row, "| %lf | %lf | %lf | %lf | %lf |", &x, &want[0], &want[1], &want[2], &want[3]) == 5;
+         row = strchr(row, '\n') + 1, n++)
+        for (size_t k = 0; k < 4; k++) {
+            struct lab *lab = lab_open(t);
+            const double size = fabs(x);
+            real *y = lab_out(lab, 1);
+            LAB_OK(lab, lab->op->act(lab->op, y, lab_in(lab, &x, 1), kind[k], 1, &lab->err));
+            lab_close_to(lab, "activation", lab_get(lab, y, 1), &want[k], &size, 1, 4);
+        }
+    CHECK(n == 4);
+}
+
 /* Logits 0 and ln 3: probabilities 1/4 and 3/4; beside 1/2 and 1/2 the divergence is ln 2 - 1/4 ln
  * 4 + 3/4 ln(3/4). */
 TEST(losses_of_two_tokens)
