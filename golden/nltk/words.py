@@ -13,7 +13,7 @@ from nltk.tokenize.destructive import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
 from punkt.data import english as model
 
-# Each text is cut in another way where a rule of SPEC E88 is read in another way.
+# Each text is cut in another way where a rule of SPEC E88 or E89 is read in another way.
 TEXTS = [
     # rule 6: the character behind : or , belongs to the match, so that a second one is passed over
     ",,a", "a,,1,b", ":,:x",
@@ -33,6 +33,12 @@ TEXTS = [
     "x. '", "x. ’\n", "x.\t'", "x.') \" \n\t", "x..'", ".", " .",
     # rule 7, rule 15, rule 16
     "a:", "a,\n", "CANNOT cannots", "gımme GİMME", "wanna wannabe wanna", "x 'tıs 'TWAS'tis", "more'n d'yed d'ye",
+    # E89, step 3: where a token ends; step 4: what is a number, an initial
+    "x-y. ?", "He',5.?", "5-6. ?", ".5. rj", "².! x", "_. x",
+    # step 5: an initial is never an abbreviation that breaks; ! and ? never begin a sentence
+    "c. He", "5.! x", "I.! x",
+    # step 1: every one of N
+    ".* x", "a.: b", "a.' b", "a.{ b", "a.[ b", "a.; b",
 ]
 
 
