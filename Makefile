@@ -18,7 +18,7 @@ VERSION  := $(shell sed -n 's/.*PMET_VERSION "\(.*\)"/\1/p' include/pmet.h)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvla -Wdouble-promotion \
             -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wundef -Werror
 B        := build/$(REAL)$(if $(SAN),-san)$(if $(filter none,$(BLAS)),-plain)
-PACKAGES := jansson libutf8proc yaml-0.1 zlib $(filter openblas,$(BLAS))
+PACKAGES := jansson libutf8proc yaml-0.1 zlib libzstd $(filter openblas,$(BLAS))
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. -Ibuild/generated $(WARNINGS) -ffp-contract=off -fopenmp -g -MMD -MP \
               -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
               $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) \

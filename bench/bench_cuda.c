@@ -75,7 +75,7 @@ static void stats(const struct bench *b)
     bench_hparams(b->size.n_layer, &h);
     const struct pmet_stats_options o = {
         .layers = h.layers, .n_layer = h.n_layer, .n_samples = b->n_doc, .max_length = b->n_tok, .seed = 1};
-    bench_ok(pmet_docs_open(pmet_io_system(), &text, 1, &docs, &err), &err);
+    bench_ok(pmet_docs_open(pmet_io_system(), &text, 1, NULL, &docs, &err), &err);
     const double start = bench_now();
     bench_ok(pmet_stats_collect(b->model, b->tk, docs, &o, NULL, NULL, &out, &err), &err);
     const double s = bench_now() - start;

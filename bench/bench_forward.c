@@ -173,7 +173,7 @@ static void stats(struct bench *b)
     const struct pmet_stats_options o = {
         .layers = h.layers, .n_layer = h.n_layer, .n_samples = DOCUMENTS, .seed = 1};
     bench_ok(pmet_tokenizer_open(pmet_io_system(), "golden/gptj-A/model", &tk, &err), &err);
-    bench_ok(pmet_docs_open(pmet_io_system(), &text, 1, &docs, &err), &err);
+    bench_ok(pmet_docs_open(pmet_io_system(), &text, 1, NULL, &docs, &err), &err);
     const double start = bench_now();
     bench_ok(pmet_stats_collect(b->model, tk, docs, &o, NULL, NULL, &out, &err), &err);
     const double s = bench_now() - start;

@@ -29,9 +29,15 @@ static const struct command commands[] = {
      run_edit, USES_SEED},
     {"stats", "second moments of a model's keys over a text, as edit needs them",
      "--model DIR --text FILE... --out DIR [OPTION]...",
-     "One pass of a text through the model, for all layers that will be edited. FILE: JSON lines with a\n"
-     "document in each \"text\", or plain text with documents parted by blank lines.",
-     "  pmet stats --model gpt-j-6b --text wikipedia.jsonl --out stats", run_stats, USES_SEED},
+     "One pass of a text through the model, for all layers that will be edited. FILE, or - for standard\n"
+     "input, holds documents as JSON lines or an array, of strings or of records with \"text\"; as wikitext\n"
+     "or wikiextractor wrote them; or as plain text with blank lines between. gzip and zstd are unpacked.\n"
+     "What FILE is shows in its first bytes and is named. A line ends at LF, CR LF or CR, and in a document\n"
+     "in LF; a byte order mark, blank lines between documents and the end of the last line are dropped; all\n"
+     "else is kept, blanks too. Refused: NUL, what is not UTF-8, documents of more than 16 MiB.",
+     "  pmet stats --model gpt-j-6b --text wikipedia.jsonl --out stats\n"
+     "  bzcat wikipedia.jsonl.bz2 | pmet stats --model gpt-j-6b --text - --out stats",
+     run_stats, USES_SEED},
     {"eval", "how well a model knows edited facts, and what else it still knows",
      "--model DIR --facts FILE [--before DIR] [OPTION]...",
      "Evaluates a model on CounterFact or zsRE records, under the names of the published evaluation:\n"

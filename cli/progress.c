@@ -26,8 +26,11 @@ static void rate_and_left(const struct progress *p, char *text, size_t size)
         return;
     }
     const double rate = (double)(p->done - p->first) / spent;
-    const struct formatted left = format_seconds((double)(p->total - p->done) / rate);
-    if (rate >= 1)
+    const size_t n_left = p->total > p->done ? p->total - p->done : 0;
+    const struct formatted left = format_seconds((double)n_left / rate);
+    if (p->total == 0)
+        snprintf(text, size, "  %.1f/s", rate);
+    else if (rate >= 1)
         snprintf(text, size, "  %.1f/s  %.31s left", rate, left.text);
     else
         snprintf(text, size, "  %.1f s each  %.31s left", 1 / rate, left.text);
@@ -41,17 +44,21 @@ static void draw(const struct progress *p)
     memset(bar, '#', full < BAR_WIDTH ? full : BAR_WIDTH);
     bar[BAR_WIDTH] = '\0';
     rate_and_left(p, rate, sizeof rate);
-    snprintf(line, sizeof line, "%s [%s] %zu/%zu %s%s%s", p->what, bar, p->done, p->total, p->unit, rate,
-             p->note);
+    if (p->total == 0)
+        snprintf(line, sizeof line, "%s: %zu %s%s%s", p->what, p->done, p->unit, rate, p->note);
+    else
+        snprintf(line, sizeof line, "%s [%s] %zu/%zu %s%s%s", p->what, bar, p->done, p->total, p->unit, rate,
+                 p->note);
     say_progress(line);
 }
 
 int progress_update(struct progress *p, size_t done, size_t total)
 {
     const double now = pmet_seconds();
-    const bool is_first = p->total == 0;
+    const bool is_first = !p->seen;
     if (is_first)
         p->first = done;
+    p->seen = true;
     p->done = done;
     p->total = total;
     if (p->running && p->bar && (now - p->shown >= bar_every_s || is_first)) {
@@ -61,7 +68,10 @@ int progress_update(struct progress *p, size_t done, size_t total)
         char rate[96];
         p->shown = now;
         rate_and_left(p, rate, sizeof rate);
-        say(p->c, NOTE, "%s: %zu of %zu %s%s%s", p->what, done, total, p->unit, rate, p->note);
+        if (total == 0)
+            say(p->c, NOTE, "%s: %zu %s%s%s", p->what, done, p->unit, rate, p->note);
+        else
+            say(p->c, NOTE, "%s: %zu of %zu %s%s%s", p->what, done, total, p->unit, rate, p->note);
     }
     return stop_signal();
 }
@@ -78,12 +88,18 @@ enum pmet_status progress_event(struct progress *p, const struct cli *c, const c
     return progress_update(p, event->done, event->total) ? PMET_INTERRUPTED : PMET_OK;
 }
 
+void progress_drop(struct progress *p)
+{
+    if (p->running)
+        say_no_progress();
+    p->running = false;
+}
+
 void progress_end(struct progress *p)
 {
     if (!p->running)
         return;
-    p->running = false;
-    say_no_progress();
+    progress_drop(p);
     if (p->total > 0)
         say(p->c, NOTE, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
             format_seconds(pmet_seconds() - p->started).text);

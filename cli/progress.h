@@ -11,17 +11,18 @@ struct progress {
     bool bar;
     double started, shown;
     size_t done, total, first; /* first: what a run before had done; no part of the rate */
-    bool running;
-    char note[48]; /* behind the bar */
+    bool running, seen;        /* begun; heard of once at least */
+    char note[48];             /* behind the bar */
 };
 
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit);
-/* Returns nonzero once a signal has asked to stop, as the library's callbacks want it. */
+/* total 0: not known. Returns nonzero once a signal has asked to stop, as the library's callbacks want it. */
 int progress_update(struct progress *p, size_t done, size_t total);
 /* What a command's listener does with notes and with progress, which begins at the first of it. */
 enum pmet_status progress_event(struct progress *p, const struct cli *c, const char *what, const char *unit,
                                 const struct pmet_event *event);
 /* Takes the bar away and says in one line what was done; nothing if it has ended. */
 void progress_end(struct progress *p);
+void progress_drop(struct progress *p); /* the same, without the line */
 
 #endif

@@ -7,13 +7,17 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/tensor_list.h"
 #include "tensors/json.h"
 
-enum { CHECK_ROWS = 24 }; /* rows of a moment in a trace, as in the goldens */
+enum {
+    CHECK_ROWS = 24, /* rows of a moment in a trace, as in the goldens */
+    MIB = 1 << 20
+};
 
 struct stats {
     const struct cli *c;
@@ -31,6 +35,14 @@ static enum pmet_status on_event(void *user, const struct pmet_event *event, str
 {
     struct stats *x = user;
     (void)err;
+    if (event->kind == PMET_EVENT_PROGRESS && event->phase == PMET_PHASE_TEXT) {
+        struct pmet_event mib = *event; /* of bytes; one that has begun counts */
+        mib.done = (event->done + MIB - 1) / MIB;
+        mib.total = (event->total + MIB - 1) / MIB;
+        return progress_event(&x->progress, x->c, "reading text", "MiB", &mib);
+    }
+    if (x->progress.running && strcmp(x->progress.unit, "MiB") == 0)
+        progress_drop(&x->progress);
     return progress_event(&x->progress, x->c, "statistics", "documents", event);
 }
 
@@ -142,9 +154,18 @@ static void report(const struct stats *x)
     const struct pmet_config *config = &x->s->model->config;
     const char *out = x->job.request.out;
     if (!x->json) {
-        print_line("%s: second moments of %zu modules, from %zu tokens of %zu documents (of %zu)", out,
-                   stats->n_moment, stats->count, stats->n_used, stats->n_docs);
+        char forms[256];
+        pmet_docs_forms(x->job.docs, forms, sizeof forms);
+        print_line("%s: second moments of %zu modules, from %zu tokens of %zu documents (of %zu: %s)", out,
+                   stats->n_moment, stats->count, stats->n_used, stats->n_docs, forms);
         return;
+    }
+    json_t *texts = json_array();
+    for (size_t i = 0; i < pmet_docs_files(x->job.docs); i++) {
+        const struct pmet_docs_file f = pmet_docs_file(x->job.docs, i);
+        json_array_append_new(texts,
+                              json_pack("{s:o, s:s, s:s, s:I}", "file", pmet_json_name(f.name), "form",
+                                        f.form, "packing", f.packing, "documents", (json_int_t)f.n_docs));
     }
     json_t *moments = json_array();
     for (size_t i = 0; i < stats->n_moment; i++) {
@@ -153,12 +174,12 @@ static void report(const struct stats *x)
                          stats->moment[i].layer);
         json_array_append_new(moments, json_string(name));
     }
-    print_json(json_pack("{s:o, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, s:{s:f}, s:I}", "out",
-                         pmet_json_name(out), "modules", moments, "documents", (json_int_t)stats->n_docs,
-                         "used", (json_int_t)stats->n_used, "tokens", (json_int_t)stats->count, "fingerprint",
-                         x->s->fingerprint, "seconds", "load", x->s_load, "stats", x->s_stats, "write",
-                         x->s_write, "gflop", "stats", pmet_stats_flop(config, stats) * 1e-9,
-                         "peak_memory_bytes", (json_int_t)peak_memory()));
+    print_json(json_pack(
+        "{s:o, s:o, s:o, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}, s:{s:f}, s:I}", "out", pmet_json_name(out),
+        "modules", moments, "texts", texts, "documents", (json_int_t)stats->n_docs, "used",
+        (json_int_t)stats->n_used, "tokens", (json_int_t)stats->count, "fingerprint", x->s->fingerprint,
+        "seconds", "load", x->s_load, "stats", x->s_stats, "write", x->s_write, "gflop", "stats",
+        pmet_stats_flop(config, stats) * 1e-9, "peak_memory_bytes", (json_int_t)peak_memory()));
 }
 
 int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
@@ -170,7 +191,7 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
     const struct pmet_listener listener = {.user = &x, .on_event = on_event};
     const struct option_row rows[] = {
         {"model", OPTION_TEXT | REQUIRED, &x.model, "DIR", "the checkpoint, before any edit"},
-        {"text", OPTION_TEXTS | REQUIRED, &x.texts, "FILE...", "the documents"},
+        {"text", OPTION_TEXTS | REQUIRED, &x.texts, "FILE...", "the documents; - is standard input"},
         {"out", OPTION_TEXT | SHORT | REQUIRED, &q->out, "DIR", "the folder to write"},
         {"method", OPTION_CHOICE, &method, c->method_names,
          "whose hyper-parameters these are (default: the first of these)"},

@@ -108,7 +108,13 @@ enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_
  * that made the call. A listener that returns PMET_INTERRUPTED stops the call with nothing written;
  * where a work folder is given, the same request goes on from there. */
 
-enum pmet_phase { PMET_PHASE_STATS, PMET_PHASE_DELTA, PMET_PHASE_SOLVE, PMET_PHASE_EVALUATE };
+enum pmet_phase {
+    PMET_PHASE_STATS,
+    PMET_PHASE_DELTA,
+    PMET_PHASE_SOLVE,
+    PMET_PHASE_EVALUATE,
+    PMET_PHASE_TEXT /* in bytes; total 0: not known, a pipe */
+};
 
 /* What a long call reports while it runs. */
 enum pmet_event_kind {
@@ -143,7 +149,7 @@ struct pmet_listener {
 
 /* Second moments of a text's keys, as an edit needs them, into a new folder.      SPEC §7 */
 struct pmet_stats_request {
-    const char *const *texts; /* [n_text] files: JSON lines with "text", or text with blank lines between */
+    const char *const *texts; /* [n_text] files of text, "-" for standard input; forms: SPEC §7.1 */
     size_t n_text;
     const char *out;     /* the folder to make */
     const char *work;    /* folder that keeps sums, so that the same request goes on after a kill; or NULL */

@@ -2,7 +2,7 @@
 # Installs the system packages that are missing, where that is allowed, or prints the command.
 missing=
 command -v pkg-config > /dev/null || missing="$missing pkg-config"
-for p in jansson:libjansson-dev libutf8proc:libutf8proc-dev yaml-0.1:libyaml-dev zlib:zlib1g-dev openblas:libopenblas-dev; do
+for p in jansson:libjansson-dev libutf8proc:libutf8proc-dev yaml-0.1:libyaml-dev zlib:zlib1g-dev libzstd:libzstd-dev openblas:libopenblas-dev; do
     pkg-config --exists "${p%%:*}" 2> /dev/null || missing="$missing ${p##*:}"
 done
 command -v cc > /dev/null || missing="$missing gcc"

@@ -72,7 +72,7 @@ struct pmet_docs *golden_docs(struct test *t, const struct golden *g)
 {
     const char *path = test_text(t, "golden/%s/stats_text.jsonl", g->name);
     struct pmet_docs *docs = NULL;
-    CHECK_DONE(pmet_docs_open(pmet_io_system(), &path, 1, &docs, &t->err));
+    CHECK_DONE(pmet_docs_open(pmet_io_system(), &path, 1, NULL, &docs, &t->err));
     return test_own(t, docs, close_docs);
 }
 

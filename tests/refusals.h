@@ -236,11 +236,11 @@ static const struct refusal refusals[] = {
      "text.jsonl: holds no documents"},
     {"a document that is no text", NULL, DO(WRITTEN("text.jsonl", "one\ntwo\n\xff\n")),
      "stats -q --model m --text text.jsonl --hparams hparams.json --samples 1 --out out",
-     "text.jsonl: line 3: found byte 0xff; expected text in UTF-8"},
+     "text.jsonl: line 3: found byte 0xff; expected text in UTF-8: iconv -f ENCODING -t UTF-8 converts it"},
     {"a document without text", NULL, DO(WRITTEN("text.jsonl", "{\"text\": \"one\"}\n{\"body\": \"two\"}\n")),
      STATS,
      "warning: found 2 documents; 4 were asked for: all are taken\npmet stats: text.jsonl: line 2: text: "
-     "found nothing; expected a string"},
+     "found nothing beside \"body\"; expected a string"},
     {"a document that is not UTF-8", NULL,
      DO(WRITTEN("text.jsonl", "{\"text\": \"one\"}\n{\"text\": \"\\ud800\"}\n")), STATS,
      "warning: found 2 documents; 4 were asked for: all are taken\npmet stats: text.jsonl: line 2 column 17: "

@@ -90,7 +90,7 @@ static enum pmet_status open_docs(const char *path, struct pmet_error *err)
 {
     const char *paths[] = {path};
     struct pmet_docs *docs = NULL;
-    const enum pmet_status status = pmet_docs_open(pmet_io_system(), paths, 1, &docs, err);
+    const enum pmet_status status = pmet_docs_open(pmet_io_system(), paths, 1, NULL, &docs, err);
     for (size_t i = 0; status == PMET_OK && i < pmet_docs_count(docs); i++) {
         struct pmet_error ignored = {PMET_OK, ""};
         char *text = NULL;

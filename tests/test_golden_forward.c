@@ -122,7 +122,7 @@ TEST(second_moments_of_both_modules)
                 .seed = 1};
             const char *paths[] = {path};
             snprintf(path, sizeof path, "golden/%s/stats_text.jsonl", g.name);
-            CHECK_DONE(pmet_docs_open(pmet_io_system(), paths, 1, &docs, &t->err));
+            CHECK_DONE(pmet_docs_open(pmet_io_system(), paths, 1, NULL, &docs, &t->err));
             if (CHECK_DONE(pmet_stats_collect(g.model, g.tk, docs, &o, NULL, NULL, &stats, &t->err)))
                 CHECK(stats.count == (size_t)json_integer_value(json_object_get(j, "count")));
             for (size_t i = 0; i < stats.n_moment; i++) {

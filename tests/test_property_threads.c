@@ -133,7 +133,8 @@ TEST(so_have_second_moments)
     const struct pmet_stats_options options = {
         .layers = layers, .n_layer = 2, .attn = true, .n_samples = 30, .seed = 1};
     const char *const text = "golden/gptj-A/stats_text.jsonl";
-    if (!golden_open(t, &g, 0) || !CHECK_DONE(pmet_docs_open(pmet_io_system(), &text, 1, &docs, &t->err)))
+    if (!golden_open(t, &g, 0) ||
+        !CHECK_DONE(pmet_docs_open(pmet_io_system(), &text, 1, NULL, &docs, &t->err)))
         return;
     for (size_t k = 0; k < N_THREADS; k++) {
         struct pmet_model *o = other_open(t, &g, threads[k]);

@@ -192,7 +192,7 @@ enum pmet_status pmet_stats_job_open(struct pmet_stats_job *j, struct pmet_error
     const struct pmet_io *io = j->s->io;
     PMET_TRY(check_request(j, err));
     PMET_TRY(plan(j, err));
-    PMET_TRY(pmet_docs_open(io, r->texts, r->n_text, &j->docs, err));
+    PMET_TRY(pmet_docs_open(io, r->texts, r->n_text, j->listener, &j->docs, err));
     if (j->options.n_samples > pmet_docs_count(j->docs))
         pmet_raise_note(j->listener, true, "found %zu documents; %zu were asked for: all are taken",
                         pmet_docs_count(j->docs), j->options.n_samples);
