@@ -63,9 +63,9 @@ static const struct command commands[] = {
      "row{r}.hidden.{l}, attn_in, attn_probs, attn_out, mlp_key, mlp_out, ln_f and logits.",
      "  pmet trace --model gpt-j-6b --prompts prompts.json --out forward.safetensors", run_trace,
      USES_DEVICE},
-    {"inspect", "what a checkpoint, a file of tensors or a folder of statistics holds", "PATH [--check]",
-     "Shows a checkpoint (with the edits it went through), a .safetensors or .bin file, or a folder of "
-     "statistics.",
+    {"inspect", "what a file or folder holds, or what it is", "PATH [--check]",
+     "Shows a checkpoint (with the edits it went through), a .safetensors or .bin file, or a folder of\n"
+     "statistics. Of any other file it says what it is, and which command takes it.",
      "  pmet inspect edited --check", run_inspect, USES_NEITHER},
     {"diff", "how far the tensors of two files are from each other", "A B [OPTION]...",
      "Compares the tensors that A and B both have. Without --rtol, --atol or --yardstick they must be "

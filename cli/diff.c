@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/diff_job.h"
+#include "cli/kinds.h"
 
 static const char *const kind_name[] = {"exact", "smooth", "run", "scalar"};
 
@@ -84,6 +85,9 @@ static int report(struct diff_job *j)
 
 static enum pmet_status compare(struct diff_job *j, struct pmet_error *err)
 {
+    const char *const paths[] = {j->a_path, j->b_path, j->yard_path};
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        PMET_TRY(check_kind(j->c, ROLE_TENSORS, paths[i], err));
     PMET_TRY(pmet_safetensors_open(j->c->io, j->a_path, &j->a, err));
     PMET_TRY(pmet_safetensors_open(j->c->io, j->b_path, &j->b, err));
     if (j->yard_path)

@@ -2,6 +2,7 @@
  * pmet edit: its options and its steps. */
 #include <stdlib.h>
 #include "cli/edit_job.h"
+#include "cli/kinds.h"
 
 enum { TRACE_FACTS = 10 };
 
@@ -78,8 +79,19 @@ static enum pmet_status check_trace(const struct edit_job *j, struct pmet_error 
     return pmet_clear_left(j->c->io, j->trace, &j->job.listener, err);
 }
 
+static enum pmet_status check_kinds(const struct edit_job *j, struct pmet_error *err)
+{
+    const struct pmet_edit_request *r = &j->job.request;
+    PMET_TRY(check_kind(j->c, ROLE_MODEL, j->model, err));
+    PMET_TRY(check_kind(j->c, ROLE_FACTS, r->facts, err));
+    PMET_TRY(check_kind(j->c, ROLE_HPARAMS, r->hparams, err));
+    PMET_TRY(check_kind(j->c, ROLE_CONTEXTS, r->contexts, err));
+    return check_kind(j->c, ROLE_STATS, r->stats, err);
+}
+
 static enum pmet_status edit(struct edit_job *j, struct pmet_error *err)
 {
+    PMET_TRY(check_kinds(j, err));
     PMET_TRY(check_trace(j, err));
     PMET_TRY(session_open(j->c, j->model, &j->job.s, err));
     PMET_TRY(pmet_edit_job_open(&j->job, err));

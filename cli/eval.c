@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cli/kinds.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/session.h"
@@ -147,6 +148,10 @@ static void report(const struct eval *e)
 static enum pmet_status evaluate(struct eval *e, struct pmet_error *err)
 {
     struct pmet_eval_job *j = &e->job;
+    PMET_TRY(check_kind(e->c, ROLE_MODEL, e->model, err));
+    PMET_TRY(check_kind(e->c, ROLE_MODEL, e->before_dir, err));
+    PMET_TRY(check_kind(e->c, ROLE_FACTS, j->request.facts, err));
+    PMET_TRY(check_kind(e->c, ROLE_SNIPPETS, j->request.snippets, err));
     PMET_TRY(session_open(e->c, e->model, &j->s, err));
     if (e->before_dir)
         PMET_TRY(session_open(e->c, e->before_dir, &j->before, err));

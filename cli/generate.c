@@ -2,6 +2,7 @@
  * pmet generate. */
 #include <stdlib.h>
 #include <string.h>
+#include "cli/kinds.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "ref/eval/generate.h"
@@ -70,6 +71,7 @@ done:
 static enum pmet_status generate(const struct cli *c, const struct job *j, struct pmet_session **s,
                                  json_t *results, struct pmet_error *err)
 {
+    PMET_TRY(check_kind(c, ROLE_MODEL, j->model, err));
     PMET_TRY(session_open(c, j->model, s, err));
     for (size_t i = 0; i < j->prompts.n; i++)
         PMET_TRY(continue_prompt(c, j, *s, j->prompts.item[i], results, err));

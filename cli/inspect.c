@@ -3,8 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "cli/kinds.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "ref/job/record.h"
@@ -37,12 +36,12 @@ static enum pmet_status check_finite(const char *path, const struct pmet_tensor 
 
 /* ---- a file ---- */
 
-static enum pmet_status inspect_file(const struct job *j, struct pmet_error *err)
+static enum pmet_status inspect_file(const struct job *j, enum pmet_form form, struct pmet_error *err)
 {
     struct pmet_weights w = {NULL, NULL, NULL};
     enum pmet_status status;
     double n_bytes = 0;
-    PMET_GO(pmet_weights_open(j->c->io, j->path, pmet_form_of(j->path), &w, err));
+    PMET_GO(pmet_weights_open(j->c->io, j->path, form, &w, err));
     for (size_t i = 0; i < w.all->n; i++) {
         const struct pmet_tensor *t = &w.all->tensor[i];
         print_line("%-5s %s %s", pmet_dtype_name(t->dtype), t->name, format_shape(t->shape, t->n_dim).text);
@@ -112,16 +111,10 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
         n_moment += is_moment;
         PMET_GO(check_stop(err));
     }
-    if (n_moment + n_npz == 0)
-        status = pmet_fail(err, PMET_INPUT,
-                           "%s: found neither config.json nor statistics; expected a checkpoint, a "
-                           ".safetensors or .bin file, or a folder of statistics",
-                           j->path);
-    else
-        print_line("%s: %zu second moments%s", j->path, n_moment + n_npz,
-                   !j->check   ? ""
-                   : n_npz > 0 ? "; those of safetensors are finite, symmetric, counted"
-                               : "; finite, symmetric, counted");
+    print_line("%s: %zu second moments%s", j->path, n_moment + n_npz,
+               !j->check   ? ""
+               : n_npz > 0 ? "; those of safetensors are finite, symmetric, counted"
+                           : "; finite, symmetric, counted");
 done:
     pmet_free_names(names, n);
     return status;
@@ -223,18 +216,47 @@ done:
     return status;
 }
 
+/* ---- anything else ---- */
+
+/* What no command reads is an error; of the rest it is said who takes it. */
+static enum pmet_status inspect_other(const struct job *j, const struct pmet_found *found,
+                                      struct pmet_error *err)
+{
+    static const char expected[] = "a checkpoint, a file of tensors, or a folder of statistics";
+    const char *takers = who_takes(found->kind), *next = found->hint ? found->hint : takers;
+    const bool ours = takers || found->kind == PMET_KIND_RESULT;
+    if (!ours)
+        return pmet_fail(err, PMET_INPUT, "%s: found %s; expected %s%s%s", j->path, found->what, expected,
+                         next ? "; " : "", next ? next : "");
+    if (j->check)
+        return pmet_fail(err, PMET_INPUT, "%s: found %s; --check reads %s", j->path, found->what, expected);
+    print_line("%s: %s%s%s", j->path, found->what, next ? "; " : "", next ? next : "");
+    return PMET_OK;
+}
+
 static enum pmet_status inspect(const struct job *j, struct pmet_error *err)
 {
-    struct stat st;
-    char *config;
-    if (stat(j->path, &st) != 0)
-        return pmet_fail_errno(err, j->path, "open");
-    if (!S_ISDIR(st.st_mode))
-        return inspect_file(j, err);
-    PMET_TRY(pmet_path_join(j->path, "config.json", &config, err));
-    const bool model = access(config, F_OK) == 0;
-    free(config);
-    return model ? inspect_model(j, err) : inspect_stats(j, err);
+    struct pmet_found found;
+    PMET_TRY(pmet_kind_of(j->c->io, j->path, &found, err));
+    const bool named = pmet_ends_with(j->path, ".safetensors") || pmet_ends_with(j->path, ".bin");
+    switch (found.kind) {
+    case PMET_KIND_MODEL:
+        return inspect_model(j, err);
+    case PMET_KIND_STATS:
+        return inspect_stats(j, err);
+    case PMET_KIND_TENSORS:
+        return inspect_file(j, PMET_SAFETENSORS, err);
+    case PMET_KIND_TORCH:
+        return inspect_file(j, PMET_TORCH_BIN, err);
+    case PMET_KIND_MOMENT:
+        return pmet_ends_with(j->path, ".npz") ? inspect_other(j, &found, err)
+                                               : inspect_file(j, PMET_SAFETENSORS, err);
+    case PMET_KIND_UNKNOWN: /* its reader says what is wrong with it */
+    case PMET_KIND_EMPTY:
+        return named ? inspect_file(j, pmet_form_of(j->path), err) : inspect_other(j, &found, err);
+    default:
+        return inspect_other(j, &found, err);
+    }
 }
 
 int run_inspect(struct cli *c, const struct command *self, int argc, char **argv)

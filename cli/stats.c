@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cli/kinds.h"
 #include "cli/options.h"
 #include "cli/progress.h"
 #include "cli/session.h"
@@ -129,6 +130,10 @@ static enum pmet_status collect(struct stats *x, struct pmet_error *err)
 {
     struct pmet_stats_job *j = &x->job;
     const double started = pmet_seconds();
+    PMET_TRY(check_kind(x->c, ROLE_MODEL, x->model, err));
+    PMET_TRY(check_kind(x->c, ROLE_HPARAMS, j->request.hparams, err));
+    for (size_t i = 0; i < x->texts.n; i++)
+        PMET_TRY(check_kind(x->c, ROLE_TEXT, x->texts.item[i], err));
     PMET_TRY(check_paths(x, err));
     PMET_TRY(session_open(x->c, x->model, &x->s, err));
     j->s = x->s;

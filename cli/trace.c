@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cli/kinds.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/tensor_list.h"
@@ -145,6 +146,8 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
     const struct pmet_listener listener = {.user = j, .on_event = on_event};
     char *text;
     size_t n, first = 0;
+    PMET_TRY(check_kind(j->c, ROLE_MODEL, j->model, err));
+    PMET_TRY(check_kind(j->c, ROLE_PROMPTS, j->prompts, err));
     PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
     PMET_TRY(pmet_check_apart(j->out, j->prompts, "--prompts", err));
     PMET_TRY(pmet_check_new_file(j->c->io, j->out, j->force, pmet_is_trace, err));

@@ -103,7 +103,10 @@ static const struct refusal refusals[] = {
      "model.safetensors.index.json"},
     {"no weights", NULL, DO(REMOVED(WEIGHTS)), INSPECT,
      "m: found no weights; expected model.safetensors, pytorch_model.bin or shards with their index"},
-    {"no config", NULL, DO(REMOVED(CONFIG)), GENERATE, "m/config.json: open: No such file or directory"},
+    {"no config", NULL, DO(REMOVED(CONFIG)), GENERATE,
+     "m: found weights without config.json; expected a model's folder (config.json, weights, a tokenizer); "
+     "the model's "
+     "own config.json belongs beside them"},
     {"a config that lacks a field", NULL, DO(REPLACED(CONFIG, "\"n_embd\"", "\"n_emb\"")), GENERATE,
      "m/config.json: n_embd: found nothing; expected an integer"},
     {"another architecture", NULL, DO(REPLACED(CONFIG, "\"gptj\"", "\"bert\"")), GENERATE,
@@ -150,7 +153,8 @@ static const struct refusal refusals[] = {
      DO(REPLACED(TOKENIZER, "\"type\": \"BPE\"", "\"type\": \"Unigram\"")), TOKENIZE,
      "m/tokenizer.json: model.type: found \"Unigram\"; expected BPE"},
     {"facts that are not JSON", NULL, DO(WRITTEN("facts.json", "a fact")), EDIT,
-     "facts.json: record 0 (line 1): found 'a'; expected an object"},
+     "facts.json: found plain text; expected facts (CounterFact, zsRE or plain records, in JSON); pmet stats "
+     "--text takes it"},
     {"no facts", NULL, DO(WRITTEN("facts.json", "[]")), EDIT, "facts.json: holds no facts"},
     {"an empty file of facts", NULL, DO(WRITTEN("facts.json", "")), EDIT, "facts.json: holds no facts"},
     {"a prompt without its subject", NULL,
@@ -313,8 +317,10 @@ static const struct refusal refusals[] = {
      "nowhere/config.json: open: No such file or directory"},
     {"a file that is missing", NULL, INTACT, "diff m/model.safetensors nowhere.safetensors",
      "nowhere.safetensors: open: No such file or directory"},
-    {"nothing to inspect", NULL, INTACT, "inspect prompts.json",
-     "prompts.json: byte 0: header of 2478501880496392795 bytes; expected at most 100000000"},
+    {"nothing to inspect", NULL, DO(WRITTEN("x.json", "{\"a\": 1}")), "inspect x.json",
+     "x.json: found JSON with keys of no known kind; expected a checkpoint, a file of tensors, or a folder "
+     "of "
+     "statistics"},
     {"strict about odd facts", NULL,
      DO(WRITTEN("facts.json",
                 "[{\"prompt\": \"{}  is in\", \"subject\": \"Oslo \", \"target_new\": \"Peru\"}]")),

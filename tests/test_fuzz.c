@@ -8,6 +8,7 @@
 #include "ref/text/snippets.h"
 #include "ref/text/tfidf.h"
 #include "ref/model/model.h"
+#include "tensors/kind.h"
 #include "tests/cli.h"
 #include "tests/fuzz.h"
 #include "tokenizer/tokenizer.h"
@@ -156,6 +157,12 @@ static enum pmet_status run_line(const char *path, struct pmet_error *err)
     return err->status = PMET_INPUT;
 }
 
+static enum pmet_status find_kind(const char *path, struct pmet_error *err)
+{
+    struct pmet_found found;
+    return pmet_kind_of(pmet_io_system(), path, &found, err);
+}
+
 /* ---- kinds ---- */
 
 struct kind {
@@ -184,6 +191,9 @@ static const struct kind readers[] = {
     {"term weights", "gptj-C", "reference/idf.npy", NULL, open_tfidf, NULL, 100, 3000},
     {"a vocabulary", "gptj-C", "reference/tfidf_vocab.json", NULL, open_tfidf, NULL, 100, 3000},
     {"snippets", "gptj-C", "reference/attribute_snippets.json", NULL, load_snippets, NULL, 100, 3000},
+    {"JSON of some kind", "gptj-A", "hparams.json", NULL, find_kind, NULL, 300, 5000},
+    {"a file of some kind", "gptj-A", "s/transformer.h.1.mlp.fc_out.safetensors", NULL, find_kind, NULL, 100,
+     3000},
 };
 static const struct kind whole[] = {
     {"facts", "gptj-A", "facts.json", NULL, run_line, EDIT, 40, 300},
