@@ -45,9 +45,10 @@ def twin_row(model, v):
     """Row TWIN of the head, and its bias, become those of token v, whose logits then have an equal of lower id: the
     argmax is no longer v, while the largest log-probability is still v's.                             SPEC E52, X5"""
     names = [name for name in (f"{model.lm_head}.weight", f"{model.lm_head}.bias") if name in model.w]
-    kept = {name: model.w[name].clone() for name in names}
+    kept = {name: model.w[name] for name in names}
     for name in names:
-        model.w[name][TWIN] = model.w[name][v]
+        model.w[name] = kept[name].clone()  # others may hold the same memory
+        model.w[name][TWIN] = kept[name][v]
     yield
     model.w.update(kept)
 
