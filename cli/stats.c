@@ -44,6 +44,8 @@ static enum pmet_status on_event(void *user, const struct pmet_event *event, str
     }
     if (x->progress.running && strcmp(x->progress.unit, "MiB") == 0)
         progress_drop(&x->progress);
+    if (event->kind == PMET_EVENT_PROGRESS && event->phase == PMET_PHASE_WRITE)
+        return progress_event(&x->progress, x->c, "writing", "files", event);
     return progress_event(&x->progress, x->c, "statistics", "documents", event);
 }
 
@@ -146,6 +148,7 @@ static enum pmet_status collect(struct stats *x, struct pmet_error *err)
     PMET_TRY(status);
     const double collected = pmet_seconds();
     PMET_TRY(pmet_stats_job_commit(j, err));
+    progress_drop(&x->progress);
     x->committed = true;
     x->s_load = opened - started;
     x->s_stats = collected - opened;

@@ -113,7 +113,8 @@ enum pmet_phase {
     PMET_PHASE_DELTA,
     PMET_PHASE_SOLVE,
     PMET_PHASE_EVALUATE,
-    PMET_PHASE_TEXT /* in bytes; total 0: not known, a pipe */
+    PMET_PHASE_TEXT, /* in bytes; total 0: not known, a pipe */
+    PMET_PHASE_WRITE /* of statistics: files */
 };
 
 /* What a long call reports while it runs. */

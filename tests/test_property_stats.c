@@ -2,6 +2,8 @@
  * Second moments: one pass for all layers, each document alone, cut where it is told to be.
  * SPEC E65, E66 */
 #include <float.h>
+#include "ref/event.h"
+#include "tests/cli.h"
 #include "tests/golden.h"
 #include "tests/trace.h"
 
@@ -193,7 +195,7 @@ TEST(a_factor_is_kept_beside_its_moments)
         if (!collect(t, &g, &o, &stats))
             break;
         const size_t n = stats.moment[0].d_in;
-        CHECK_DONE(pmet_stats_write(pmet_io_system(), dir, g.model, &stats, &o, "f", "t", &t->err));
+        CHECK_DONE(pmet_stats_write(pmet_io_system(), dir, g.model, &stats, &o, "f", "t", NULL, &t->err));
         const struct pmet_stats_source from = {.io = pmet_io_system(), .dir = dir, .fingerprint = "f"};
         CHECK_DONE(pmet_stats_factor(&from, "transformer.h.0.mlp.fc_out", n, &l, &t->err));
         CHECK((l != NULL) == (whole == 1) && stats.moment[0].factored == (whole == 1));
@@ -322,5 +324,47 @@ TEST(a_pair_that_differs_is_found_in_every_tile)
         CHECK(strstr(err.message, test_text(t, "elements [%zu,%zu] and [%zu,%zu] differ", at[k][0], at[k][1],
                                             at[k][1], at[k][0])));
         free(c);
+    }
+}
+
+struct stopper {
+    size_t n, at; /* events so far; the one that stops */
+};
+
+static enum pmet_status stop_at(void *user, const struct pmet_event *event, struct pmet_error *err)
+{
+    struct stopper *s = user;
+    (void)event;
+    (void)err;
+    return s->n++ == s->at ? PMET_INTERRUPTED : PMET_OK;
+}
+
+/* Between any two blocks, moments and files, not only between documents. */
+TEST(a_listener_can_stop_between_blocks_and_files)
+{
+    static const size_t layers[] = {0, 2};
+    struct golden g;
+    if (!golden_open(t, &g, 0))
+        return;
+    struct pmet_docs *docs = golden_docs(t, &g);
+    const struct pmet_stats_options o = {.layers = layers, .n_layer = 2, .n_samples = 1, .seed = 1};
+    struct pmet_stats stats = {0};
+    const char *dir = test_path("stopped");
+    cli_shell("mkdir %s", dir);
+    for (size_t k = 0; docs; k++) {
+        struct stopper s = {0, k};
+        const struct pmet_listener listener = {&s, stop_at};
+        enum pmet_status status =
+            pmet_stats_collect(g.model, g.tk, docs, &o, NULL, &listener, &stats, &t->err);
+        if (status == PMET_OK)
+            status =
+                pmet_stats_write(pmet_io_system(), dir, g.model, &stats, &o, "f", "t", &listener, &t->err);
+        pmet_stats_free(&stats);
+        if (s.n <= k) {
+            CHECK(status == PMET_OK &&
+                  k == 1 + 3 + 2 + 1 + 3); /* documents, blocks, moments, end; files, end */
+            break;
+        }
+        CHECK_REFUSED(status, PMET_INTERRUPTED, "interrupted; nothing is written");
     }
 }

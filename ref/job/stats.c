@@ -73,6 +73,13 @@ static enum pmet_status recall_sum(const struct pmet_stats_job *j, size_t i, siz
     return status;
 }
 
+/* Sums are large: between two of them the listener may stop the job. */
+static enum pmet_status hear(const struct pmet_stats_job *j, size_t next, struct pmet_error *err)
+{
+    const size_t n = pmet_docs_count(j->docs), wanted = j->options.n_samples;
+    return pmet_raise_progress(j->listener, PMET_PHASE_STATS, next, wanted && wanted < n ? wanted : n, err);
+}
+
 /* The sums of an earlier run, if there are any: all of them, or none. */
 static enum pmet_status recall(void *user, real *const *sum, struct pmet_stats *stats, size_t *next,
                                struct pmet_error *err)
@@ -84,8 +91,10 @@ static enum pmet_status recall(void *user, real *const *sum, struct pmet_stats *
     j->ended = pmet_seconds();
     if (j->state.next == 0)
         return PMET_OK;
-    for (size_t i = 0; found && i < stats->n_moment; i++)
+    for (size_t i = 0; found && i < stats->n_moment; i++) {
+        PMET_TRY(hear(j, (size_t)j->state.next, err));
         PMET_TRY(recall_sum(j, i, stats->moment[i].d_in, sum[i], &found, err));
+    }
     if (found) {
         *next = (size_t)j->state.next;
         stats->count = (size_t)j->state.count;
@@ -128,8 +137,10 @@ static enum pmet_status keep(void *user, real *const *sum, const struct pmet_sta
     char old[64];
     if (started - j->ended < SHARE * j->took)
         return PMET_OK;
-    for (size_t i = 0; i < stats->n_moment; i++)
+    for (size_t i = 0; i < stats->n_moment; i++) {
+        PMET_TRY(hear(j, next, err));
         PMET_TRY(keep_sum(j, state.generation, i, stats->moment[i].d_in, sum[i], err));
+    }
     PMET_TRY(pmet_journal_append(j->journal, &state, sizeof state, err));
     PMET_TRY(pmet_journal_sync(j->journal, err));
     snprintf(old, sizeof old, "sum-%llu-", (unsigned long long)j->state.generation);
@@ -215,7 +226,7 @@ enum pmet_status pmet_stats_job_commit(struct pmet_stats_job *j, struct pmet_err
 {
     struct pmet_outdir *dir = j->dir;
     PMET_TRY(pmet_stats_write(j->s->io, pmet_outdir_path(dir), j->s->model, &j->stats, &j->options,
-                              j->s->fingerprint, pmet_docs_sha256(j->docs), err));
+                              j->s->fingerprint, pmet_docs_sha256(j->docs), j->listener, err));
     for (size_t i = 0; j->options.factor && i < j->stats.n_moment; i++) {
         const struct pmet_moment *m = &j->stats.moment[i];
         if (!m->factored)

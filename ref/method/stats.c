@@ -15,6 +15,8 @@ struct collector {
     const struct pmet_model *model;
     const struct pmet_stats_options *options;
     const struct pmet_stats_keeper *keeper; /* or NULL */
+    const struct pmet_listener *listener;   /* or NULL */
+    size_t at, n_sample; /* documents of the order that are in the batch or past it; of all */
     struct pmet_stats *out;
     real **sum; /* (dev) [n_moment] lower triangles */
     struct pmet_rows rows;
@@ -77,7 +79,11 @@ static enum pmet_status flush(struct collector *c, struct pmet_error *err)
     if (batch->n_tok == 0)
         return PMET_OK;
     PMET_TRY(pmet_embed(c->model, c->x, c->rows.id, batch->n_tok, err));
-    PMET_TRY(pmet_blocks(c->model, 0, last, c->x, batch, NULL, &c->scratch, &tap, err));
+    for (size_t l = 0; l < last; l++) { /* one at a time: a signal is heard between them */
+        PMET_TRY(pmet_raise_progress(c->listener, PMET_PHASE_STATS, c->at, c->n_sample, err));
+        PMET_TRY(pmet_blocks(c->model, l, l + 1, c->x, batch, NULL, &c->scratch, &tap, err));
+    }
+    PMET_TRY(pmet_raise_progress(c->listener, PMET_PHASE_STATS, c->at, c->n_sample, err));
     PMET_TRY(pmet_block_keys(c->model, last, c->x, batch, &c->scratch, &tap, err));
     c->out->count += batch->n_tok;
     batch->n_row = batch->n_tok = 0;
@@ -93,6 +99,7 @@ static enum pmet_status finish(struct collector *c, struct pmet_error *err)
     for (size_t i = 0; i < c->out->n_moment; i++) {
         struct pmet_moment *m = &c->out->moment[i];
         const size_t n = m->d_in;
+        PMET_TRY(pmet_raise_progress(c->listener, PMET_PHASE_STATS, c->n_sample, c->n_sample, err));
         PMET_TRY(pmet_calloc(&m->mom2, n * n, sizeof *m->mom2, "second moments", err));
         PMET_TRY(op->download(op, m->mom2, c->sum[i], n * n * sizeof(real), err));
         op->release(op, c->sum[i]);
@@ -148,7 +155,12 @@ enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct
         options->n_samples == 0 || options->n_samples > n_docs ? n_docs : options->n_samples;
     const size_t max_length =
         options->max_length == 0 || options->max_length > n_ctx ? n_ctx : options->max_length;
-    struct collector c = {.model = model, .options = options, .keeper = keeper, .out = out};
+    struct collector c = {.model = model,
+                          .options = options,
+                          .keeper = keeper,
+                          .listener = listener,
+                          .n_sample = n_sample,
+                          .out = out};
     struct pmet_ids ids = {0};
     size_t *order = NULL, first = 0;
     enum pmet_status status;
@@ -160,6 +172,7 @@ enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct
     if (keeper)
         PMET_GO(keeper->recall(keeper->user, c.sum, out, &first, err));
     for (size_t i = first; i < n_sample; i++) {
+        c.at = i;
         PMET_GO(pmet_raise_progress(listener, PMET_PHASE_STATS, i, n_sample, err));
         PMET_GO(add_document(&c, tk, docs, order[i], i, max_length, &ids, err));
     }

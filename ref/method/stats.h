@@ -64,7 +64,8 @@ void pmet_stats_free(struct pmet_stats *stats);
  * then the moment says at which pivot. */
 enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
                                   struct pmet_stats *stats, const struct pmet_stats_options *options,
-                                  const char *fingerprint, const char *text_sha256, struct pmet_error *err);
+                                  const char *fingerprint, const char *text_sha256,
+                                  const struct pmet_listener *listener, struct pmet_error *err);
 
 /* What is said of a moment without one: layer, pivot, order, value. */
 #define PMET_NO_FACTOR                                                                                       \

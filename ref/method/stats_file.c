@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "ref/event.h"
 #include "ref/method/stats_find.h"
 #include "tensors/checkpoint.h"
 #include "tensors/npz.h"
@@ -77,7 +78,8 @@ done:
 
 enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
                                   struct pmet_stats *stats, const struct pmet_stats_options *options,
-                                  const char *fingerprint, const char *text_sha256, struct pmet_error *err)
+                                  const char *fingerprint, const char *text_sha256,
+                                  const struct pmet_listener *listener, struct pmet_error *err)
 {
     char samples[32], length[32], seed[32];
     snprintf(samples, sizeof samples, "%zu", stats->n_used);
@@ -90,10 +92,12 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
                                      {"seed", seed},
                                      {"device", model->op->kind},
                                      {"version", PMET_VERSION}};
-    for (size_t i = 0; i < stats->n_moment; i++)
+    for (size_t i = 0; i < stats->n_moment; i++) {
+        PMET_TRY(pmet_raise_progress(listener, PMET_PHASE_WRITE, i, stats->n_moment, err));
         PMET_TRY(write_one(io, dir, model, &stats->moment[i], stats->count, options->factor, meta,
                            sizeof meta / sizeof *meta, err));
-    return PMET_OK;
+    }
+    return pmet_raise_progress(listener, PMET_PHASE_WRITE, stats->n_moment, stats->n_moment, err);
 }
 
 /* |c_ij - c_ji| <= 1e-5 sqrt(c_ii c_jj), in tiles: along a column every element is another page. */
