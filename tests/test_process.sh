@@ -38,6 +38,26 @@ signalled() { # at work, with INT and HUP ignored by the caller
     wait $!
 }
 
+piped() {
+    gzip -c $g/stats_text.jsonl | "$pmet" stats -q --model $g/model --text "$1" --hparams $g/hparams/PMET/pmet.json --samples 24 \
+        --out "$work/$2" && diff -r "$work/stats" "$work/$2"
+}
+silent_pipe() {
+    mkfifo "$work/silent"
+    sleep 60 > "$work/silent" &
+    holder=$!
+    "$pmet" stats -q --model $g/model --text "$work/silent" --hparams $g/hparams/PMET/pmet.json --out "$work/never" 2> "$work/said" &
+    sleep 0.3
+    kill -TERM $!
+    wait $!
+    status=$?
+    kill $holder
+    [ $status = 143 ] && [ ! -e "$work/never" ] && grep -q '^pmet stats: stopped by signal 15; nothing was left behind$' "$work/said"
+}
+
+claim "statistics of a pipe are those of its file" piped - piped
+claim "also under a name of it" piped /dev/stdin named
+claim "a signal ends the waiting for a pipe" silent_pipe
 edit --verbose --work "$work/kept" > "$work/said" 2>&-
 claim "no message enters a file that took standard error's number" journal_is_clean
 edit > "$work/said" 2>&- <&-
