@@ -71,8 +71,9 @@ static enum pmet_status run(struct edit_job *j, struct pmet_error *err)
 static enum pmet_status check_trace(const struct edit_job *j, struct pmet_error *err)
 {
     const struct pmet_edit_request *r = &j->job.request;
-    const char *const read[] = {j->model, r->facts, r->stats, r->hparams, r->contexts, r->out};
-    static const char *const what[] = {"--model", "--facts", "--stats", "--hparams", "--contexts", "--out"};
+    const char *const read[] = {j->model, r->facts, r->stats, r->hparams, r->contexts, r->out, r->work};
+    static const char *const what[] = {"--model",    "--facts", "--stats", "--hparams",
+                                       "--contexts", "--out",   "--work"};
     for (size_t i = 0; i < COUNT_OF(read); i++)
         PMET_TRY(pmet_check_apart(j->trace, read[i], what[i], err));
     PMET_TRY(pmet_check_new_file(j->c->io, j->trace, r->force, pmet_is_trace, err));

@@ -119,6 +119,8 @@ static enum pmet_status check_paths(const struct stats *x, struct pmet_error *er
     PMET_TRY(pmet_check_apart(r->work, x->model, "--model", err));
     PMET_TRY(pmet_check_apart(x->trace, x->model, "--model", err));
     PMET_TRY(pmet_check_apart(x->trace, r->hparams, "--hparams", err));
+    PMET_TRY(pmet_check_apart(x->trace, r->out, "--out", err));
+    PMET_TRY(pmet_check_apart(x->trace, r->work, "--work", err));
     for (size_t i = 0; i < r->n_text; i++) {
         PMET_TRY(pmet_check_apart(r->out, r->texts[i], "--text", err));
         PMET_TRY(pmet_check_apart(x->trace, r->texts[i], "--text", err));

@@ -260,36 +260,67 @@ static bool clear(const struct pmet_io *io, const char *entry, const char *path,
     return lstat(entry, &st) != 0;
 }
 
-enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, pmet_is_ours *ours,
-                                  char ***names, size_t *n, struct pmet_error *err)
+/* Clears an entry of `folder` if its name says that it is the temporary one of `name`, or of any if
+ * that is NULL. */
+static enum pmet_status clear_entry(const struct pmet_io *io, const char *folder, const char *entry,
+                                    const char *name, pmet_is_ours *ours, bool *cleared,
+                                    struct pmet_error *err)
 {
     static const char *const kind[] = {".pmet-tmp-", ".pmet-old-"};
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    const size_t n_name = strlen(name), n_kind = strlen(kind[0]);
-    char *folder, **all = NULL, *entry;
+    const size_t n_kind = strlen(kind[0]);
+    const char *at = strstr(entry, ".pmet-");
+    char *path = NULL, *whole = NULL;
+    enum pmet_status status;
+    *cleared = false;
+    if (name)
+        at = strncmp(entry, name, strlen(name)) == 0 ? entry + strlen(name) : NULL;
+    const bool aside = at && strncmp(at, kind[1], n_kind) == 0;
+    if (!at || (!aside && strncmp(at, kind[0], n_kind) != 0) || !may_be_left(at + n_kind))
+        return PMET_OK;
+    PMET_GO(pmet_path_join(folder, entry, &whole, err));
+    PMET_GO(pmet_copy_text(whole, &path, folder, err));
+    path[strlen(path) - strlen(at)] = '\0';
+    *cleared = clear(io, whole, path, aside, ours);
+done:
+    free(path);
+    free(whole);
+    return status;
+}
+
+static enum pmet_status remove_left(const struct pmet_io *io, const char *folder, const char *name,
+                                    pmet_is_ours *ours, char ***names, size_t *n, struct pmet_error *err)
+{
+    char **all = NULL;
     size_t n_all = 0;
     struct pmet_error why = {PMET_OK, ""};
-    PMET_TRY(folder_of(path, &folder, err));
     enum pmet_status status = pmet_list_folder(folder, &all, &n_all, &why);
     *n = 0;
     for (size_t i = 0; i < n_all; i++) {
-        const bool begins = strncmp(all[i], name, n_name) == 0;
-        const bool aside = begins && strncmp(all[i] + n_name, kind[1], n_kind) == 0;
         bool cleared = false;
-        if (status == PMET_OK && (aside || (begins && strncmp(all[i] + n_name, kind[0], n_kind) == 0)) &&
-            may_be_left(all[i] + n_name + n_kind)) {
-            status = pmet_path_join(folder, all[i], &entry, &why);
-            if (status == PMET_OK) {
-                cleared = clear(io, entry, path, aside, ours);
-                free(entry);
-            }
-        }
+        if (status == PMET_OK)
+            status = clear_entry(io, folder, all[i], name, ours, &cleared, &why);
         if (cleared)
             all[(*n)++] = all[i];
         else
             free(all[i]);
     }
     *names = all;
-    free(folder);
     return status == PMET_MEMORY ? pmet_fail(err, status, "%s", why.message) : PMET_OK;
+}
+
+enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, pmet_is_ours *ours,
+                                  char ***names, size_t *n, struct pmet_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder;
+    PMET_TRY(folder_of(path, &folder, err));
+    const enum pmet_status status = remove_left(io, folder, slash ? slash + 1 : path, ours, names, n, err);
+    free(folder);
+    return status;
+}
+
+enum pmet_status pmet_remove_left_in(const struct pmet_io *io, const char *folder, char ***names, size_t *n,
+                                     struct pmet_error *err)
+{
+    return remove_left(io, folder, NULL, NULL, names, n, err);
 }

@@ -33,6 +33,9 @@ enum pmet_status pmet_old_name(const char *path, char **out, struct pmet_error *
  * error. */
 enum pmet_status pmet_remove_left(const struct pmet_io *io, const char *path, pmet_is_ours *ours,
                                   char ***names, size_t *n, struct pmet_error *err);
+/* The same in a folder of ours, beside any name. */
+enum pmet_status pmet_remove_left_in(const struct pmet_io *io, const char *folder, char ***names, size_t *n,
+                                     struct pmet_error *err);
 
 /* fsync of a folder; and of the one that holds `path`, after a rename in it. */
 enum pmet_status pmet_sync_folder(const struct pmet_io *io, const char *folder, struct pmet_error *err);

@@ -217,10 +217,25 @@ TEST(arrays_come_back_under_their_key_and_undamaged)
     }
     CHECK(n_whole < 8 * n / 5 / 10);
     free(data);
+    CHECK_OK(put(s, "x", &err), &err);
     CHECK_OK(put(s, "sum-1-0", &err), &err);
     CHECK_OK(put(s, "sum-10-0", &err), &err);
     pmet_store_remove(s, "sum-1-");
     CHECK(!get(t, s, "sum-1-0", key) && get(t, s, "sum-10-0", key));
+    /* somebody's own files in the same folder */
+    test_write_text(test_path("work/sum-of-all.safetensors"), "mine");
+    test_write_text(test_path("work/sum-10-0.csv"), "mine");
+    pmet_store_remove(s, "sum-");
+    CHECK(!get(t, s, "sum-10-0", key) && get(t, s, "x", key));
+    CHECK(access(test_path("work/sum-of-all.safetensors"), F_OK) == 0 &&
+          access(test_path("work/sum-10-0.csv"), F_OK) == 0);
+    pmet_store_close(s);
+    /* what a killed run left of an array */
+    test_write_text(test_path("work/x.safetensors.pmet-tmp-999999999-0"), "half");
+    CHECK_OK(pmet_store_open(pmet_io_system(), dir, &s, &err), &err);
+    CHECK_STR(pmet_store_left(s, 0), "x.safetensors.pmet-tmp-999999999-0");
+    CHECK(!pmet_store_left(s, 1) && get(t, s, "x", key));
+    CHECK(access(test_path("work/x.safetensors.pmet-tmp-999999999-0"), F_OK) != 0);
     pmet_store_close(s);
 }
 

@@ -22,7 +22,7 @@ void pmet_edit_job_kept(const struct pmet_edit_job *j, char *line, size_t size)
 static enum pmet_status open_store(struct pmet_edit_job *j, struct pmet_error *err)
 {
     char *path;
-    PMET_TRY(pmet_store_open(j->s->io, j->request.work, &j->store, err));
+    PMET_TRY(pmet_open_work(j->s->io, j->request.work, &j->listener, &j->store, err));
     j->inputs = pmet_edit_job_inputs_json(j);
     j->solve_inputs = pmet_edit_job_solve_inputs_json(j);
     if (!j->inputs || !j->solve_inputs)

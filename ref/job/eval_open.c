@@ -211,7 +211,7 @@ static enum pmet_status open_journal(struct pmet_eval_job *j, struct pmet_error 
     const struct pmet_io *io = j->s->io;
     enum pmet_status status;
     if (r->work) {
-        PMET_TRY(pmet_store_open(io, r->work, &j->store, err));
+        PMET_TRY(pmet_open_work(io, r->work, j->listener, &j->store, err));
         status = pmet_journal_open(j->store, "eval", j->header, what, take_record, j, &j->journal, err);
     } else {
         const size_t size = strlen(r->out) + sizeof ".partial";

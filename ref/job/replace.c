@@ -227,6 +227,17 @@ enum pmet_status pmet_clear_left(const struct pmet_io *io, const char *out,
     return status;
 }
 
+enum pmet_status pmet_open_work(const struct pmet_io *io, const char *dir,
+                                const struct pmet_listener *listener, struct pmet_store **out,
+                                struct pmet_error *err)
+{
+    const char *left;
+    PMET_TRY(pmet_store_open(io, dir, out, err));
+    for (size_t i = 0; (left = pmet_store_left(*out, i)) != NULL; i++)
+        note_left(listener, left);
+    return PMET_OK;
+}
+
 enum pmet_status pmet_begin_output(const struct pmet_io *io, const char *out, bool force,
                                    const struct pmet_listener *listener, struct pmet_outdir **dir,
                                    struct pmet_error *err)

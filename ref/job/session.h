@@ -6,6 +6,7 @@
 #include "pmet.h"
 #include "ref/facts/hparams.h"
 #include "ref/model/model.h"
+#include "ref/store/store.h"
 #include "tokenizer/tokenizer.h"
 
 struct pmet_session {
@@ -56,6 +57,10 @@ bool pmet_is_trace(const struct pmet_io *io, const char *path); /* written by --
 /* Removes what killed runs left beside a file to write (or NULL); a note says so. */
 enum pmet_status pmet_clear_left(const struct pmet_io *io, const char *out,
                                  const struct pmet_listener *listener, struct pmet_error *err);
+/* Opens a work folder; a note says what killed runs had left in it. */
+enum pmet_status pmet_open_work(const struct pmet_io *io, const char *dir,
+                                const struct pmet_listener *listener, struct pmet_store **out,
+                                struct pmet_error *err);
 /* Begins the folder `out`; a note says what killed runs had left beside it. */
 enum pmet_status pmet_begin_output(const struct pmet_io *io, const char *out, bool force,
                                    const struct pmet_listener *listener, struct pmet_outdir **dir,

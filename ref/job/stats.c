@@ -153,7 +153,7 @@ static enum pmet_status keep(void *user, real *const *sum, const struct pmet_sta
 
 static void discard_sums(struct pmet_stats_job *j)
 {
-    pmet_store_remove(j->store, "stats.journal");
+    pmet_store_remove(j->store, "stats");
     pmet_store_remove(j->store, "sum-");
 }
 
@@ -209,7 +209,7 @@ enum pmet_status pmet_stats_job_open(struct pmet_stats_job *j, struct pmet_error
                         pmet_docs_count(j->docs), j->options.n_samples);
     if (r->work) {
         j->head = head_of(j);
-        PMET_TRY(pmet_store_open(io, r->work, &j->store, err));
+        PMET_TRY(pmet_open_work(io, r->work, j->listener, &j->store, err));
         PMET_TRY(pmet_journal_open(j->store, "stats", j->head, "run", take_state, j, &j->journal, err));
     }
     return pmet_begin_output(io, r->out, r->force, j->listener, &j->dir, err);

@@ -12,7 +12,9 @@ enum { PMET_CANONICAL = JSON_COMPACT | JSON_SORT_KEYS };
 struct pmet_store {
     const struct pmet_io *io;
     const char *dir;
-    int lock; /* descriptor of DIR/pmet.lock */
+    int lock;    /* descriptor of DIR/pmet.lock */
+    char **left; /* [n_left] temporary files that killed runs had left, removed */
+    size_t n_left;
 };
 
 /* A file, opened and locked for this process; where another has it: "PATH: another process is at

@@ -25,6 +25,8 @@ enum pmet_status pmet_store_open(const struct pmet_io *io, const char *dir, stru
         status = pmet_fail_errno(err, dir, "create");
     else
         status = pmet_open_locked(io, lock, O_RDWR | O_CREAT, "in this folder", &s->lock, err);
+    if (status == PMET_OK)
+        status = pmet_remove_left_in(io, dir, &s->left, &s->n_left, err);
 done:
     free(lock);
     if (status == PMET_OK)
@@ -36,14 +38,30 @@ done:
 
 void pmet_store_close(struct pmet_store *s)
 {
-    if (s && s->lock >= 0)
+    if (!s)
+        return;
+    if (s->lock >= 0)
         s->io->close(s->io->user, s->lock);
+    pmet_free_names(s->left, s->n_left);
     free(s);
+}
+
+const char *pmet_store_left(const struct pmet_store *s, size_t i)
+{
+    return i < s->n_left ? s->left[i] : NULL;
 }
 
 const char *pmet_store_dir(const struct pmet_store *s)
 {
     return s->dir;
+}
+
+/* Whether the name is the prefix, numbers, and an ending of ours: nobody else's files are removed. */
+static bool is_of_store(const char *name, const char *prefix)
+{
+    const size_t n = strlen(prefix);
+    const char *end = strncmp(name, prefix, n) == 0 ? name + n + strspn(name + n, "0123456789-") : name;
+    return end > name && (strcmp(end, ".safetensors") == 0 || strcmp(end, ".journal") == 0);
 }
 
 void pmet_store_remove(struct pmet_store *s, const char *prefix)
@@ -54,8 +72,7 @@ void pmet_store_remove(struct pmet_store *s, const char *prefix)
     if (pmet_list_folder(s->dir, &names, &n, &ignored) != PMET_OK)
         return;
     for (size_t i = 0; i < n; i++)
-        if (strncmp(names[i], prefix, strlen(prefix)) == 0 &&
-            pmet_path_join(s->dir, names[i], &path, &ignored) == PMET_OK) {
+        if (is_of_store(names[i], prefix) && pmet_path_join(s->dir, names[i], &path, &ignored) == PMET_OK) {
             s->io->unlink(s->io->user, path);
             free(path);
         }

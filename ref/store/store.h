@@ -23,6 +23,9 @@ struct pmet_store;
 enum pmet_status pmet_store_open(const struct pmet_io *io, const char *dir, struct pmet_store **out,
                                  struct pmet_error *err);
 void pmet_store_close(struct pmet_store *s); /* accepts NULL */
+/* The i-th temporary file that killed runs had left in the folder, removed when it was opened; or
+ * NULL. */
+const char *pmet_store_left(const struct pmet_store *s, size_t i);
 const char *pmet_store_dir(const struct pmet_store *s);
 
 /* ---- journals (journal of a store, or a file of its own) ---- */
@@ -63,8 +66,8 @@ enum pmet_status pmet_store_put(struct pmet_store *s, const char *name, const ch
  * system or memory does. */
 enum pmet_status pmet_store_get(struct pmet_store *s, const char *name, const char key[65],
                                 struct pmet_safetensors **out, struct pmet_error *err);
-/* Removes files of the store, journals among them, whose names begin with `prefix`. What cannot be
- * removed does no harm: it is known by its key. */
+/* Removes arrays and journals of the store whose names are `prefix` and numbers ("sum-1-", "stats").
+ * What cannot be removed does no harm: it is known by its key. */
 void pmet_store_remove(struct pmet_store *s, const char *prefix);
 
 /* SHA-256 of a JSON value in its canonical form (compact, keys sorted), and of n_more bytes behind
