@@ -16,24 +16,24 @@ struct pmet_pickle {
     struct pmet_pickle_entry *entry;
     const struct pmet_pickle_value **item;
     struct pmet_pickle_value **stack, **memo;
-    size_t n_value, n_entry, n_item, n_stack;
+    size_t n_value, n_entry, n_item, n_stack, n_memoized;
 };
 
 /* ---- first pass ---- */
 
-static enum pmet_status measure(struct pmet_pickle *p, struct pmet_error *err)
+static enum pmet_status measure(struct pmet_pickle *p, size_t *n_used, struct pmet_error *err)
 {
     struct pmet_pickle_op op = {.code = 0};
-    size_t memo_at = 0;
+    size_t memo_at = 0, n_put = 0;
     while (op.code != STOP) {
         PMET_TRY(pmet_pickle_next(&p->text, &op, err));
         if ((op.code == PROTO) != (op.at == 0))
             return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found %s; expected PROTO at byte 0 only",
                              p->text.where, op.at, pmet_opcode_name(op.code));
-        if (op.code == PROTO && op.arg[0] != 2)
-            return pmet_fail(err, PMET_UNSUPPORTED,
-                             "%s: byte 0: found protocol %d; expected 2, in which torch.save writes",
+        if (op.code == PROTO && (op.arg[0] < 2 || op.arg[0] > 5))
+            return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte 0: found protocol %d; expected 2 to 5",
                              p->text.where, op.arg[0]);
+        n_put += op.code == BINPUT || op.code == LONG_BINPUT || op.code == MEMOIZE;
         if (op.code == BINPUT || op.code == LONG_BINPUT) {
             const size_t index = pmet_little_endian(op.arg, op.n_arg);
             memo_at = index < p->n_memo ? memo_at : op.at;
@@ -43,12 +43,15 @@ static enum pmet_status measure(struct pmet_pickle *p, struct pmet_error *err)
             return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: found more than %zu opcodes",
                              p->text.where, op.at, PMET_MAX_OPCODE);
     }
-    if (p->text.at != p->text.n)
+    if (n_used)
+        *n_used = p->text.at;
+    else if (p->text.at != p->text.n)
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found %zu bytes after STOP; expected none",
                          p->text.where, p->text.at, p->text.n - p->text.at);
     if (p->n_memo > p->n_op) /* picklers count from 0 */
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: found memo %zu; expected one below the %zu opcodes",
                          p->text.where, memo_at, p->n_memo - 1, p->n_op);
+    p->n_memo = p->n_memo < n_put ? n_put : p->n_memo; /* MEMOIZE counts on */
     p->text.at = 0;
     return PMET_OK;
 }
@@ -58,7 +61,7 @@ static enum pmet_status measure(struct pmet_pickle *p, struct pmet_error *err)
 static enum pmet_status reserve(struct pmet_pickle *p, struct pmet_error *err)
 {
     PMET_TRY(pmet_calloc(&p->value, p->n_op, sizeof *p->value, p->text.where, err));
-    PMET_TRY(pmet_calloc(&p->entry, p->n_op / 2, sizeof *p->entry, p->text.where, err));
+    PMET_TRY(pmet_calloc(&p->entry, p->n_op, sizeof *p->entry, p->text.where, err));
     PMET_TRY(pmet_calloc(&p->item, p->n_op, sizeof *p->item, p->text.where, err));
     PMET_TRY(pmet_calloc(&p->stack, p->n_op, sizeof *p->stack, p->text.where, err));
     return pmet_calloc(&p->memo, p->n_memo, sizeof *p->memo, p->text.where, err);
@@ -134,11 +137,9 @@ static enum pmet_status push_text(struct pmet_pickle *p, const struct pmet_pickl
     return PMET_OK;
 }
 
-static enum pmet_status push_global(struct pmet_pickle *p, const struct pmet_pickle_op *op,
-                                    struct pmet_error *err)
+static enum pmet_status push_known(struct pmet_pickle *p, const struct pmet_pickle_op *op, const char *module,
+                                   size_t n_module, const char *name, size_t n_name, struct pmet_error *err)
 {
-    const char *module = (const char *)op->arg, *name = (const char *)memchr(module, '\n', op->n_arg) + 1;
-    const size_t n_module = (size_t)(name - module) - 1, n_name = op->n_arg - n_module - 2;
     for (size_t i = 0; i < p->n_global; i++) {
         const char *known = p->globals[i].name;
         if (strlen(known) == n_module + 1 + n_name && known[n_module] == ' ' &&
@@ -151,6 +152,27 @@ static enum pmet_status push_global(struct pmet_pickle *p, const struct pmet_pic
                      "%s: byte %zu: found the global \"%.*s %.*s\"; expected only those of tensors",
                      p->text.where, op->at, (int)(n_module < 99 ? n_module : 99), module,
                      (int)(n_name < 99 ? n_name : 99), name);
+}
+
+static enum pmet_status push_global(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                    struct pmet_error *err)
+{
+    const char *module = (const char *)op->arg, *name = (const char *)memchr(module, '\n', op->n_arg) + 1;
+    const size_t n_module = (size_t)(name - module) - 1;
+    return push_known(p, op, module, n_module, name, op->n_arg - n_module - 2, err);
+}
+
+/* The same with both names on the stack. */
+static enum pmet_status stack_global(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                     struct pmet_error *err)
+{
+    PMET_TRY(need(p, op, 2, err));
+    const struct pmet_pickle_value *name = p->stack[p->n_stack - 1], *module = p->stack[p->n_stack - 2];
+    if (name->kind != PMET_PICKLE_STR || module->kind != PMET_PICKLE_STR)
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: STACK_GLOBAL of %s and %s; expected two strs",
+                         p->text.where, op->at, pmet_pickle_found(module), pmet_pickle_found(name));
+    p->n_stack -= 2;
+    return push_known(p, op, module->text, module->n, name->text, name->n, err);
 }
 
 /* The topmost n values, or if `marked` all above the topmost mark, become a tuple; the mark goes,
@@ -170,34 +192,38 @@ static enum pmet_status make_tuple(struct pmet_pickle *p, const struct pmet_pick
     return PMET_OK;
 }
 
-/* One key and its value, or if `marked` all above the topmost mark, into the dict below them. */
-static enum pmet_status set_items(struct pmet_pickle *p, const struct pmet_pickle_op *op, bool marked,
-                                  struct pmet_error *err)
+static void add_entry(struct pmet_pickle *p, struct pmet_pickle_value *to, struct pmet_pickle_value *key,
+                      struct pmet_pickle_value *value)
 {
-    size_t n = 2;
-    PMET_TRY(marked ? above_mark(p, op, &n, err) : need(p, op, 3, err));
-    if (n % 2)
+    struct pmet_pickle_entry *e = &p->entry[p->n_entry++];
+    *e = (struct pmet_pickle_entry){key, value, NULL};
+    if (to->n++)
+        to->last->next = e;
+    else
+        to->first = e;
+    to->last = e;
+}
+
+/* `one` values, or if `marked` all above the topmost mark, leave the stack for the container below
+ * them: values for a list, keys with values for a dict. */
+static enum pmet_status add_items(struct pmet_pickle *p, const struct pmet_pickle_op *op,
+                                  enum pmet_pickle_kind kind, size_t one, bool marked, struct pmet_error *err)
+{
+    size_t n = one;
+    PMET_TRY(marked ? above_mark(p, op, &n, err) : need(p, op, one + 1, err));
+    if (n % one)
         return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: SETITEMS finds a key without a value",
                          p->text.where, op->at);
-    struct pmet_pickle_value **pair = p->stack + (p->n_stack - n);
+    struct pmet_pickle_value **item = p->stack + (p->n_stack - n);
     p->n_stack -= n + marked;
     PMET_TRY(need(p, op, 1, err));
-    struct pmet_pickle_value *dict = p->stack[p->n_stack - 1];
-    if (dict->kind != PMET_PICKLE_DICT)
-        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s on %s; expected a dict", p->text.where, op->at,
-                         pmet_opcode_name(op->code), pmet_pickle_found(dict));
-    for (size_t i = 0; i < n; i += 2) {
-        if (pair[i]->kind != PMET_PICKLE_STR)
-            return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: %s with %s as a key; expected a str",
-                             p->text.where, op->at, pmet_opcode_name(op->code), pmet_pickle_found(pair[i]));
-        struct pmet_pickle_entry *e = &p->entry[p->n_entry++];
-        *e = (struct pmet_pickle_entry){pair[i], pair[i + 1], NULL};
-        if (dict->n++)
-            dict->last->next = e;
-        else
-            dict->first = e;
-        dict->last = e;
-    }
+    struct pmet_pickle_value *to = p->stack[p->n_stack - 1];
+    if (to->kind != kind)
+        return pmet_fail(err, PMET_FORMAT, "%s: byte %zu: %s on %s; expected %s", p->text.where, op->at,
+                         pmet_opcode_name(op->code), pmet_pickle_found(to),
+                         kind == PMET_PICKLE_DICT ? "a dict" : "a list");
+    for (size_t i = 0; i < n; i += one)
+        add_entry(p, to, one == 2 ? item[i] : NULL, item[i + one - 1]);
     return PMET_OK;
 }
 
@@ -239,16 +265,15 @@ static enum pmet_status persistent_id(struct pmet_pickle *p, const struct pmet_p
     return PMET_OK;
 }
 
-/* torch adds the versions of modules to the outermost OrderedDict. Tensors do not depend on
+/* torch adds the versions of modules to the OrderedDict of a model's tensors, which do not depend on
  * them. */
 static enum pmet_status build(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 2, err));
     const struct pmet_pickle_value *state = p->stack[p->n_stack - 1], *object = p->stack[p->n_stack - 2];
-    if (p->n_stack != 2 || object->kind != PMET_PICKLE_DICT || !object->global)
-        return pmet_fail(err, PMET_UNSUPPORTED,
-                         "%s: byte %zu: BUILD on %s, %zu deep; expected the outermost OrderedDict",
-                         p->text.where, op->at, pmet_pickle_found(object), p->n_stack - 2);
+    if (object->kind != PMET_PICKLE_DICT || !object->global)
+        return pmet_fail(err, PMET_UNSUPPORTED, "%s: byte %zu: BUILD on %s; expected an OrderedDict",
+                         p->text.where, op->at, pmet_pickle_found(object));
     if (state->kind != PMET_PICKLE_DICT || state->n != 1 || !pmet_pickle_is(state->first->key, "_metadata"))
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: byte %zu: BUILD with %s; expected a dict of _metadata alone", p->text.where,
@@ -257,10 +282,13 @@ static enum pmet_status build(struct pmet_pickle *p, const struct pmet_pickle_op
     return PMET_OK;
 }
 
+/* MEMOIZE takes the number of what is there as its index. */
 static enum pmet_status put(struct pmet_pickle *p, const struct pmet_pickle_op *op, struct pmet_error *err)
 {
     PMET_TRY(need(p, op, 1, err));
-    p->memo[pmet_little_endian(op->arg, op->n_arg)] = p->stack[p->n_stack - 1];
+    const size_t i = op->code == MEMOIZE ? p->n_memoized : pmet_little_endian(op->arg, op->n_arg);
+    p->n_memoized += p->memo[i] == NULL;
+    p->memo[i] = p->stack[p->n_stack - 1];
     return PMET_OK;
 }
 
@@ -297,10 +325,20 @@ static enum pmet_status execute(struct pmet_pickle *p, const struct pmet_pickle_
         break;
     case LONG1:
         return push_long(p, op, err);
+    case BINFLOAT:
+        push(p, PMET_PICKLE_FLOAT);
+        break;
     case BINUNICODE:
+    case SHORT_BINUNICODE:
+    case BINUNICODE8:
         return push_text(p, op, err);
     case GLOBAL:
         return push_global(p, op, err);
+    case STACK_GLOBAL:
+        return stack_global(p, op, err);
+    case EMPTY_LIST:
+        push(p, PMET_PICKLE_LIST);
+        break;
     case EMPTY_DICT:
         push(p, PMET_PICKLE_DICT);
         break;
@@ -314,7 +352,10 @@ static enum pmet_status execute(struct pmet_pickle *p, const struct pmet_pickle_
         return make_tuple(p, op, 0, true, err);
     case SETITEM:
     case SETITEMS:
-        return set_items(p, op, op->code == SETITEMS, err);
+        return add_items(p, op, PMET_PICKLE_DICT, 2, op->code == SETITEMS, err);
+    case APPEND:
+    case APPENDS:
+        return add_items(p, op, PMET_PICKLE_LIST, 1, op->code == APPENDS, err);
     case REDUCE:
         return reduce(p, op, err);
     case BINPERSID:
@@ -323,11 +364,12 @@ static enum pmet_status execute(struct pmet_pickle *p, const struct pmet_pickle_
         return build(p, op, err);
     case BINPUT:
     case LONG_BINPUT:
+    case MEMOIZE:
         return put(p, op, err);
     case BINGET:
     case LONG_BINGET:
         return get(p, op, err);
-    default: /* PROTO and STOP: the first pass has checked where they are */
+    default: /* PROTO and STOP: the first pass has checked where they are; FRAME: of no bearing */
         break;
     }
     return PMET_OK;
@@ -348,7 +390,7 @@ static enum pmet_status run(struct pmet_pickle *p, struct pmet_error *err)
 }
 
 enum pmet_status pmet_pickle_read(const void *data, size_t n, const char *where,
-                                  const struct pmet_pickle_global *globals, size_t n_global,
+                                  const struct pmet_pickle_global *globals, size_t n_global, size_t *n_used,
                                   struct pmet_pickle **out, struct pmet_error *err)
 {
     struct pmet_pickle *p;
@@ -357,7 +399,7 @@ enum pmet_status pmet_pickle_read(const void *data, size_t n, const char *where,
     p->text = (struct pmet_pickle_text){where, data, n, 0};
     p->globals = globals;
     p->n_global = n_global;
-    PMET_GO(measure(p, err));
+    PMET_GO(measure(p, n_used, err));
     PMET_GO(reserve(p, err));
     PMET_GO(run(p, err));
     *out = p;
@@ -384,6 +426,11 @@ const struct pmet_pickle_value *pmet_pickle_root(const struct pmet_pickle *p)
     return p->stack[0];
 }
 
+const struct pmet_pickle_value *pmet_pickle_at(const struct pmet_pickle *p, size_t i)
+{
+    return i < p->n_value ? &p->value[i] : NULL;
+}
+
 bool pmet_pickle_is(const struct pmet_pickle_value *v, const char *text)
 {
     return v->kind == PMET_PICKLE_STR && v->n == strlen(text) && memcmp(v->text, text, v->n) == 0;
@@ -391,7 +438,8 @@ bool pmet_pickle_is(const struct pmet_pickle_value *v, const char *text)
 
 const char *pmet_pickle_found(const struct pmet_pickle_value *v)
 {
-    static const char *const names[] = {"a mark",  "None",   "a bool",   "an int", "a str",
-                                        "a tuple", "a dict", "a global", "a call", "a persistent id"};
+    static const char *const names[] = {"a mark",  "None",     "a bool",  "an int",
+                                        "a float", "a str",    "a tuple", "a list",
+                                        "a dict",  "a global", "a call",  "a persistent id"};
     return names[v->kind];
 }

@@ -8,10 +8,11 @@
 /* Those that are read. */
 /* clang-format off */
 enum pmet_opcode {
-    MARK = '(', STOP = '.', BININT = 'J', BININT1 = 'K', BININT2 = 'M', NONE_VALUE = 'N', BINPERSID = 'Q',
-    REDUCE = 'R', BINUNICODE = 'X', BUILD = 'b', GLOBAL = 'c', EMPTY_DICT = '}', BINGET = 'h',
-    LONG_BINGET = 'j', BINPUT = 'q', LONG_BINPUT = 'r', SETITEM = 's', TUPLE = 't', EMPTY_TUPLE = ')',
-    SETITEMS = 'u', PROTO = 0x80, TUPLE1 = 0x85, TUPLE2, TUPLE3, NEWTRUE, NEWFALSE, LONG1
+    MARK = '(', STOP = '.', BINFLOAT = 'G', BININT = 'J', BININT1 = 'K', BININT2 = 'M', NONE_VALUE = 'N',
+    BINPERSID = 'Q', REDUCE = 'R', BINUNICODE = 'X', APPEND = 'a', BUILD = 'b', GLOBAL = 'c', APPENDS = 'e',
+    EMPTY_LIST = ']', EMPTY_DICT = '}', BINGET = 'h', LONG_BINGET = 'j', BINPUT = 'q', LONG_BINPUT = 'r',
+    SETITEM = 's', TUPLE = 't', EMPTY_TUPLE = ')', SETITEMS = 'u', PROTO = 0x80, TUPLE1 = 0x85, TUPLE2, TUPLE3,
+    NEWTRUE, NEWFALSE, LONG1, SHORT_BINUNICODE = 0x8c, BINUNICODE8, STACK_GLOBAL = 0x93, MEMOIZE, FRAME
 };
 /* clang-format on */
 

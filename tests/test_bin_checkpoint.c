@@ -212,5 +212,6 @@ TEST(inspect_shows_bin_checkpoints_and_bin_files)
     CHECK(cli(NULL, "inspect tests/data/kinds.bin --check") == 0);
     CHECK(strstr(cli_out(), "BOOL  bool [1,1,2,2]\nF32   scalar []\n"));
     CHECK(strstr(cli_out(), "tests/data/kinds.bin: 13 tensors, 125 B; all values are numbers\n"));
-    CHECK(cli(NULL, "inspect tests/data/legacy.bin") == 1);
+    CHECK(cli(NULL, "inspect tests/data/views-legacy2.bin") == 0);
+    CHECK(strstr(cli_out(), "F32   transposed [4,3]\n"));
 }

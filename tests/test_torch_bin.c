@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * pytorch_model.bin: what torch wrote is read as it stands, what is wrong or alive is refused by name.      SPEC §9.12
- * tests/data/kinds.bin, legacy.bin and transposed.bin are torch's own (make_kinds.py beside
- * them). */
+ * The .bin files of tests/data are torch's own (make_kinds.py beside them). */
 #include <unistd.h>
 #include "tensors/pickle.h"
 #include "tensors/torch_bin.h"
@@ -52,6 +51,42 @@ TEST(every_type_a_parameter_a_shared_storage_and_metadata_are_read)
     pmet_torch_bin_close(b);
 }
 
+/* Protocols 2 to 5, in an archive and in the form before torch 1.6; tensors that are views of one
+ * storage; dicts around their dict, with what a trainer keeps beside it; a wrapper's prefix. */
+TEST(views_are_read_in_every_form_and_protocol)
+{
+    static const char *const files[] = {"legacy2", "legacy4", "zip2", "zip3", "zip4", "zip5"};
+    static const struct {
+        const char *name;
+        enum pmet_dtype dtype;
+        size_t n_dim, shape[2], n;
+        double value[12];
+    } expected[] = {{"whole", PMET_F32, 2, {3, 4}, 12, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}},
+                    {"transposed", PMET_F32, 2, {4, 3}, 12, {0, 4, 8, 1, 5, 9, 2, 6, 10, 3, 7, 11}},
+                    {"cut", PMET_F32, 2, {2, 2}, 4, {4, 6, 8, 10}},
+                    {"row", PMET_F32, 1, {4}, 4, {8, 9, 10, 11}},
+                    {"expanded", PMET_F32, 2, {2, 3}, 6, {7, 7, 7, 7, 7, 7}},
+                    {"parameter", PMET_BF16, 2, {3, 2}, 6, {0, 3, 1, 4, 2, 5}}};
+    for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+        struct pmet_torch_bin *b = NULL;
+        if (!CHECK_DONE(pmet_torch_bin_open(pmet_io_system(),
+                                            test_text(t, "tests/data/views-%s.bin", files[f]), &b, &t->err)))
+            return;
+        CHECK(pmet_torch_bin_all(b)->n == sizeof expected / sizeof *expected);
+        for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+            const struct pmet_tensor *x = &pmet_torch_bin_all(b)->tensor[i];
+            double got[12];
+            CHECK_STR(x->name, expected[i].name);
+            CHECK(x->dtype == expected[i].dtype && x->n_elem == expected[i].n &&
+                  x->n_dim == expected[i].n_dim &&
+                  memcmp(x->shape, expected[i].shape, x->n_dim * sizeof *x->shape) == 0);
+            pmet_to_f64(got, x->data, x->dtype, x->n_elem);
+            CHECK_CLOSE(got, expected[i].value, x->n_elem, 0);
+        }
+        pmet_torch_bin_close(b);
+    }
+}
+
 /* ---- what is refused ---- */
 
 static enum pmet_status load(const char *path, struct pmet_error *err)
@@ -100,7 +135,9 @@ static const char *write_pickle(const void *pickle, size_t n)
 #define SIX TENSOR(FLOATS, "K\0", "K\6\x85", "K\1\x85")
 #define BEGIN "\x80\2"
 #define ONE(value) BEGIN "}" STR1("w") value "s."
+#define ONE_OF(key) "}" STR1(key) SIX "s"
 #define BYTES(literal) literal, sizeof(literal) - 1
+#define NO_TENSOR "; expected a tensor, or in some entry a dict of tensors"
 #define TENSORS_ONLY "; expected only those of tensors"
 /* clang-format off */
 /* A pickle that breaks the rules, or keeps them and holds something else, at a byte of it or in
@@ -137,9 +174,11 @@ TEST(what_a_pickle_would_run_is_refused_by_name)
                  "9: found the global \"torch._utils _rebuild_tensor_v2 \"" TENSORS_ONLY),
         OTHER_AT(BEGIN "(cos\nsystem\no.", "14: found opcode OBJ" TENSORS_ONLY),
         OTHER_AT(BEGIN "(S'true'\nios\nsystem\n.", "3: found opcode STRING" TENSORS_ONLY),
-        OTHER_AT(BEGIN "\x8c\2os\x8c\6system\x93.", "2: found opcode SHORT_BINUNICODE" TENSORS_ONLY),
+        OTHER_AT(BEGIN "\x8c\2os\x8c\6system\x93.", "14: found the global \"os system\"" TENSORS_ONLY),
         OTHER_AT(BEGIN "\x82\1.", "2: found opcode EXT1" TENSORS_ONLY),
-        OTHER_AT(BEGIN "].", "2: found opcode EMPTY_LIST" TENSORS_ONLY),
+        OTHER_AT(BEGIN "\x8f.", "2: found opcode EMPTY_SET" TENSORS_ONLY),
+        OTHER_AT(BEGIN "C\1x.", "2: found opcode SHORT_BINBYTES" TENSORS_ONLY),
+        BROKEN_AT(BEGIN "NK\1\x93.", "5: STACK_GLOBAL of None and an int; expected two strs"),
         OTHER_AT(BEGIN ORDERED ")\x81.", "28: found opcode NEWOBJ" TENSORS_ONLY),
         BROKEN_AT(BEGIN "\xff.", "2: found 0xff; expected an opcode"),
         OTHER_AT(ONE("ctorch\nFloatStorage\n)R"),
@@ -148,14 +187,12 @@ TEST(what_a_pickle_would_run_is_refused_by_name)
         OTHER_AT(ONE(ORDERED "}R"), "35: REDUCE of a global on a dict; expected a global on a tuple"),
         OTHER_AT(ONE(ORDERED "K\1\x85R"),
                  "37: REDUCE of \"collections OrderedDict\" on 1 arguments; expected none"),
-        OTHER_AT(ONE("}}b"), "11: BUILD on a dict, 2 deep; expected the outermost OrderedDict"),
-        OTHER_AT(BEGIN "}}b.", "4: BUILD on a dict, 0 deep; expected the outermost OrderedDict"),
+        OTHER_AT(ONE("}}b"), "11: BUILD on a dict; expected an OrderedDict"),
+        OTHER_AT(BEGIN "}}b.", "4: BUILD on a dict; expected an OrderedDict"),
         OTHER_AT(BEGIN ORDERED ")R}b.", "30: BUILD with a dict; expected a dict of _metadata alone"),
         OTHER_AT(BEGIN ORDERED ")R)b.", "30: BUILD with a tuple; expected a dict of _metadata alone"),
         OTHER_AT(BEGIN ORDERED ")R}X\x0a\0\0\0__setstateNsb.",
                  "47: BUILD with a dict; expected a dict of _metadata alone"),
-        OTHER_AT(ONE(ORDERED ")R}X\x09\0\0\0_metadataNsb"),
-                 "53: BUILD on a dict, 2 deep; expected the outermost OrderedDict"),
         OTHER_AT(ONE("K\1Q"), "11: BINPERSID of an int; expected a tuple"),
     };
     refuse_all(t, cases, sizeof cases / sizeof *cases);
@@ -166,8 +203,13 @@ TEST(a_pickle_that_is_broken_is_refused_at_its_byte)
     static const struct refusal cases[] = {
         {BYTES(""), PMET_FORMAT, ": data.pkl: found its end at byte 0; expected STOP"},
         BROKEN_AT("}.", "0: found EMPTY_DICT; expected PROTO at byte 0 only"),
-        OTHER_AT("\x80\4\x95\0\0\0\0\0\0\0\0}.",
-                 "0: found protocol 4; expected 2, in which torch.save writes"),
+        OTHER_AT("\x80\1}.", "0: found protocol 1; expected 2 to 5"),
+        OTHER_AT("\x80\6}.", "0: found protocol 6; expected 2 to 5"),
+        BROKEN_AT("\x80\4\x95\0\0\0\0\0\0\0", "2: FRAME runs past the pickle's 10 bytes"),
+        BROKEN_AT(BEGIN "\x8d\0\0\0\0\0\0\0\1", "2: BINUNICODE8 runs past the pickle's 11 bytes"),
+        BROKEN_AT(BEGIN "\x94.", "2: MEMOIZE finds 0 of 1 values on the stack"),
+        BROKEN_AT(BEGIN "}Na.", "4: APPEND on a dict; expected a list"),
+        BROKEN_AT(BEGIN "]N(e.", "5: APPENDS on None; expected a list"),
         BROKEN_AT(BEGIN "\x80\2}.", "2: found PROTO; expected PROTO at byte 0 only"),
         {BYTES(BEGIN), PMET_FORMAT, ": data.pkl: found its end at byte 2; expected STOP"},
         {BYTES(BEGIN "}"), PMET_FORMAT, ": data.pkl: found its end at byte 3; expected STOP"},
@@ -192,7 +234,8 @@ TEST(a_pickle_that_is_broken_is_refused_at_its_byte)
         BROKEN_AT(BEGIN "K\1" STR1("w") "Ns.", "11: SETITEM on an int; expected a dict"),
         BROKEN_AT(BEGIN "(" STR1("w") "Nu.", "10: SETITEMS finds 0 of 1 values on the stack"),
         BROKEN_AT(BEGIN "((" STR1("w") "Nu.", "11: SETITEMS finds 0 of 1 values on the stack"),
-        OTHER_AT(BEGIN "}K\1Ns.", "6: SETITEM with an int as a key; expected a str"),
+        {BYTES(BEGIN "}K\1" SIX "s."), PMET_UNSUPPORTED,
+         ": data.pkl: the name of tensor 0: found an int; expected a str"},
         BROKEN_AT(BEGIN "h\0.", "2: memo 0 is read before it is set"),
         BROKEN_AT(BEGIN "}q\2h\1.", "5: memo 1 is read before it is set"),
         BROKEN_AT(BEGIN "}j\xff\xff\xff\xff.", "3: memo 4294967295 is read before it is set"),
@@ -210,9 +253,10 @@ TEST(a_tensor_that_does_not_fit_is_refused_by_its_name)
 {
     static const struct refusal cases[] = {
         {BYTES(BEGIN "K\7."), PMET_UNSUPPORTED, ": data.pkl: found an int; expected a dict of tensors"},
-        OTHER_W("K\7", "found an int; expected a plain tensor or parameter"),
-        OTHER_W("}", "found a dict; expected a plain tensor or parameter"),
-        OTHER_W("K\1K\2\x86", "found a tuple; expected a plain tensor or parameter"),
+        {BYTES(ONE("K\7")), PMET_UNSUPPORTED, ": data.pkl: \"w\": found an int" NO_TENSOR},
+        {BYTES(ONE("}")), PMET_UNSUPPORTED, ": data.pkl: \"w\": found a dict" NO_TENSOR},
+        {BYTES(BEGIN "}(" STR1("v") SIX STR1("w") "K\1K\2\x86u."), PMET_UNSUPPORTED,
+         ": tensor \"w\": found a tuple; expected a plain tensor or parameter"},
         OTHER_W(REBUILD "(" FLOATS "tR", "found a call; expected a plain tensor or parameter"),
         OTHER_W("ctorch._utils\n_rebuild_parameter\n(" SIX "\x88}N\x87tR",
                 "found a call; expected a plain tensor or parameter"),
@@ -245,20 +289,22 @@ TEST(a_tensor_that_does_not_fit_is_refused_by_its_name)
         BROKEN_W(TENSOR(FLOATS, "J\xff\xff\xff\xff", "K\6\x85", "K\1\x85"),
                  "offset: found -1; expected 0 or more"),
         BROKEN_W(TENSOR(FLOATS, "K\1", "K\6\x85", "K\1\x85"),
-                 "6 elements from element 1 on; its storage x/data/0 holds 6"),
+                 "6 elements from element 1 on; its storage holds 6"),
         BROKEN_W(TENSOR(FLOATS, "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", "K\6\x85", "K\1\x85"),
-                 "6 elements from element 9223372036854775807 on; its storage x/data/0 holds 6"),
+                 "6 elements from element 9223372036854775807 on; its storage holds 6"),
         BROKEN_W(TENSOR(FLOATS, "K\7", "K\0\x85", "K\1\x85"),
-                 "0 elements from element 7 on; its storage x/data/0 holds 6"),
+                 "0 elements from element 7 on; its storage holds 6"),
         BROKEN_W(TENSOR(FLOATS, "K\0", "K\6", "K\1\x85"), "size: found an int; expected a tuple"),
         OTHER_W(TENSOR(FLOATS, "K\0", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", "K\1\x85"),
                 "size: found 9 dimensions; expected at most 8"),
         BROKEN_W(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1\x85"),
                  "found 1 strides; expected 2, one a dimension"),
-        OTHER_W(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1K\2\x86"),
-                "stride 2 of dimension 1; expected 1, that of a contiguous tensor"),
-        OTHER_W(TENSOR(FLOATS, "K\0", "K\6\x85", "K\0\x85"),
-                "stride 0 of dimension 0; expected 1, that of a contiguous tensor"),
+        BROKEN_W(TENSOR(FLOATS, "K\1", "K\2K\3\x86", "K\1K\2\x86"),
+                 "6 elements from element 1 on; its storage holds 6"),
+        BROKEN_W(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7fK\2\x86"),
+                 "6 elements from element 0 on; its storage holds 6"),
+        OTHER_W(TENSOR(FLOATS, "K\0", "J\0\0\0\1\x85", "K\0\x85"),
+                "67108864 bytes of views, with those before it; expected at most twice the file's 511"),
         BROKEN_W(TENSOR(FLOATS, "K\0",
                         "\x8a\x08\0\0\0\0\0\0\0\x40"
                         "K\4K\0\x87",
@@ -287,7 +333,18 @@ TEST(what_means_the_same_is_taken)
                    TENSOR("h\1", "K\0", "K\6\x85", "K\1\x85") "u."),
          PMET_OK, ""},
         {BYTES(BEGIN "}(" STR1("a") "q\1" SIX "r\1\0\0\0" STR1("b") "j\1\0\0\0u."), PMET_OK, ""},
-        {BYTES(BEGIN "}(u."), PMET_OK, ""}, /* no tensors */
+        {BYTES(BEGIN "}(u."), PMET_OK, ""},                                           /* no tensors */
+        {BYTES(ONE(TENSOR(FLOATS, "K\0", "K\2K\3\x86", "K\1K\2\x86"))), PMET_OK, ""}, /* transposed */
+        {BYTES(ONE("ctorch._utils\n_rebuild_tensor\n(" FLOATS "K\0"
+                   "K\6\x85"
+                   "K\1\x85"
+                   "tR")),
+         PMET_OK, ""},
+        {BYTES(BEGIN "}(" STR1("e") ONE_OF("v") "X\5\0\0\0model" ONE_OF("w") "u."), PMET_OK, ""},
+        {BYTES(BEGIN "}(" STR1("e") ONE_OF("v") STR1("f") "K\1u."), PMET_OK, ""},
+        {BYTES(BEGIN "}(" STR1("e") ONE_OF("v") STR1("f") ONE_OF("w") "u."), PMET_INPUT,
+         ": data.pkl: found tensors in \"e\" and in \"f\"; expected one dict of them, or one called "
+         "state_dict"},
     };
     refuse_all(t, cases, sizeof cases / sizeof *cases);
 }
@@ -310,13 +367,18 @@ static void expect_bomb(struct test *t, const char *head, size_t n_head, const c
  * recursion. */
 TEST(bombs_do_not_go_off)
 {
-    static const char tuple[] = ": tensor \"w\": found a tuple; expected a plain tensor or parameter";
+    static const char tuple[] = ": data.pkl: \"w\": found a tuple" NO_TENSOR;
     expect_bomb(t, BYTES(BEGIN "}" STR1("w") ")"), BYTES("\x85"), 1000000, BYTES("s."), PMET_UNSUPPORTED,
                 tuple);
     expect_bomb(t, BYTES(BEGIN "}" STR1("w") ")"), BYTES("q\0h\0\x86"), 200, BYTES("s."), PMET_UNSUPPORTED,
                 tuple);
     expect_bomb(t, BYTES(BEGIN "}q\0"), BYTES(STR1("w") "h\0s"), 1, BYTES("."), PMET_UNSUPPORTED,
-                ": tensor \"w\": found a dict; expected a plain tensor or parameter");
+                ": data.pkl: \"w\": found a dict" NO_TENSOR);
+    expect_bomb(t, BYTES(BEGIN "X\0\0\x20\0"), BYTES("abcdefgh"), 1 << 18, BYTES("."), PMET_UNSUPPORTED,
+                ": data.pkl: byte 2: found a str of 2097152 bytes; expected at most 1048576");
+    /* the one dict that may lead to tensors leads to itself */
+    expect_bomb(t, BYTES(BEGIN "}q\0"), BYTES("X\5\0\0\0modelh\0s"), 1, BYTES("."), PMET_UNSUPPORTED,
+                ": data.pkl: \"model\": found a dict" NO_TENSOR);
     expect_bomb(t, BYTES(BEGIN), BYTES("(("), 500000, BYTES("t."), PMET_FORMAT,
                 ": data.pkl: byte 1000003: STOP finds 1000000 values on the stack; expected 1");
     expect_bomb(t, BYTES(BEGIN "("), BYTES("(t"), 500000, BYTES("t."), PMET_UNSUPPORTED,
@@ -358,11 +420,8 @@ TEST(an_archive_of_another_kind_is_refused)
                    ": byteorder: found \"big\"; expected \"little\"");
     expect_archive(t, NAMES("a/data.pkl", "a/byteorder"), NAMES(EMPTY, "!"), 2, PMET_UNSUPPORTED,
                    ": byteorder: found \"\"; expected \"little\"");
-    expect(t, "tests/data/legacy.bin", PMET_UNSUPPORTED,
-           ": found the form of torch before 1.6; expected a zip archive (torch.load and torch.save of a "
-           "newer one convert it)");
-    expect(t, "tests/data/transposed.bin", PMET_UNSUPPORTED,
-           ": tensor \"w\": stride 3 of dimension 1; expected 1, that of a contiguous tensor");
+    expect(t, "tests/data/legacy.bin", PMET_OK, "");
+    expect(t, "tests/data/transposed.bin", PMET_OK, "");
     expect(t, "tests/data/layout.safetensors", PMET_FORMAT,
            ": found no end record; expected a zip archive that is complete");
     test_write_file(test_path("x.bin"), "", 0);
@@ -374,15 +433,25 @@ TEST(an_archive_of_another_kind_is_refused)
            ": found no end record; expected a zip archive that is complete");
 }
 
-TEST(damage_never_leads_outside_the_file)
+/* ---- damage ---- */
+
+static void damage(struct test *t, const char *file, unsigned seed, bool cut)
 {
     size_t n;
-    char *data = test_slurp(t, "tests/data/kinds.bin", &n);
-    const size_t n_taken = fuzz(t, data, n, 6000, 0x7061, load);
+    char *data = test_slurp(t, file, &n);
+    const size_t n_taken = fuzz(t, data, n, 6000, seed, load);
     CHECK(n_taken > 100 && n_taken < 5900);
-    for (size_t i = 0; i < n; i++) { /* cut at every byte */
+    for (size_t i = 0; cut && i < n; i++) { /* cut at every byte */
         unlink(test_path("x.bin"));
         test_write_file(test_path("x.bin"), data, i);
         CHECK(load(test_path("x.bin"), &t->err) == PMET_FORMAT);
     }
+}
+
+TEST(damage_never_leads_outside_the_file)
+{
+    damage(t, "tests/data/kinds.bin", 0x7061, true);
+    damage(t, "tests/data/views-zip4.bin", 0x7062, true);
+    damage(t, "tests/data/views-legacy2.bin", 0x7063, true);
+    damage(t, "tests/data/views-legacy4.bin", 0x7064, true);
 }

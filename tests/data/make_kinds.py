@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Makes tests/data/kinds.bin and legacy.bin, with torch 2.2.2: what tests/test_torch_bin.c knows of them is said there."""
+"""Makes the .bin files beside it, kinds, legacy and transposed with torch 2.2.2: what tests/test_torch_bin.c knows of them is said there."""
 import collections
 import os
 
@@ -25,3 +25,22 @@ state._metadata = collections.OrderedDict([("", {"version": 1}), ("lin", {"versi
 torch.save(state, os.path.join(here, "kinds.bin"))
 torch.save({"w": torch.ones(2)}, os.path.join(here, "legacy.bin"), _use_new_zipfile_serialization=False)
 torch.save({"w": torch.ones(2, 3).t()}, os.path.join(here, "transposed.bin"))
+
+
+# The forms that older code, and trainers, write; with torch 2.15. Views of a storage of 12, [3, 4].
+base = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+views = collections.OrderedDict()
+views["whole"] = base
+views["transposed"] = base.t()
+views["cut"] = base[1:, ::2]
+views["row"] = base[2]
+views["expanded"] = torch.tensor([7.0]).expand(2, 3)
+views["parameter"] = torch.nn.Parameter(torch.arange(6, dtype=torch.bfloat16).reshape(2, 3).t())
+views._metadata = collections.OrderedDict([("", {"version": 1})])
+nested = {"epoch": 3, "lr": 0.5, "milestones": [1, 2], "optimizer": {"state": {0: {"exp_avg": torch.ones(2)}}},
+          "state_dict": views}
+wrapped = {"model": {"module." + k: v for k, v in views.items()}}
+for name, value, legacy, protocol in (("views-legacy2.bin", nested, True, 2), ("views-legacy4.bin", views, True, 4),
+                                      ("views-zip2.bin", wrapped, False, 2), ("views-zip3.bin", nested, False, 3),
+                                      ("views-zip4.bin", nested, False, 4), ("views-zip5.bin", views, False, 5)):
+    torch.save(value, os.path.join(here, name), pickle_protocol=protocol, _use_new_zipfile_serialization=not legacy)
