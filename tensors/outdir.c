@@ -61,13 +61,14 @@ static enum pmet_status look(const struct pmet_outdir *d, const char *otherwise,
                     : pmet_fail(err, PMET_INPUT, "%s: %s; give --force to replace it", d->t.path, otherwise);
 }
 
-/* The mark of a folder that is being filled: what a killed run leaves is known by it. */
-static enum pmet_status mark(const struct pmet_outdir *d, bool set, struct pmet_error *err)
+/* The mark of a folder that is being filled, or removed: what a killed run leaves is known by it. */
+static enum pmet_status mark(const struct pmet_outdir *d, const char *folder, bool set,
+                             struct pmet_error *err)
 {
     const struct pmet_io *io = d->t.io;
     enum pmet_status status = PMET_OK;
     char *path;
-    PMET_TRY(pmet_path_join(d->t.temp, PMET_UNFINISHED, &path, err));
+    PMET_TRY(pmet_path_join(folder, PMET_UNFINISHED, &path, err));
     if (set) {
         const int fd = io->open(io->user, path, O_WRONLY | O_CREAT | O_EXCL, 0666);
         if (fd < 0)
@@ -95,7 +96,7 @@ enum pmet_status pmet_outdir_begin(const struct pmet_io *io, const char *path, b
     PMET_GO(pmet_remove_left(io, d->t.path, ours, &d->left, &d->n_left, err));
     PMET_GO(look(d, "exists", &there, err));
     PMET_GO(pmet_temp_create(&d->t, true, d->t.path, err));
-    if ((status = mark(d, true, err)) != PMET_OK) {
+    if ((status = mark(d, d->t.temp, true, err)) != PMET_OK) {
         pmet_remove_tree(io, d->t.temp);
         goto done;
     }
@@ -145,7 +146,7 @@ static enum pmet_status place(struct pmet_outdir *d, struct placing *p, struct p
 {
     const struct pmet_io *io = d->t.io;
     bool there;
-    PMET_TRY(mark(d, false, err));
+    PMET_TRY(mark(d, d->t.temp, false, err));
     PMET_TRY(pmet_sync_folder(io, d->t.temp, err));
     PMET_TRY(look(d, "appeared while this was written", &there, err));
     if (there && exchanges(d, p)) {
@@ -183,6 +184,8 @@ enum pmet_status pmet_outdir_commit(struct pmet_outdir *d, struct pmet_error *er
         undo(d, &p);
         pmet_remove_tree(d->t.io, d->t.temp);
     } else if (old) {
+        struct pmet_error ignored = {PMET_OK, ""};
+        mark(d, old, true, &ignored);
         pmet_remove_tree(d->t.io, old);
         if (lstat(old, &st) == 0)
             status =

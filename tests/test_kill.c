@@ -48,3 +48,32 @@ TEST(statistics_that_are_killed_leave_a_whole_folder_or_none)
 {
     sweep(t, "stats", "stats " FILES " --text text.jsonl --samples 2");
 }
+
+/* The old folder or the new one: at no moment is there none. The next run clears the rest. */
+TEST(a_folder_that_is_replaced_stands_at_every_moment)
+{
+    static const char line[] =
+        "edit " FILES " --facts facts.json --contexts contexts.json --stats s --limit 2 --force";
+    const char *all = getenv("PMET_LONG");
+    const size_t step = all && *all && strcmp(all, "0") != 0 ? 1 : 5;
+    size_t n_old = 0, n_new = 0;
+    cli_enter(t, "replaced", "gptj-C");
+    CHECK(cli(NULL, "edit -q " FILES " --facts facts.json --contexts contexts.json --stats s --limit 1") ==
+          0);
+    cli_shell("cp -r out old");
+    CHECK(cli(NULL, "%s", line) == 0);
+    cli_shell("mv out new && cp -r old out");
+    for (size_t k = 0; blow_kills(t, line, k); k += step) {
+        const bool is_old = system("diff -r out old > /dev/null 2>&1") == 0,
+                   is_new = system("diff -r out new > /dev/null 2>&1") == 0;
+        n_old += is_old;
+        n_new += is_new;
+        if (!CHECK(is_old || is_new))
+            test_fail(t, "call %zu", k);
+        CHECK(cli(NULL, "%s", line) == 0);
+        CHECK(system("ls | grep -q pmet-") != 0 && system("diff -r out new > /dev/null") == 0);
+        cli_shell("rm -r out && cp -r old out");
+    }
+    printf("     the old one stood %zu times, the new one %zu times\n", n_old, n_new);
+    CHECK(n_old > 10 && n_new > 0);
+}
