@@ -5,6 +5,7 @@ PREFIX  ?= /usr/local
 DESTDIR ?=
 REAL    ?= float
 SAN     ?=
+FUZZ    ?=
 BLAS    ?= $(shell pkg-config --exists openblas 2>/dev/null && echo openblas || echo none)
 CFLAGS  ?= -O3 -march=native
 CXX     ?= g++
@@ -17,12 +18,15 @@ COMMA    := ,
 VERSION  := $(shell sed -n 's/.*PMET_VERSION "\(.*\)"/\1/p' include/pmet.h)
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wvla -Wdouble-promotion \
             -Wstrict-prototypes -Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wundef -Werror
-B        := build/$(REAL)$(if $(SAN),-san)$(if $(filter none,$(BLAS)),-plain)
+B        := $(if $(FUZZ),build/fuzz,build/$(REAL)$(if $(SAN),-san)$(if $(filter none,$(BLAS)),-plain))
+FUZZ_SAN := address,undefined,float-cast-overflow
 PACKAGES := jansson libutf8proc yaml-0.1 zlib libzstd $(filter openblas,$(BLAS))
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Iinclude -I. -Ibuild/generated $(WARNINGS) -ffp-contract=off -fopenmp -g -MMD -MP \
               -ffile-prefix-map=$(CURDIR)=. $(if $(filter double,$(REAL)),-DPMET_REAL_DOUBLE) \
               $(if $(filter openblas,$(BLAS)),-DPMET_OPENBLAS) \
               $(if $(SAN),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer) \
+              $(if $(FUZZ),-fsanitize=fuzzer-no-link$(COMMA)$(FUZZ_SAN) -fno-sanitize-recover=all \
+                  -fno-omit-frame-pointer -Wno-pass-failed) \
               $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null) $(CFLAGS)
 ALL_LDLIBS := $(shell pkg-config --libs $(PACKAGES) 2>/dev/null) -lm -ldl -fopenmp $(if $(SAN),-fsanitize=address$(COMMA)undefined)
 
@@ -122,7 +126,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 tests: $(B)/pmet $(TESTS) $(if $(filter $(REAL)$(SAN),float),$(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda $(CUDA_LIB))
 
 PYTHON   ?= python3
-LONG     := build/float/tests/test_kill build/float/tests/test_work
+LONG     := $(addprefix build/float/tests/,test_kill test_work test_fuzz test_cli_faults)
 SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
 # entries of REAL, DEVICE, TESTS for tests/run.sh
 on = $(addprefix build/$(1)/tests/,$(foreach t,$(3),$(firstword $(subst :, ,$(t)))@$(2)$(if $(findstring :,$(t)),:$(lastword $(subst :, ,$(t))))))
@@ -160,7 +164,7 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 	@ASAN_OPTIONS=detect_leaks=1 OMP_NUM_THREADS=2 tests/run.sh $(TEST_SRC:%.c=build/float-san/%)
 
 .PHONY: test-long
-test-long: sanitize ## the sanitizer build of every test; then a kill at every call
+test-long: sanitize ## the sanitizer build of every test; then a kill and a failure at every call
 	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/tests/test_golden_forward \
 	    build/float/tests/test_property_solve build/float/pmet \
 	    build/float/cuda_on_cpu/libpmet_cuda.so build/float/bench/bench_cuda
@@ -181,10 +185,28 @@ golden: ## remakes the goldens with PyTorch, below build/golden/, and compares; 
 demo-models: ## trains the models of golden/demo anew with PyTorch, below build/demo-models/: about an hour (PYTHON=)
 	@PYTHON=$(PYTHON) golden/demo/remake.sh build/demo-models
 
+FUZZ_CC      ?= clang
+FUZZ_SECONDS ?= 10
+TARGETS      ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+HAS_FUZZER   := $(if $(filter fuzz,$(MAKECMDGOALS)),$(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+                $(FUZZ_CC) -fopenmp -fsanitize=fuzzer,$(FUZZ_SAN) -x c - -o /dev/null 2> /dev/null && echo 1))
+
+$(B)/fuzz_%: $(B)/tests/fuzz/fuzz_%.o $(B)/tests/fuzz/target.o $(call obj,$(CLI_SRC)) $(B)/libpmet.a
+	@$(CC) -fsanitize=fuzzer,$(FUZZ_SAN) $^ -o $@ $(ALL_LDLIBS)
+
+.PHONY: fuzz-targets
+fuzz-targets: $(TARGETS:%=$(B)/fuzz_%)
+
 .PHONY: fuzz
-fuzz: deps ## thousands of damaged files of every kind, and every failing call: some ten minutes
+fuzz: deps ## every reader of files under clang's libFuzzer: FUZZ_SECONDS=10 each, TARGETS="docs npz"
+ifeq ($(HAS_FUZZER),1)
+	@$(MAKE) --no-print-directory FUZZ=1 REAL=float BLAS=none CC="$(FUZZ_CC)" CFLAGS=-O1 fuzz-targets
+	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS) $(TARGETS)
+else
+	@echo "no libFuzzer in $(FUZZ_CC) (apt-get install clang libclang-rt-dev libomp-dev): damaged files of the tests' own instead"
 	@$(MAKE) --no-print-directory REAL=float tests
 	@PMET_LONG=1 tests/run.sh build/float/tests/test_fuzz build/float/tests/test_cli_faults
+endif
 
 .PHONY: spec-check
 spec-check: ## equations of SPEC.md that no source or no test cites
