@@ -6,17 +6,23 @@
 
 enum { TRACE_FACTS = 10 };
 
-/* Statistics are checked before the first bar. */
 static enum pmet_status on_progress(struct edit_job *j, const struct pmet_event *event)
 {
-    const bool delta = event->phase == PMET_PHASE_DELTA;
-    if (event->phase == PMET_PHASE_STATS)
-        return stop_signal() ? PMET_INTERRUPTED : PMET_OK;
+    static const struct {
+        const char *what, *unit;
+        bool brief;
+    } phases[] = {[PMET_PHASE_STATS] = {"statistics", "matrices", true},
+                  [PMET_PHASE_ROWS] = {"reading", "facts", true},
+                  [PMET_PHASE_CONTEXTS] = {"writing contexts", "tokens", true},
+                  [PMET_PHASE_DELTA] = {"optimising", "facts", false},
+                  [PMET_PHASE_SOLVE] = {"editing", "matrices", false}};
     if (event->phase != j->phase)
         progress_end(&j->progress);
     j->phase = event->phase;
-    return progress_event(&j->progress, j->c, delta ? "optimising" : "editing", delta ? "facts" : "matrices",
-                          event);
+    const enum pmet_status status =
+        progress_event(&j->progress, j->c, phases[j->phase].what, phases[j->phase].unit, event);
+    j->progress.brief = phases[j->phase].brief;
+    return status;
 }
 
 static enum pmet_status on_pass(struct edit_job *j, const struct pmet_event *event, struct pmet_error *err)
@@ -93,9 +99,11 @@ static enum pmet_status check_kinds(const struct edit_job *j, struct pmet_error 
 static enum pmet_status edit(struct edit_job *j, struct pmet_error *err)
 {
     PMET_TRY(check_kinds(j, err));
+    PMET_TRY(pmet_edit_check_paths(&j->job.request, j->c->io, j->model, err));
     PMET_TRY(check_trace(j, err));
     PMET_TRY(session_open(j->c, j->model, &j->job.s, err));
     PMET_TRY(pmet_edit_job_open(&j->job, err));
+    progress_end(&j->progress);
     if (j->dry_run)
         return edit_plan(j, err);
     PMET_TRY(run(j, err));

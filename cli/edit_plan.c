@@ -17,6 +17,12 @@ static enum pmet_status print_tokens(const struct pmet_edit_job *j, const int32_
     return status;
 }
 
+/* Does row b hold a context that is not there yet? */
+static bool is_to_write(const struct pmet_edit_job *j, size_t b)
+{
+    return j->contexts_to_write && b > 0 && b < j->contexts.n_template;
+}
+
 static enum pmet_status show_fact(const struct pmet_edit_job *j, size_t i, struct pmet_error *err)
 {
     const struct pmet_fact *f = &j->facts.fact[i];
@@ -26,6 +32,8 @@ static enum pmet_status show_fact(const struct pmet_edit_job *j, size_t i, struc
                f->prompt, f->subject, r->odd_lookup || r->odd_target ? "  (odd)" : "");
     for (size_t b = 0; b < r->n_row; b++) {
         const struct pmet_row *row = &r->row[b];
+        if (is_to_write(j, b))
+            continue;
         printf(b + 1 == r->n_row ? "  KL     " : "  row %-2zu ", b);
         const size_t after = row->lookup_idx + 1;
         PMET_TRY(print_tokens(j, row->id, row->lookup_idx, err));
@@ -35,6 +43,8 @@ static enum pmet_status show_fact(const struct pmet_edit_job *j, size_t i, struc
         PMET_TRY(print_tokens(j, row->id + after, row->n_tok - after, err));
         putchar('\n');
     }
+    if (j->contexts_to_write)
+        printf("  rows 1 to %zu wait for their contexts\n", j->contexts.n_template - 1);
     printf("  target");
     for (size_t s = 0; s < r->n_target; s++) { /* in the plain prompt: the token it is predicted at, itself */
         printf("%s \"", s ? "," : "");
@@ -55,9 +65,10 @@ static json_t *rows_json(const struct pmet_edit_job *j, size_t show)
         const struct pmet_fact_rows *r = &j->rows[i];
         json_t *rows = json_array(), *target = pmet_json_ids(r->target, r->n_target);
         for (size_t b = 0; b < r->n_row; b++)
-            json_array_append_new(rows,
-                                  json_pack("{s:o, s:I}", "ids", pmet_json_ids(r->row[b].id, r->row[b].n_tok),
-                                            "lookup_idx", (json_int_t)r->row[b].lookup_idx));
+            if (!is_to_write(j, b))
+                json_array_append_new(rows, json_pack("{s:o, s:I}", "ids",
+                                                      pmet_json_ids(r->row[b].id, r->row[b].n_tok),
+                                                      "lookup_idx", (json_int_t)r->row[b].lookup_idx));
         json_array_append_new(list,
                               json_pack("{s:I, s:o, s:o, s:b, s:b}", "case_id",
                                         (json_int_t)j->facts.fact[i].case_id, "rows", rows, "target", target,
@@ -75,17 +86,19 @@ static json_t *device_json(const struct pmet_edit_job *j, const struct pmet_edit
                                           (json_int_t)p->device_all, "solves", j->solve_op == NULL);
 }
 
+/* With contexts_to_write true the counts are upper bounds. */
 static void plan_json(const struct pmet_edit_job *j, const struct pmet_edit_plan *p, size_t show)
 {
     print_json(json_pack(
-        "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:o, s:{s:f, s:f}, s:{s:f, s:f}, s:o}",
-        "dry_run", 1, "facts", (json_int_t)j->facts.n_fact, "rows", (json_int_t)p->n_row, "tokens",
-        (json_int_t)p->n_token, "matrices", (json_int_t)j->editor.n_update, "passes_at_most",
-        (json_int_t)(j->facts.n_fact * p->needs.n_pass), "facts_together", (json_int_t)p->needs.together,
-        "bytes", "weights", p->weights, "batch", p->batch, "matrices", p->matrices, "solve", p->solve,
-        "device", device_json(j, p), "seconds", "delta_at_most", p->s_delta, "solve", p->s_solve, "gflop",
-        "keys", p->needs.flop_keys * 1e-9, "solve", p->needs.flop_solve * 1e-9, "facts_shown",
-        rows_json(j, show)));
+        "{s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f}, s:o, s:{s:f, s:f}, s:{s:f, s:f}, "
+        "s:o}",
+        "dry_run", 1, "contexts_to_write", j->contexts_to_write, "facts", (json_int_t)j->facts.n_fact, "rows",
+        (json_int_t)p->n_row, "tokens", (json_int_t)p->n_token, "matrices", (json_int_t)j->editor.n_update,
+        "passes_at_most", (json_int_t)(j->facts.n_fact * p->needs.n_pass), "facts_together",
+        (json_int_t)p->needs.together, "bytes", "weights", p->weights, "batch", p->batch, "matrices",
+        p->matrices, "solve", p->solve, "device", device_json(j, p), "seconds", "delta_at_most", p->s_delta,
+        "solve", p->s_solve, "gflop", "keys", p->needs.flop_keys * 1e-9, "solve", p->needs.flop_solve * 1e-9,
+        "facts_shown", rows_json(j, show)));
 }
 
 /* What must be in memory at once, whatever its stage, against what there is. */
@@ -122,7 +135,10 @@ static void plan_text(const struct pmet_edit_job *j, const struct pmet_edit_plan
     printf("facts     %zu: %zu rows, %zu tokens, the longest row %zu of %zu\n", j->facts.n_fact, p->n_row,
            p->n_token, p->longest, c->n_ctx);
     print_line("contexts  %zu, %s%s", j->contexts.n_template,
-               j->contexts_made ? "written by the model" : "from ",
+               j->contexts_to_write
+                   ? "yet to be written by the model: rows, tokens, memory and time are upper bounds"
+               : j->contexts_made ? "written by the model"
+                                  : "from ",
                j->contexts_made ? "" : j->request.contexts);
     for (size_t k = 0; k < j->editor.n_update; k++)
         printf("%s%s\n", k ? "          " : "edits     ", j->editor.update[k].name);

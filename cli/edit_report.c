@@ -23,7 +23,7 @@ static void report_json(const struct pmet_edit_job *j, size_t n_greedy)
         "s:o}",
         "out", pmet_json_name(j->request.out), "facts", (json_int_t)j->facts.n_fact, "applied",
         (json_int_t)j->editor.n_applied, "greedy", (json_int_t)n_greedy, "steps", (json_int_t)count_passes(j),
-        "seconds", "load", j->s_load, "stats", j->s_stats, "delta", seconds[PMET_STAGE_DELTA], "keys",
+        "seconds", "load", j->s_load, "stats", j->moments.seconds, "delta", seconds[PMET_STAGE_DELTA], "keys",
         seconds[PMET_STAGE_KEYS], "solve", seconds[PMET_STAGE_SOLVE], "write", j->s_write, "gflop", "delta",
         needs.flop_delta * 1e-9, "keys", needs.flop_keys * 1e-9, "solve", needs.flop_solve * 1e-9,
         "peak_memory_bytes", (json_int_t)peak_memory(), "fingerprint", j->fingerprint, "ridge",
@@ -82,8 +82,8 @@ void edit_report(const struct edit_job *x)
     if (j->request.ridge > 0)
         printf("solved with --ridge %g\n", j->request.ridge);
     printf("%s in all, %s of memory at most\n",
-           format_seconds(j->s_load + j->s_stats + seconds[PMET_STAGE_DELTA] + seconds[PMET_STAGE_KEYS] +
-                          seconds[PMET_STAGE_SOLVE] + j->s_write)
+           format_seconds(j->s_load + j->moments.seconds + seconds[PMET_STAGE_DELTA] +
+                          seconds[PMET_STAGE_KEYS] + seconds[PMET_STAGE_SOLVE] + j->s_write)
                .text,
            format_bytes((double)peak_memory()).text);
 }

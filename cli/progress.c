@@ -100,7 +100,7 @@ void progress_end(struct progress *p)
     if (!p->running)
         return;
     progress_drop(p);
-    if (p->total > 0)
+    if (p->total > 0 && (!p->brief || pmet_seconds() - p->started >= 1))
         say(p->c, NOTE, "%s: %zu of %zu %s in %s", p->what, p->done, p->total, p->unit,
             format_seconds(pmet_seconds() - p->started).text);
 }

@@ -12,6 +12,7 @@ struct progress {
     double started, shown;
     size_t done, total, first; /* first: what a run before had done; no part of the rate */
     bool running, seen;        /* begun; heard of once at least */
+    bool brief;                /* says nothing at its end if that comes within a second */
     char note[48];             /* behind the bar */
 };
 
@@ -21,7 +22,7 @@ int progress_update(struct progress *p, size_t done, size_t total);
 /* What a command's listener does with notes and with progress, which begins at the first of it. */
 enum pmet_status progress_event(struct progress *p, const struct cli *c, const char *what, const char *unit,
                                 const struct pmet_event *event);
-/* Takes the bar away and says in one line what was done; nothing if it has ended. */
+/* Takes the bar away and says in one line what was done; once. */
 void progress_end(struct progress *p);
 void progress_drop(struct progress *p); /* the same, without the line */
 

@@ -109,12 +109,14 @@ enum pmet_status pmet_continue(const struct pmet_session *s, int32_t *ids, size_
  * where a work folder is given, the same request goes on from there. */
 
 enum pmet_phase {
-    PMET_PHASE_STATS,
-    PMET_PHASE_DELTA,
-    PMET_PHASE_SOLVE,
-    PMET_PHASE_EVALUATE,
-    PMET_PHASE_TEXT, /* in bytes; total 0: not known, a pipe */
-    PMET_PHASE_WRITE /* of statistics: files */
+    PMET_PHASE_STATS,    /* documents for second moments */
+    PMET_PHASE_ROWS,     /* facts made into rows of tokens */
+    PMET_PHASE_CONTEXTS, /* tokens of contexts that the model writes */
+    PMET_PHASE_DELTA,    /* facts optimised */
+    PMET_PHASE_SOLVE,    /* matrices edited */
+    PMET_PHASE_EVALUATE, /* records evaluated */
+    PMET_PHASE_TEXT,     /* bytes of text; total 0: not known, a pipe */
+    PMET_PHASE_WRITE     /* files of statistics */
 };
 
 /* What a long call reports while it runs. */

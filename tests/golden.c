@@ -84,7 +84,7 @@ static void free_rows(void *rows)
 struct pmet_fact_rows *golden_rows(struct test *t, const struct golden *g, size_t first, size_t n, bool keys)
 {
     const struct pmet_rows_options o = {g->facts.path, g->model->config.n_ctx, g->model->config.n_vocab,
-                                        false};
+                                        false, pmet_method_pmet.kl_prompt};
     struct pmet_fact_rows *rows = test_alloc(t, n * sizeof *rows);
     for (size_t i = 0; i < n; i++) {
         if (!CHECK_DONE(pmet_rows_build(g->tk, &g->facts.fact[first + i], &g->contexts, &o, !keys, &rows[i],

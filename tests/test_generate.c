@@ -345,9 +345,9 @@ TEST(contexts_come_from_the_seed)
     struct pmet_contexts a, b, other;
     if (!golden_open(t, &g, 2))
         return;
-    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, &a, &t->err));
-    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, &b, &t->err));
-    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 2, &other, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, NULL, &a, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, NULL, &b, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 2, NULL, &other, &t->err));
     static const char *const begin[] = {"{}", "The", "Therefore", "Because", "I", "You"};
     size_t n_differ = 0;
     CHECK(a.n_template == 6 && a.n_group == 2 && a.group_start[1] == 1);

@@ -291,7 +291,8 @@ static void check_opened(struct test *t, const struct golden *opened, const stru
     golden_hparams(t, &g, alg->method, alg->hparams, &h);
     golden_facts(t, &g, alg->facts, &facts);
     const struct pmet_objective o = alg->objective(&h);
-    const struct pmet_rows_options ro = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false};
+    const struct pmet_rows_options ro = {facts.path, g.model->config.n_ctx, g.model->config.n_vocab, false,
+                                         alg->method->kl_prompt};
     struct pmet_fact_rows *rows = test_alloc(t, facts.n_fact * sizeof *rows);
     size_t k = 0;
     for (size_t i = 0; i < facts.n_fact; i++) {

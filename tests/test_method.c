@@ -96,8 +96,13 @@ done:
     return status;
 }
 
-static const struct pmet_method mean_key = {
-    .name = "mean-key", .hparams = &hparams, .check = check, .matrix = matrix, .plan = plan, .edit = edit};
+static const struct pmet_method mean_key = {.name = "mean-key",
+                                            .hparams = &hparams,
+                                            .kl_prompt = "Surely {} lies in",
+                                            .check = check,
+                                            .matrix = matrix,
+                                            .plan = plan,
+                                            .edit = edit};
 
 /* ---- what the program does with it ---- */
 
@@ -134,6 +139,24 @@ TEST(another_method_plans_edits_and_reports)
     CHECK(strstr(cli_out(), "edited.transformer.h.0.mlp.fc_out.weight") != NULL);
     CHECK(cli(NULL, EDIT " --force --json") == 0);
     CHECK(strstr(cli_out(), "\"applied\": 3") != NULL);
+}
+
+/* The KL row is the method's: of PMET "{} is a", of this one what its row says; no other row differs. */
+TEST(another_method_has_its_own_kl_prompt)
+{
+    static const char line[] = "edit " INPUTS "--dry-run --show 1";
+    char *rows;
+    enter(t, "prompt");
+    CHECK(cli(NULL, line) == 0);
+    rows = test_own(t, strdup(strstr(cli_out(), "  row 0 ")), free);
+    CHECK(strstr(rows, "\n  KL     Surely ") != NULL && strstr(rows, "] lies in\n") != NULL);
+    cli_shell("cp hparams.json h.json");
+    cli_methods = pmet_methods;
+    CHECK(cli(NULL, line) == 0);
+    const char *published = strstr(cli_out(), "  row 0 "), *kl = strstr(published, "\n  KL     ");
+    CHECK(strncmp(rows, published, (size_t)(kl - published)) == 0);
+    CHECK(strstr(kl, "] is a\n") != NULL && !strstr(kl, "Surely"));
+    CHECK_STR(strstr(rows, "\n  target"), strstr(kl, "\n  target"));
 }
 
 /* Its own keys, and no others. */

@@ -38,7 +38,7 @@ static struct setting *setting_open(struct test *t, size_t model)
     const struct pmet_io *io = pmet_io_system();
     struct setting *s = test_alloc(t, sizeof *s);
     *s = (struct setting){.name = models[model],
-                          .options = {"facts.json", 128, model % 2 ? 992 : 1024, false}};
+                          .options = {"facts.json", 128, model % 2 ? 992 : 1024, false, "{} is a"}};
     test_own(t, s, setting_close);
     const bool ok = CHECK_DONE(pmet_tokenizer_open(io, file_of(s, "model"), &s->tk, &t->err)) &&
                     CHECK_DONE(pmet_contexts_load(io, file_of(s, "contexts.json"), &s->contexts, &t->err));

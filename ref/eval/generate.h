@@ -41,8 +41,15 @@ enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const stru
 
 struct pmet_contexts;
 /* The five context templates: "The", "Therefore", "Because", "I", "You", ten tokens each, top-k 5,
- * from the seed. */
+ * from the seed, in one batch. The listener (or NULL) hears of each token. */
 enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const struct pmet_tokenizer *tk,
-                                        uint64_t seed, struct pmet_contexts *out, struct pmet_error *err);
+                                        uint64_t seed, const struct pmet_listener *listener,
+                                        struct pmet_contexts *out, struct pmet_error *err);
+/* What stands for them before they are written: templates of PMET_CONTEXT_TOKENS tokens each (or
+ * one or two more), which is taken for their upper bound: twice ten, since a text that is cleaned up
+ * and tokenised again may have more tokens than it was written with. */
+enum { PMET_CONTEXT_TOKENS = 20 };
+enum pmet_status pmet_contexts_bound(const struct pmet_tokenizer *tk, struct pmet_contexts *out,
+                                     struct pmet_error *err);
 
 #endif

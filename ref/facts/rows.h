@@ -26,14 +26,15 @@ struct pmet_fact_rows {
 };
 
 struct pmet_rows_options {
-    const char *path; /* of the facts, for messages */
-    size_t n_ctx;     /* longest row the model takes */
-    size_t n_vocab;   /* rows of the embedding: an id past it is refused */
-    bool strict;      /* refuse odd facts rather than mark them */
+    const char *path;      /* of the facts, for messages */
+    size_t n_ctx;          /* longest row the model takes */
+    size_t n_vocab;        /* rows of the embedding: an id past it is refused */
+    bool strict;           /* refuse odd facts rather than mark them */
+    const char *kl_prompt; /* with targets: the prompt of the last row, with one "{}" for the subject */
 };
 
 /* with_target: rows 0.. : context_j with the prompt in it, + decode(target[:-1]), the subject put
- * in; last row "{} is a". Else the same without target tokens and last row: what keys and current
+ * in; last row the KL prompt. Else the same without target tokens and last row: what keys and current
  * outputs are read from. Refused, naming the fact: a prefix of the subject that does not end in a
  * space, "{}" twice or not at all, an empty subject or target, a lookup index past its row, labels
  * that begin before the row does, rows longer than n_ctx. */

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "ref/event.h"
 
 void pmet_edit_job_kept(const struct pmet_edit_job *j, char *line, size_t size)
@@ -18,11 +17,11 @@ void pmet_edit_job_kept(const struct pmet_edit_job *j, char *line, size_t size)
              j->facts.n_fact);
 }
 
-/* The work folder: the same request, interrupted anywhere, goes on from what it keeps. */
-static enum pmet_status open_store(struct pmet_edit_job *j, struct pmet_error *err)
+/* What the work folder keeps is identified by all inputs, the contexts among them. */
+static enum pmet_status list_inputs(struct pmet_edit_job *j, struct pmet_error *err)
 {
-    char *path;
-    PMET_TRY(pmet_open_work(j->s->io, j->request.work, &j->listener, &j->store, err));
+    if (!j->store)
+        return PMET_OK;
     j->inputs = pmet_edit_job_inputs_json(j);
     j->solve_inputs = pmet_edit_job_solve_inputs_json(j);
     if (!j->inputs || !j->solve_inputs)
@@ -30,26 +29,30 @@ static enum pmet_status open_store(struct pmet_edit_job *j, struct pmet_error *e
     j->editor.store = j->store;
     j->editor.inputs = j->inputs;
     j->editor.solve_inputs = j->solve_inputs;
-    if (!j->contexts_made)
-        return PMET_OK;
-    PMET_TRY(pmet_edit_job_contexts_path(j, &path, err));
-    const enum pmet_status status =
-        access(path, F_OK) == 0 ? PMET_OK : pmet_contexts_save(j->s->io, path, &j->contexts, err);
-    free(path);
-    return status;
+    return PMET_OK;
+}
+
+/* What can be refused without a pass of the model comes before the contexts. */
+static enum pmet_status prepare(struct pmet_edit_job *j, struct pmet_error *err)
+{
+    const double started = pmet_seconds();
+    PMET_TRY(pmet_begin_output(j->s->io, j->request.out, j->request.force, &j->listener, &j->dir, err));
+    if (j->request.work)
+        PMET_TRY(pmet_open_work(j->s->io, j->request.work, &j->listener, &j->store, err));
+    PMET_TRY(pmet_edit_job_contexts_write(j, err));
+    PMET_TRY(pmet_edit_job_fit(j, err));
+    j->s_load += pmet_seconds() - started;
+    return list_inputs(j, err);
 }
 
 enum pmet_status pmet_edit_job_run(struct pmet_edit_job *j, struct pmet_error *err)
 {
     struct pmet_editor *e = &j->editor;
-    PMET_TRY(pmet_begin_output(j->s->io, j->request.out, j->request.force, &j->listener, &j->dir, err));
-    if (j->request.work)
-        PMET_TRY(open_store(j, err));
+    PMET_TRY(prepare(j, err));
     e->n_again = j->n_again;
     e->all_again = j->all_again;
     e->moments = pmet_moments_source(&j->moments);
     const enum pmet_status status = pmet_editor_run(e, err);
-    j->s_stats += j->moments.seconds;
     if (status == PMET_INTERRUPTED && j->store) {
         memcpy(err->message, "interrupted; ", 13);
         pmet_edit_job_kept(j, err->message + 13, sizeof err->message - 13);
@@ -79,9 +82,7 @@ void pmet_edit_job_free(struct pmet_edit_job *j)
     pmet_store_close(j->store);
     json_decref(j->inputs);
     json_decref(j->solve_inputs);
-    for (size_t i = 0; j->rows && i < j->facts.n_fact; i++)
-        pmet_rows_free(&j->rows[i]);
-    free(j->rows);
+    pmet_edit_job_free_rows(j);
     pmet_contexts_free(&j->contexts);
     pmet_facts_free(&j->facts);
     pmet_record_free(&j->record);

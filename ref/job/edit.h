@@ -37,7 +37,9 @@ struct pmet_edit_job {
     struct pmet_facts facts;
     struct pmet_contexts contexts;
     char contexts_sha256[65];
-    bool contexts_made;          /* by the model, from the seed */
+    bool contexts_made; /* by the model, from the seed */
+    /* They are not there yet: until the run, contexts and rows stand for them (pmet_contexts_bound). */
+    bool contexts_to_write;
     struct pmet_fact_rows *rows; /* [n_fact] with targets */
     struct pmet_moments moments;
     struct pmet_store *store; /* the work folder, or NULL */
@@ -50,15 +52,17 @@ struct pmet_edit_job {
     struct pmet_written *written;      /* [editor.n_update] */
     struct pmet_score *before, *after; /* [n_fact] */
     char fingerprint[65];              /* of the written folder */
-    double s_load, s_stats, s_write;   /* seconds */
+    double s_load, s_write;            /* seconds */
 };
 
-/* Reads and checks all inputs: facts, hyper-parameters, contexts, rows, statistics. */
+/* Whether the outputs may go where the request wants them, apart from what is read: for before the
+ * model is opened. */
+enum pmet_status pmet_edit_check_paths(const struct pmet_edit_request *r, const struct pmet_io *io,
+                                       const char *model, struct pmet_error *err);
+/* Reads and checks all inputs: hyper-parameters, names and shapes of statistics, contexts, facts,
+ * rows. No pass of the model, and of weights and statistics only what identifies them. */
 enum pmet_status pmet_edit_job_open(struct pmet_edit_job *j, struct pmet_error *err);
-/* WORK/contexts-SEED-MODEL.json; free() releases it. */
-enum pmet_status pmet_edit_job_contexts_path(const struct pmet_edit_job *j, char **out,
-                                             struct pmet_error *err);
-/* Reserves the output, then runs the method. */
+/* Reserves the output, has the contexts written where there are none, then runs the method. */
 enum pmet_status pmet_edit_job_run(struct pmet_edit_job *j, struct pmet_error *err);
 /* Rounds, writes under a temporary name, reads back, scores the facts, adds the record. */
 enum pmet_status pmet_edit_job_write(struct pmet_edit_job *j, struct pmet_error *err);
@@ -68,6 +72,16 @@ enum pmet_status pmet_edit_job_commit(struct pmet_edit_job *j, struct pmet_error
 void pmet_edit_job_free(struct pmet_edit_job *j);
 /* "W keeps 3 of 10 facts: ...": what an interrupted job with a work folder leaves. */
 void pmet_edit_job_kept(const struct pmet_edit_job *j, char *line, size_t size);
+
+/* ---- contexts and rows: ref/job/edit_contexts.c ---- */
+
+/* Contexts as given, else as the work folder has them, else what stands for them. */
+enum pmet_status pmet_edit_job_contexts_find(struct pmet_edit_job *j, struct pmet_error *err);
+/* The model writes the contexts that are not there, and the rows are made again. */
+enum pmet_status pmet_edit_job_contexts_write(struct pmet_edit_job *j, struct pmet_error *err);
+/* The rows of all facts, and notes on odd ones. */
+enum pmet_status pmet_edit_job_rows(struct pmet_edit_job *j, struct pmet_error *err);
+void pmet_edit_job_free_rows(struct pmet_edit_job *j);
 
 /* ---- the plan: ref/job/edit_plan.c ---- */
 
@@ -81,8 +95,9 @@ struct pmet_edit_plan {
     size_t device_free, device_all; /* 0: there is none */
     double s_delta, s_solve; /* seconds: at most, by the rate of one product; about, by that of one factor */
 };
-/* Counts, then times a product and a factorisation. */
-enum pmet_status pmet_edit_job_plan(const struct pmet_edit_job *j, struct pmet_edit_plan *out,
+/* Counts, then times a product and a factorisation. Tokens of contexts that are yet to be written
+ * are counted by an upper bound. */
+enum pmet_status pmet_edit_job_plan(struct pmet_edit_job *j, struct pmet_edit_plan *out,
                                     struct pmet_error *err);
 /* For a device with memory of its own: says where the solve runs, and refuses what does not fit. */
 enum pmet_status pmet_edit_job_fit(struct pmet_edit_job *j, struct pmet_error *err);

@@ -6,9 +6,9 @@
 #include "ref/event.h"
 #include "ref/job/edit.h"
 
-/* Width of the factorisation that is timed; tokens of the product, and how often: the fastest
- * counts. */
-enum { PROBE = 384, TOKENS = 256, TRIES = 5 };
+/* Width of the factorisation that is timed; tokens and rows of the matrix of the product, and how
+ * often: the fastest counts. */
+enum { PROBE = 384, TOKENS = 256, ROWS = 1024, TRIES = 5 };
 
 static double matrices_bytes(const struct pmet_edit_job *j)
 {
@@ -105,7 +105,8 @@ static enum pmet_status time_delta(const struct pmet_edit_job *j, struct pmet_ed
                                    struct pmet_error *err)
 {
     const struct pmet_ops *op = j->s->op;
-    const struct pmet_weight w = j->s->model->layer[0].fc_in;
+    struct pmet_weight w = j->s->model->layer[0].fc_in;
+    w.n_out = w.n_out < ROWS ? w.n_out : ROWS;
     const size_t n = p->n_token < TOKENS ? p->n_token : TOKENS;
     real *x = NULL, *y = NULL;
     double s = 0;
@@ -126,10 +127,11 @@ done:
     return status;
 }
 
-enum pmet_status pmet_edit_job_plan(const struct pmet_edit_job *j, struct pmet_edit_plan *out,
+enum pmet_status pmet_edit_job_plan(struct pmet_edit_job *j, struct pmet_edit_plan *out,
                                     struct pmet_error *err)
 {
     *out = (struct pmet_edit_plan){0};
+    PMET_TRY(pmet_edit_job_fit(j, err));
     PMET_TRY(count(j, out, err));
     PMET_TRY(time_delta(j, out, err));
     return time_solve(j, out, err);

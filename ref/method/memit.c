@@ -117,6 +117,7 @@ static enum pmet_status plan(const struct pmet_editor *e, struct pmet_needs *out
 
 const struct pmet_method pmet_method_memit = {.name = "memit",
                                               .hparams = &hparams,
+                                              .kl_prompt = "{} is a",
                                               .check = pmet_hparams_check,
                                               .matrix = matrix,
                                               .plan = plan,

@@ -25,6 +25,9 @@ struct pmet_needs {
 struct pmet_method {
     const char *name;                      /* of --method and of the record: "pmet" */
     const struct pmet_hparam_set *hparams; /* the keys of its published files, exactly these */
+    /* What the model should go on to say as before: the prompt of each fact's last row, with one "{}"
+     * for the subject (E41). Never NULL. */
+    const char *kl_prompt;
     /* Whether the hyper-parameters fit the model. */
     enum pmet_status (*check)(const struct pmet_hparams *h, const struct pmet_model *model,
                               struct pmet_error *err);

@@ -87,6 +87,7 @@ static enum pmet_status plan(const struct pmet_editor *e, struct pmet_needs *out
 
 const struct pmet_method pmet_method_pmet = {.name = "pmet",
                                              .hparams = &pmet_hparams_pmet,
+                                             .kl_prompt = "{} is a",
                                              .check = pmet_hparams_check,
                                              .matrix = matrix,
                                              .plan = plan,

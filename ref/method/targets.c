@@ -30,7 +30,7 @@ enum pmet_status pmet_applied_open(struct pmet_editor *e, struct pmet_applied *o
 {
     const struct pmet_targets *t = &e->targets;
     const struct pmet_rows_options options = {e->facts->path, e->model->config.n_ctx,
-                                              e->model->config.n_vocab, e->strict};
+                                              e->model->config.n_vocab, e->strict, NULL};
     enum pmet_status status;
     *out = (struct pmet_applied){0};
     PMET_GO(pmet_calloc(&out->rows, t->n_fact, sizeof *out->rows, "rows of keys", err));
