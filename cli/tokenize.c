@@ -5,16 +5,16 @@
 #include <string.h>
 #include "cli/options.h"
 #include "tensors/json.h"
+#include "tensors/stream.h"
 #include "tokenizer/tokenizer.h"
 
-static const size_t max_input = (size_t)1 << 32;
+/* Of a JSON text, which is read whole; of a line. */
+static const size_t max_json = (size_t)1 << 28, max_line = (size_t)1 << 24;
 
 struct job {
     const char *model, *file;
     bool decode, json;
     struct pmet_tokenizer *tk;
-    char *text;
-    size_t n;
 };
 
 static enum pmet_status encode_line(const struct job *j, const char *line, size_t n, struct pmet_error *err)
@@ -72,17 +72,60 @@ done:
     return status;
 }
 
-static enum pmet_status each_line(const struct job *j, struct pmet_error *err)
+/* The part of a file that is read and not yet used, from `at` on. */
+struct window {
+    char *data;
+    size_t at, n, capacity;
+};
+
+/* Whether there is a line at w->at: [*n] bytes without the newline; reads on where it has to. */
+static enum pmet_status next_line(const struct job *j, struct pmet_stream *s, struct window *w, size_t number,
+                                  size_t *n, bool *more, struct pmet_error *err)
 {
-    const char *at = j->text, *end = j->text + j->n;
-    for (size_t number = 1; at < end; number++) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
-        const size_t n = (size_t)(stop - at);
-        PMET_TRY(j->decode ? decode_line(j, number, at, n, err) : encode_line(j, at, n, err));
-        PMET_TRY(check_stop(err));
-        at = newline ? newline + 1 : end;
+    size_t seen = 0, got = 1;
+    for (;;) {
+        const char *newline =
+            w->n > w->at + seen ? memchr(w->data + w->at + seen, '\n', w->n - w->at - seen) : NULL;
+        seen = newline ? (size_t)(newline - w->data) - w->at : w->n - w->at;
+        if (newline || got == 0)
+            break;
+        if (seen > max_line)
+            return pmet_fail(err, PMET_INPUT, "%s: line %zu: more than %zu bytes; expected at most that",
+                             j->file, number, max_line);
+        memmove(w->data, w->data + w->at, seen);
+        w->at = 0;
+        w->n = seen;
+        PMET_TRY(pmet_grow(&w->data, &w->capacity, w->n + 65536, 1, "a line", err));
+        PMET_TRY(pmet_stream_read(s, w->data + w->n, w->capacity - w->n, &got, err));
+        w->n += got;
     }
+    *n = seen;
+    *more = w->at < w->n;
     return PMET_OK;
+}
+
+static enum pmet_status each_line(const struct job *j, const struct pmet_io *io, const char *path,
+                                  struct pmet_error *err)
+{
+    struct pmet_stream *s = NULL;
+    struct window w = {.n = 0};
+    size_t n = 0;
+    bool more = false;
+    enum pmet_status status;
+    PMET_GO(pmet_stream_open(io, path, NULL, &s, err));
+    for (size_t number = 1;; number++) {
+        PMET_GO(next_line(j, s, &w, number, &n, &more, err));
+        if (!more)
+            break;
+        const char *line = w.data + w.at;
+        PMET_GO(j->decode ? decode_line(j, number, line, n, err) : encode_line(j, line, n, err));
+        PMET_GO(check_stop(err));
+        w.at += w.at + n < w.n ? n + 1 : n;
+    }
+done:
+    free(w.data);
+    pmet_stream_close(s);
+    return status;
 }
 
 static enum pmet_status encode_json(const struct job *j, size_t i, const json_t *v, json_t *out,
@@ -131,11 +174,12 @@ done:
     return status;
 }
 
-static enum pmet_status whole_json(const struct job *j, struct pmet_error *err)
+static enum pmet_status whole_json(const struct job *j, const struct pmet_io *io, const char *path,
+                                   struct pmet_error *err)
 {
     json_t *in = NULL, *out = json_array();
     enum pmet_status status;
-    PMET_GO(pmet_json_parse(j->text, j->n, j->file, 0, &in, err));
+    PMET_GO(pmet_json_load(io, path, max_json, &in, err));
     if (!json_is_array(in))
         PMET_GO(pmet_fail(err, PMET_INPUT, "%s: found %s; expected an array of %s", j->file,
                           pmet_json_kind(in), j->decode ? "id arrays" : "strings"));
@@ -156,11 +200,11 @@ done:
 
 static enum pmet_status tokenize(const struct cli *c, struct job *j, struct pmet_error *err)
 {
+    const char *path = j->file;
     PMET_TRY(pmet_tokenizer_open(c->io, j->model, &j->tk, err));
-    PMET_TRY(pmet_read_file(c->io, j->file, max_input, &j->text, &j->n, err));
-    if (strcmp(j->file, "-") == 0)
+    if (strcmp(path, "-") == 0)
         j->file = "standard input";
-    return j->json ? whole_json(j, err) : each_line(j, err);
+    return j->json ? whole_json(j, c->io, path, err) : each_line(j, c->io, path, err);
 }
 
 int run_tokenize(struct cli *c, const struct command *self, int argc, char **argv)
@@ -182,7 +226,6 @@ int run_tokenize(struct cli *c, const struct command *self, int argc, char **arg
         status = tokenize(c, &j, &err) == PMET_OK ? EXIT_DONE : say_failed(c, &err);
     }
     pmet_tokenizer_close(j.tk);
-    free(j.text);
     texts_free(&files);
     return status;
 }

@@ -80,6 +80,21 @@ const struct pmet_io *pmet_io_system(void)
     return &io;
 }
 
+static enum pmet_status too_long(const char *path, size_t max_bytes, struct pmet_error *err)
+{
+    return pmet_fail(err, PMET_FORMAT, "%s: more than %zu bytes; expected at most that", path, max_bytes);
+}
+
+/* A file that is too long is not read to find that out; a pipe has no size. */
+static enum pmet_status check_size(const struct pmet_io *io, int fd, const char *path, size_t max_bytes,
+                                   struct pmet_error *err)
+{
+    uint64_t n = 0;
+    if (io->size(io->user, fd, &n) != 0 && errno != EINVAL && errno != EISDIR)
+        return pmet_fail_errno(err, path, "size");
+    return n > max_bytes ? too_long(path, max_bytes, err) : PMET_OK;
+}
+
 /* What fd still gives; grows as it goes, so that pipes work, too. */
 static enum pmet_status read_all(const struct pmet_io *io, int fd, const char *path, size_t max_bytes,
                                  char **data, size_t *n_bytes, struct pmet_error *err)
@@ -96,8 +111,7 @@ static enum pmet_status read_all(const struct pmet_io *io, int fd, const char *p
             PMET_GO(pmet_fail_errno(err, path, "read"));
         n += (size_t)got;
         if (n > max_bytes)
-            PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: more than %zu bytes; expected at most that", path,
-                              max_bytes));
+            PMET_GO(too_long(path, max_bytes, err));
     } while (got > 0);
     buf[n] = '\0';
     *data = buf;
@@ -116,7 +130,9 @@ enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size
     const int fd = io->open(io->user, path, O_RDONLY, 0);
     if (fd < 0)
         return pmet_fail_errno(err, path, "open");
-    const enum pmet_status status = read_all(io, fd, path, max_bytes, data, n_bytes, err);
+    enum pmet_status status = check_size(io, fd, path, max_bytes, err);
+    if (status == PMET_OK)
+        status = read_all(io, fd, path, max_bytes, data, n_bytes, err);
     io->close(io->user, fd);
     return status;
 }

@@ -449,9 +449,12 @@ TEST(whole_files_are_read_up_to_a_limit)
     CHECK(pmet_read_file(pmet_io_system(), test_tmpdir(), 100, &data, &n, &t->err) == PMET_IO);
     CHECK(strstr(t->err.message, ": read: Is a directory"));
     t->err = (struct pmet_error){PMET_OK, ""};
-    fault_begin(&f, 1, EIO);
-    CHECK_REFUSED(pmet_read_file(&f.io, test_path("big"), 100, &data, &n, &t->err), PMET_IO,
-                  "big: read: Input/output error");
+    static const char *const calls[] = {"open", "size", "read"};
+    for (size_t k = 0; k < 3; k++) {
+        fault_begin(&f, k, EIO);
+        CHECK_REFUSED(pmet_read_file(&f.io, test_path("big"), sizeof big, &data, &n, &t->err), PMET_IO,
+                      test_text(t, "big: %s: Input/output error", calls[k]));
+    }
 }
 
 TEST(messages_are_one_printable_line_and_the_first_one_stays)

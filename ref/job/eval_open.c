@@ -117,7 +117,7 @@ static enum pmet_status hash_file(const struct pmet_io *io, const char *dir, con
     char *path, *data = NULL;
     size_t n;
     PMET_TRY(pmet_path_join(dir, name, &path, err));
-    const enum pmet_status status = pmet_read_file(io, path, (size_t)1 << 32, &data, &n, err);
+    const enum pmet_status status = pmet_read_file(io, path, (size_t)1 << 28, &data, &n, err);
     if (status == PMET_OK)
         pmet_sha256_add(sha, data, n);
     free(data);

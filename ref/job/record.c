@@ -8,7 +8,7 @@
 #include "ref/event.h"
 #include "tensors/json.h"
 
-static const size_t max_record = (size_t)1 << 30;
+static const size_t max_record = (size_t)1 << 26;
 
 static enum pmet_status take_ancestors(struct pmet_record *r, const char *path, struct pmet_error *err)
 {

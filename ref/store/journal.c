@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "ref/store/private.h"
 #include "tensors/json.h"
 
@@ -119,6 +120,16 @@ static enum pmet_status compare_heads(const struct pmet_journal *j, const char *
     return status;
 }
 
+/* Where the hole begins that the file ends with; without one, or on a system that cannot tell, the
+ * file's end. A hole reads as zeros and costs nothing, but for reading it. */
+static size_t end_of_data(const struct pmet_journal *j, size_t n_bytes)
+{
+    off_t end = 0;
+    for (off_t at = 0; (at = lseek(j->fd, at, SEEK_DATA)) >= 0 && (at = lseek(j->fd, at, SEEK_HOLE)) >= 0;)
+        end = at;
+    return errno != ENXIO || (size_t)end > n_bytes ? n_bytes : (size_t)end;
+}
+
 /* A kill tears the last record, a power cut leaves zeros: such an end is cut off. Whole records
  * behind a damaged one are not thrown away unasked, nor is a file that does not begin like this
  * journal's head. */
@@ -126,7 +137,7 @@ static enum pmet_status check_end(const struct pmet_journal *j, const unsigned c
                                   size_t n_bytes, const char *head, struct pmet_error *err)
 {
     const uint64_t n_head = strlen(head);
-    size_t end = n_bytes;
+    size_t end = end_of_data(j, n_bytes);
     bool begun = true, more = false;
     while (end > at && data[end - 1] == 0)
         end--;

@@ -9,7 +9,7 @@
 #include "ref/text/points.h"
 #include "tensors/npy.h"
 
-enum { MAX_FILE = 1 << 30, MIN_SLOTS = 1024 };
+enum { MAX_FILE = 1 << 28, MIN_SLOTS = 1024 };
 
 struct term {
     size_t at, n; /* its bytes in the pool */
