@@ -493,9 +493,12 @@ TEST(lines_without_a_text_are_refused_when_asked_for)
     } cases[] = {
         {"{\"id\": 7}", PMET_INPUT, "line 3: text: found nothing beside \"id\"; expected a string"},
         {"{}", PMET_INPUT, "line 3: text: found nothing; expected a string"},
+        {"{\"a\": 1, \"b\": 1, \"c\": 1, \"d\": 1, \"e\": 1}", PMET_INPUT,
+         "line 3: text: found nothing beside \"a\", \"b\", \"c\", \"d\", ...; expected a string"},
         {"{\"text\": 7}", PMET_INPUT, "line 3: text: found an integer; expected a string"},
         {"{\"text\": null}", PMET_INPUT, "line 3: text: found null; expected a string"},
-        {"{\"text\": [\"a\"]}", PMET_INPUT, "line 3: text: found an array; expected a string"},
+        {"{\"text\": [\"a\"]}", PMET_INPUT,
+         "line 3: text: found an array; expected a string, each text in a record of its own"},
         {"[\"text\"]", PMET_INPUT, "line 3: found an array; expected an object with \"text\""},
         {"\"text\"", PMET_INPUT, "line 3: found a string; expected an object with \"text\""},
         {"{\"text\": \"a", PMET_FORMAT, "line 3 column 11: not JSON: premature end of input near '\"a'"},
@@ -520,6 +523,21 @@ TEST(lines_without_a_text_are_refused_when_asked_for)
         check_document(t, docs, 0, "one"); /* the others are none the worse */
         check_document(t, docs, 2, "three");
     }
+}
+
+/* Hours before its turn would come. */
+TEST(the_first_record_of_each_file_is_looked_at_first)
+{
+    const char *paths[] = {test_path("text.0"), test_path("text.1")};
+    struct pmet_docs *docs = NULL;
+    test_write_text(paths[0], "one\n");
+    test_write_text(paths[1], "[\n{\"body\": \"one\"}]\n");
+    CHECK_REFUSED(pmet_docs_open(pmet_io_system(), paths, 2, NULL, &docs, &t->err), PMET_INPUT,
+                  "text.1: line 2: text: found nothing beside \"body\"; expected a string");
+    test_write_text(paths[0], "{\"text\": \"one\"\n}\n{\"text\":\n");
+    CHECK_REFUSED(pmet_docs_open(pmet_io_system(), paths, 1, NULL, &docs, &t->err), PMET_FORMAT,
+                  "text.0: line 3: the value that begins here has no end: is the file cut off?");
+    CHECK(!docs);
 }
 
 TEST(failing_calls_are_reported)

@@ -49,6 +49,90 @@ struct reading {
     bool ended;
 };
 
+/* ---- texts ---- */
+
+/* Lines end in LF; a byte order mark at the beginning of one is left out. */
+static enum pmet_status copy_lines(const char *from, size_t n, char **text, size_t *n_text,
+                                   struct pmet_error *err)
+{
+    char *out;
+    size_t m = 0;
+    PMET_TRY(pmet_calloc(&out, n + 1, 1, "a document", err));
+    for (size_t i = 0; i < n; i++) {
+        if ((m == 0 || out[m - 1] == '\n') && n - i >= 3 && memcmp(from + i, "\xef\xbb\xbf", 3) == 0)
+            i += 2;
+        else if (from[i] != '\r')
+            out[m++] = from[i];
+        else if (i + 1 == n || from[i + 1] != '\n')
+            out[m++] = '\n';
+    }
+    out[m] = '\0';
+    *text = out;
+    *n_text = m;
+    return PMET_OK;
+}
+
+/* The string itself; a byte order mark in front is left out. */
+static enum pmet_status copy_string(const json_t *v, char **text, size_t *n, struct pmet_error *err)
+{
+    const char *from = json_string_value(v);
+    size_t len = json_string_length(v);
+    for (; len >= 3 && memcmp(from, "\xef\xbb\xbf", 3) == 0; len -= 3)
+        from += 3;
+    PMET_TRY(pmet_calloc(text, len + 1, 1, "a document", err));
+    memcpy(*text, from, len);
+    *n = len;
+    return PMET_OK;
+}
+
+static enum pmet_status no_text(const struct file *f, size_t line, json_t *record, const json_t *v,
+                                struct pmet_error *err)
+{
+    char keys[200] = "";
+    size_t n = 0, n_key = 0;
+    const char *key;
+    json_t *ignored;
+    if (!json_is_object(record))
+        return pmet_fail(err, PMET_INPUT, "%s: line %zu: found %s; expected %s", f->name, line,
+                         pmet_json_kind(record),
+                         f->kind == PMET_TEXT_JSON_STRING_LINES ? "a string, as in the lines before it"
+                                                                : "an object with \"text\"");
+    if (v)
+        return pmet_fail(err, PMET_INPUT, "%s: line %zu: text: found %s; expected a string%s", f->name, line,
+                         pmet_json_kind(v),
+                         json_is_array(v) || json_is_object(v) ? ", each text in a record of its own" : "");
+    json_object_foreach(record, key, ignored)
+    {
+        if (n_key++ < 4 && n < sizeof keys)
+            n += (size_t)snprintf(keys + n, sizeof keys - n, "%s\"%s\"", n ? ", " : "", key);
+    }
+    return pmet_fail(err, PMET_INPUT, "%s: line %zu: text: found nothing%s%s%s; expected a string", f->name,
+                     line, n ? " beside " : "", keys, n_key > 4 ? ", ..." : "");
+}
+
+enum pmet_status pmet_docs_get(const struct pmet_docs *d, size_t i, char **text, size_t *n,
+                               struct pmet_error *err)
+{
+    const struct pmet_doc_span *span = &d->doc[i];
+    size_t lo = 0;
+    for (size_t hi = d->n_file; hi - lo > 1;) { /* the last file that begins at document i or before */
+        const size_t mid = lo + (hi - lo) / 2;
+        *(d->file[mid].first_doc <= i ? &lo : &hi) = mid;
+    }
+    const struct file *f = &d->file[lo];
+    const char *at = (f->map ? f->map : d->spooled + f->base) + span->at;
+    const bool strings = f->kind == PMET_TEXT_JSON_STRING_LINES || f->kind == PMET_TEXT_JSON_STRING_ARRAY;
+    json_t *json;
+    if (f->kind >= PMET_TEXT_WIKIEXTRACTOR)
+        return copy_lines(at, span->n, text, n, err);
+    PMET_TRY(pmet_json_parse(at, span->n, f->name, span->line - 1, &json, err));
+    const json_t *v = strings ? json : json_object_get(json, "text");
+    const enum pmet_status status = json_is_string(v) ? copy_string(v, text, n, err)
+                                                      : no_text(f, span->line, json, strings ? NULL : v, err);
+    json_decref(json);
+    return status;
+}
+
 /* ---- reading ---- */
 
 /* Progress over all files. */
@@ -194,6 +278,17 @@ done:
     return status;
 }
 
+static enum pmet_status try_first(const struct pmet_docs *d, size_t file, struct pmet_error *err)
+{
+    char *text = NULL;
+    size_t n;
+    if (pmet_docs_file(d, file).n_docs == 0)
+        return PMET_OK;
+    const enum pmet_status status = pmet_docs_get(d, d->file[file].first_doc, &text, &n, err);
+    free(text);
+    return status;
+}
+
 static void note_forms(const struct pmet_docs *d, const struct pmet_listener *listener)
 {
     for (size_t i = 0; d->n_file <= MANY_FILES && i < d->n_file; i++) {
@@ -243,6 +338,8 @@ enum pmet_status pmet_docs_open(const struct pmet_io *io, const char *const *pat
         PMET_GO(
             pmet_fail(err, PMET_INPUT, "%s: %s", d->file[0].name,
                       n_path > 1 ? "neither this file nor the others hold documents" : "holds no documents"));
+    for (size_t i = 0; i < n_path; i++) /* records of another kind are refused before the work */
+        PMET_GO(try_first(d, i, err));
     note_forms(d, listener);
     *out = d;
     d = NULL;
@@ -306,84 +403,4 @@ void pmet_docs_forms(const struct pmet_docs *d, char *text, size_t size)
             n += (size_t)snprintf(text + n, size - n, "%s%s", n ? ", " : "", pmet_text_form(kind)->name);
         seen[kind] = true;
     }
-}
-
-/* ---- texts ---- */
-
-/* Lines end in LF; a byte order mark at the beginning of one is left out. */
-static enum pmet_status copy_lines(const char *from, size_t n, char **text, size_t *n_text,
-                                   struct pmet_error *err)
-{
-    char *out;
-    size_t m = 0;
-    PMET_TRY(pmet_calloc(&out, n + 1, 1, "a document", err));
-    for (size_t i = 0; i < n; i++) {
-        if ((m == 0 || out[m - 1] == '\n') && n - i >= 3 && memcmp(from + i, "\xef\xbb\xbf", 3) == 0)
-            i += 2;
-        else if (from[i] != '\r')
-            out[m++] = from[i];
-        else if (i + 1 == n || from[i + 1] != '\n')
-            out[m++] = '\n';
-    }
-    out[m] = '\0';
-    *text = out;
-    *n_text = m;
-    return PMET_OK;
-}
-
-/* The string itself; a byte order mark in front is left out. */
-static enum pmet_status copy_string(const json_t *v, char **text, size_t *n, struct pmet_error *err)
-{
-    const char *from = json_string_value(v);
-    size_t len = json_string_length(v);
-    for (; len >= 3 && memcmp(from, "\xef\xbb\xbf", 3) == 0; len -= 3)
-        from += 3;
-    PMET_TRY(pmet_calloc(text, len + 1, 1, "a document", err));
-    memcpy(*text, from, len);
-    *n = len;
-    return PMET_OK;
-}
-
-static enum pmet_status no_text(const struct file *f, size_t line, json_t *record, const json_t *v,
-                                struct pmet_error *err)
-{
-    char keys[200] = "";
-    size_t n = 0;
-    const char *key;
-    if (!json_is_object(record))
-        return pmet_fail(err, PMET_INPUT, "%s: line %zu: found %s; expected %s", f->name, line,
-                         pmet_json_kind(record),
-                         f->kind == PMET_TEXT_JSON_STRING_LINES ? "a string, as in the lines before it"
-                                                                : "an object with \"text\"");
-    if (v)
-        return pmet_fail(err, PMET_INPUT, "%s: line %zu: text: found %s; expected a string", f->name, line,
-                         pmet_json_kind(v));
-    json_t *ignored;
-    json_object_foreach(record, key, ignored) if (n < sizeof keys) n +=
-        (size_t)snprintf(keys + n, sizeof keys - n, "%s\"%s\"", n ? ", " : "", key);
-    return pmet_fail(err, PMET_INPUT, "%s: line %zu: text: found nothing%s%s; expected a string", f->name,
-                     line, n ? " beside " : "", keys);
-}
-
-enum pmet_status pmet_docs_get(const struct pmet_docs *d, size_t i, char **text, size_t *n,
-                               struct pmet_error *err)
-{
-    const struct pmet_doc_span *span = &d->doc[i];
-    size_t lo = 0;
-    for (size_t hi = d->n_file; hi - lo > 1;) { /* the last file that begins at document i or before */
-        const size_t mid = lo + (hi - lo) / 2;
-        *(d->file[mid].first_doc <= i ? &lo : &hi) = mid;
-    }
-    const struct file *f = &d->file[lo];
-    const char *at = (f->map ? f->map : d->spooled + f->base) + span->at;
-    const bool strings = f->kind == PMET_TEXT_JSON_STRING_LINES || f->kind == PMET_TEXT_JSON_STRING_ARRAY;
-    json_t *json;
-    if (f->kind >= PMET_TEXT_WIKIEXTRACTOR)
-        return copy_lines(at, span->n, text, n, err);
-    PMET_TRY(pmet_json_parse(at, span->n, f->name, span->line - 1, &json, err));
-    const json_t *v = strings ? json : json_object_get(json, "text");
-    const enum pmet_status status = json_is_string(v) ? copy_string(v, text, n, err)
-                                                      : no_text(f, span->line, json, strings ? NULL : v, err);
-    json_decref(json);
-    return status;
 }

@@ -20,8 +20,8 @@ enum pmet_status pmet_docs_open(const struct pmet_io *io, const char *const *pat
 void pmet_docs_close(struct pmet_docs *docs);
 size_t pmet_docs_count(const struct pmet_docs *docs);
 const char *pmet_docs_sha256(const struct pmet_docs *docs); /* of all files' bytes, unpacked, in order */
-/* Text of document i in a string that free() releases. Refused: what is not JSON, or has no
- * "text". */
+/* Text of document i in a string that free() releases. Refused: what is not JSON, or has no "text"
+ * (the first record of each file: by pmet_docs_open). */
 enum pmet_status pmet_docs_get(const struct pmet_docs *docs, size_t i, char **text, size_t *n,
                                struct pmet_error *err);
 
