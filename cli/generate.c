@@ -73,6 +73,7 @@ static enum pmet_status generate(const struct cli *c, const struct job *j, struc
 {
     PMET_TRY(check_kind(c, ROLE_MODEL, j->model, err));
     PMET_TRY(session_open(c, j->model, s, err));
+    PMET_TRY(pmet_model_check_ends((*s)->model, err));
     for (size_t i = 0; i < j->prompts.n; i++)
         PMET_TRY(continue_prompt(c, j, *s, j->prompts.item[i], results, err));
     return PMET_OK;

@@ -19,19 +19,13 @@ struct job {
 
 static enum pmet_status check_finite(const char *path, const struct pmet_tensor *t, struct pmet_error *err)
 {
-    if (!pmet_dtype_is_float(t->dtype))
+    double x;
+    const size_t i = pmet_first_not_finite(t->data, t->dtype, t->n_elem);
+    if (i == t->n_elem)
         return PMET_OK;
-    const size_t size = pmet_dtype_size(t->dtype);
-    double x[1024];
-    for (size_t i = 0; i < t->n_elem; i += COUNT_OF(x)) {
-        const size_t n = t->n_elem - i < COUNT_OF(x) ? t->n_elem - i : COUNT_OF(x);
-        pmet_to_f64(x, (const char *)t->data + i * size, t->dtype, n);
-        for (size_t k = 0; k < n; k++)
-            if (!isfinite(x[k]))
-                return pmet_fail(err, PMET_NUMERIC, "%s: tensor \"%s\": element %zu is %g; expected a number",
-                                 path, t->name, i + k, x[k]);
-    }
-    return PMET_OK;
+    pmet_to_f64(&x, (const char *)t->data + i * pmet_dtype_size(t->dtype), t->dtype, 1);
+    return pmet_fail(err, PMET_NUMERIC, "%s: tensor \"%s\": element %zu is %g; expected a number", path,
+                     t->name, i, x);
 }
 
 /* ---- a file ---- */

@@ -23,11 +23,16 @@ struct job {
 static enum pmet_status add(struct job *j, const char *name, size_t n_dim, const size_t *shape,
                             const real *dev, struct pmet_error *err)
 {
-    char full[64];
+    char full[72];
     real *to = NULL;
     snprintf(full, sizeof full, "row%zu.%s", j->row, name);
     PMET_TRY(list_add(&j->list, full, PMET_REAL, n_dim, shape, &to, err));
-    return j->s->op->download(j->s->op, to, dev, j->list.tensor[j->list.n - 1].n_bytes, err);
+    const struct pmet_tensor *t = &j->list.tensor[j->list.n - 1];
+    PMET_TRY(j->s->op->download(j->s->op, to, dev, t->n_bytes, err));
+    if (pmet_first_not_finite(to, PMET_REAL, t->n_elem) == t->n_elem)
+        return PMET_OK;
+    snprintf(full, sizeof full, "row%zu.%s is", j->row, name);
+    return pmet_model_not_finite(j->s->model, full, err);
 }
 
 /* What a block shows, under the goldens' names. */
@@ -153,6 +158,7 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
     PMET_TRY(pmet_check_new_file(j->c->io, j->out, j->force, pmet_is_trace, err));
     PMET_TRY(pmet_clear_left(j->c->io, j->out, &listener, err));
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
+    PMET_TRY(pmet_model_check_ends(j->s->model, err));
     PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
     while (first < n && isspace((unsigned char)text[first]))
         first++;

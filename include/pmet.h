@@ -144,6 +144,9 @@ struct pmet_listener {
     enum pmet_status (*on_event)(void *user, const struct pmet_event *event,
                                  struct pmet_error *err); /* or NULL */
 };
+/* Raises a note for everything that opening the folder passed over, left out or replaced: keys of
+ * config.json, tensors that are no part of the model.      SPEC §3.7, §3.8 */
+void pmet_session_notes(const struct pmet_session *s, const struct pmet_listener *listener);
 
 /* ======== statistics ========
  * An edit needs the second moments of the model's keys over ordinary text: made once for each

@@ -38,6 +38,50 @@ bool pmet_dtype_parse(const char *name, enum pmet_dtype *dtype)
     return false;
 }
 
+/* Whether an exponent is all ones among n elements. */
+#define ANY(NAME, TYPE)                                                                                      \
+    static bool NAME(const unsigned char *p, size_t n, TYPE exponent)                                        \
+    {                                                                                                        \
+        TYPE any = 0;                                                                                        \
+        for (size_t i = 0; i < n; i++) {                                                                     \
+            TYPE x;                                                                                          \
+            memcpy(&x, p + i * sizeof x, sizeof x);                                                          \
+            any = (TYPE)(any | ((x & exponent) == exponent));                                                \
+        }                                                                                                    \
+        return any;                                                                                          \
+    }
+ANY(any_16, uint16_t)
+ANY(any_32, uint32_t)
+ANY(any_64, uint64_t)
+
+static bool any_not_finite(const unsigned char *p, enum pmet_dtype dtype, size_t n)
+{
+    switch (dtype) {
+    case PMET_F16:
+        return any_16(p, n, 0x7c00);
+    case PMET_BF16:
+        return any_16(p, n, 0x7f80);
+    case PMET_F32:
+        return any_32(p, n, 0x7f800000);
+    case PMET_F64:
+        return any_64(p, n, (uint64_t)0x7ff << 52);
+    default:
+        return false;
+    }
+}
+
+size_t pmet_first_not_finite(const void *data, enum pmet_dtype dtype, size_t n)
+{
+    const unsigned char *p = data;
+    const size_t size = pmet_dtype_size(dtype);
+    for (size_t i = 0; i < n; i += 4096)
+        if (any_not_finite(p + i * size, dtype, n - i < 4096 ? n - i : 4096))
+            for (; i < n; i++)
+                if (any_not_finite(p + i * size, dtype, 1))
+                    return i;
+    return n;
+}
+
 static float float_of(uint32_t bits)
 {
     float x;

@@ -14,6 +14,9 @@ const char *pmet_dtype_name(enum pmet_dtype dtype);              /* "F32", as sa
 bool pmet_dtype_parse(const char *name, enum pmet_dtype *dtype); /* safetensors' names; false if unknown */
 bool pmet_dtype_is_float(enum pmet_dtype dtype);
 
+/* Index of the first NaN or infinity among n elements; n if there is none, as in integers. */
+size_t pmet_first_not_finite(const void *data, enum pmet_dtype dtype, size_t n);
+
 float pmet_f16_to_f32(uint16_t f16);
 float pmet_bf16_to_f32(uint16_t bf16);
 uint16_t pmet_f32_to_f16(float x);

@@ -26,6 +26,7 @@ struct refusal {
 #define INSPECT "inspect --check m"
 #define GENERATE "generate --model m --prompt Egypt --max-tokens 1"
 #define TOKENIZE "tokenize --model m text.jsonl"
+#define EVAL "eval -q --model m --facts facts.json --limit 1"
 #define TRACE "trace --model m --prompts prompts.json --out out"
 
 /* clang-format off */
@@ -34,6 +35,11 @@ struct refusal {
 #define CONFIG "m/config.json"
 #define TOKENIZER "m/tokenizer.json"
 #define STATS_1 "s/transformer.h.1.mlp.fc_out.safetensors"
+#define NAN_IN_BIAS                                                                                          \
+    "m/model.safetensors: tensor \"lm_head.bias\": element 5 is NaN; expected a finite number"
+#define NAN_IN_MATRIX                                                                                        \
+    "m/model.safetensors: tensor \"transformer.h.0.attn.v_proj.weight\": element 976 is NaN; expected a "     \
+    "finite number"
 #define REPLACED(file, from, to) {REPLACE, file, from, to, 0}
 #define WRITTEN(file, text) {WRITE, file, NULL, text, 0}
 #define REMOVED(file) {REMOVE, file, NULL, NULL, 0}
@@ -137,6 +143,19 @@ static const struct refusal refusals[] = {
     {"a NaN in the weights", NULL, DO(NAN_AT(WEIGHTS, 1387264)), STATS,
      "m/model.safetensors: tensor \"transformer.h.0.ln_1.weight\": element 0 is NaN; expected a finite "
      "number"},
+    {"a NaN in the head's bias, to generate", NULL, DO(NAN_AT(WEIGHTS, 1719276)), GENERATE, NAN_IN_BIAS},
+    {"a NaN in the head's bias, to draw", NULL, DO(NAN_AT(WEIGHTS, 1719276)), GENERATE " --top-k 5",
+     NAN_IN_BIAS},
+    {"a NaN in the head's bias, to trace", NULL, DO(NAN_AT(WEIGHTS, 1719276)), TRACE, NAN_IN_BIAS},
+    {"a NaN in the head's bias, to evaluate", NULL, DO(NAN_AT(WEIGHTS, 1719276)), EVAL, NAN_IN_BIAS},
+    {"a NaN in the head's bias, to statistics", NULL, DO(NAN_AT(WEIGHTS, 1719276)), STATS, NAN_IN_BIAS},
+    {"a NaN in a row of the head", NULL, DO(NAN_AT(WEIGHTS, 1712400)), EVAL,
+     "m/model.safetensors: tensor \"lm_head.weight\": element 700 is NaN; expected a finite number"},
+    {"a NaN in a row of the embedding that no token takes", NULL, DO(NAN_AT(WEIGHTS, 4)), STATS,
+     "m/model.safetensors: tensor \"transformer.wte.weight\": element 65535 is NaN; expected a finite "
+     "number"},
+    {"a NaN in a matrix, to trace", NULL, DO(NAN_AT(WEIGHTS, 1400000)), TRACE, NAN_IN_MATRIX},
+    {"a NaN in a matrix, to generate", NULL, DO(NAN_AT(WEIGHTS, 1400000)), GENERATE, NAN_IN_MATRIX},
     {"a NaN in the last norm", NULL, DO(NAN_AT(WEIGHTS, 262148)), GENERATE,
      "m/model.safetensors: tensor \"transformer.ln_f.weight\": element 63 is NaN; expected a finite number"},
     {"no tokenizer", NULL, DO(REMOVED(TOKENIZER), REMOVED("m/vocab.json")), GENERATE,
@@ -296,7 +315,7 @@ static const struct refusal refusals[] = {
     {"positions that are stretched", "neox-A",
      DO(REPLACED(CONFIG, "\"rotary_pct\"",
                  "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}, \"rotary_pct\"")),
-     INSPECT, "m/config.json: rope_scaling: found an object; expected null"},
+     INSPECT, "m/config.json: rope_scaling: type: found \"linear\"; expected default or dynamic"},
     {"an empty prompt to continue", NULL, INTACT, "generate --model m --prompt ''",
      "the prompt has no tokens"},
     {"too many tokens", NULL, INTACT, "generate --model m --prompt Egypt --max-tokens 128",

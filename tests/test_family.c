@@ -338,6 +338,7 @@ TEST(rows_agree_with_themselves)
 TEST(an_unknown_family_is_told_the_known_ones)
 {
     struct pmet_config c;
+    struct pmet_notes notes = {0};
     json_t *json = test_json(t, json_pack("{s:s}", "model_type", "bert"));
     const struct {
         const struct pmet_family *const *list;
@@ -346,7 +347,7 @@ TEST(an_unknown_family_is_told_the_known_ones)
                  {with_made, "c: model_type: found \"bert\"; expected gptj, gpt_neox, curl or plait"},
                  {with_made + 3, "c: model_type: found \"bert\"; expected plait"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        CHECK_REFUSED(pmet_config_read(json, "c", cases[i].list, &c, &t->err), PMET_UNSUPPORTED,
+        CHECK_REFUSED(pmet_config_read(json, "c", cases[i].list, &c, &notes, &t->err), PMET_UNSUPPORTED,
                       cases[i].message);
     }
 }

@@ -175,7 +175,8 @@ TEST(moments_that_are_not_finite_are_refused)
     CHECK_DONE(g.op->upload(g.op, g.model->layer[2].fc_in_bias + 5, &nan, sizeof nan, &t->err));
     struct pmet_docs *docs = golden_docs(t, &g);
     CHECK_REFUSED(pmet_stats_collect(g.model, g.tk, docs, &o, NULL, NULL, &stats, &t->err), PMET_NUMERIC,
-                  "second moment of layer 2: element [5,0] is not finite");
+                  "golden/gptj-A/model: the second moment of layer 2, element [5,0], is not finite, though "
+                  "all weights are");
 }
 
 /* With --factor a file also holds L of C = L L^T (E72), the pivot being named where C is not

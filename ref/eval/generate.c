@@ -170,11 +170,9 @@ static enum pmet_status step(struct generation *g, struct pmet_error *err)
             if (g->slot[i].row == SIZE_MAX)
                 continue;
             struct pmet_ids *row = &g->row[g->slot[i].row];
+            if (pmet_first_not_finite(logits, PMET_REAL, n_vocab) < n_vocab)
+                return pmet_model_not_finite(g->model, "the logits are", err);
             const int32_t next = draw(logits, n_vocab, g->top_k, &g->rng[g->slot[i].row]);
-            if (!isfinite((double)logits[next])) {
-                PMET_TRY(pmet_model_check_finite(g->model, err));
-                return pmet_fail(err, PMET_NUMERIC, "the logits are not finite");
-            }
             row->id[row->n++] = next;
             logits += n_vocab;
         }

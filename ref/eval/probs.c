@@ -221,10 +221,8 @@ enum pmet_status pmet_answer(struct pmet_questions *q, const struct pmet_model *
             cell = (float)((double)cell - place[j].logp);
             all = all && place[j].best == place[j].label;
         }
-        if (!isfinite(sum)) {
-            PMET_TRY(pmet_model_check_finite(model, err));
-            return pmet_fail(err, PMET_NUMERIC, "the logits are not finite");
-        }
+        if (!isfinite(sum))
+            return pmet_model_not_finite(model, "the logits are", err);
         if (ask->nll)
             *ask->nll = (double)(float)((double)cell / (double)ask->n);
         if (ask->perplexity)

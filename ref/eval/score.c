@@ -86,6 +86,10 @@ static enum pmet_status score_batch(const struct pmet_model *model, const struct
             sum += p.logp[k];
             out[i].greedy = out[i].greedy && p.best[k] == p.label[k];
         }
+        if (!isfinite(sum)) {
+            status = pmet_model_not_finite(model, "the logits are", err);
+            goto done;
+        }
         out[i].prob = exp(sum / (double)rows[i].n_target);
     }
 done:

@@ -30,7 +30,9 @@ static enum pmet_status round_matrix(const struct pmet_edit_job *j, const struct
     const size_t n = u->d_out * u->d_in;
     double lost = 0;
     snprintf(w->name, sizeof w->name, "%s.weight", u->name);
-    w->dtype = out_dtype(j, pmet_checkpoint_find(j->s->ck, w->name));
+    const struct pmet_tensor *t = pmet_model_tensor(j->s->model, w->name);
+    snprintf(w->name, sizeof w->name, "%s", t->name);
+    w->dtype = out_dtype(j, t);
     PMET_TRY(pmet_calloc(&w->data, n, pmet_dtype_size(w->dtype), "an edited matrix", err));
     narrow(w->data, w->dtype, u->W, n);
     for (size_t i = 0; i < n; i++) {

@@ -237,6 +237,9 @@ enum pmet_status pmet_eval_job_open(struct pmet_eval_job *j, struct pmet_error *
     status = status ? status : open_snippets(j, &q, err);
     queries_free(&q);
     PMET_TRY(status);
+    PMET_TRY(pmet_model_check_ends(j->s->model, err));
+    if (j->before)
+        PMET_TRY(pmet_model_check_ends(j->before->model, err));
     PMET_TRY(make_header(j, err));
     return j->request.out || j->request.work ? open_journal(j, err) : PMET_OK;
 }

@@ -89,6 +89,12 @@ struct pmet_shape pmet_session_shape(const struct pmet_session *s)
                                .n_ctx = c->n_ctx};
 }
 
+void pmet_session_notes(const struct pmet_session *s, const struct pmet_listener *listener)
+{
+    for (size_t i = 0; i < s->model->notes.n; i++)
+        pmet_raise_note(listener, s->model->notes.note[i].warning, "%s", s->model->notes.note[i].text);
+}
+
 const char *pmet_session_fingerprint(const struct pmet_session *s)
 {
     return s->fingerprint;

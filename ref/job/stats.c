@@ -207,6 +207,7 @@ enum pmet_status pmet_stats_job_open(struct pmet_stats_job *j, struct pmet_error
     if (j->options.n_samples > pmet_docs_count(j->docs))
         pmet_raise_note(j->listener, true, "found %zu documents; %zu were asked for: all are taken",
                         pmet_docs_count(j->docs), j->options.n_samples);
+    PMET_TRY(pmet_model_check_ends(j->s->model, err));
     if (r->work) {
         j->head = head_of(j);
         PMET_TRY(pmet_open_work(io, r->work, j->listener, &j->store, err));

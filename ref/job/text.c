@@ -37,14 +37,16 @@ static enum pmet_status check_length(const struct pmet_session *s, size_t n_ids,
     return PMET_OK;
 }
 
-static enum pmet_status download(const struct pmet_ops *op, float *out, const real *dev, size_t n,
+static enum pmet_status download(const struct pmet_model *model, float *out, const real *dev, size_t n,
                                  struct pmet_error *err)
 {
     real *host;
     PMET_TRY(pmet_calloc(&host, n, sizeof *host, "logits", err));
-    const enum pmet_status status = op->download(op, host, dev, n * sizeof *host, err);
+    enum pmet_status status = model->op->download(model->op, host, dev, n * sizeof *host, err);
     for (size_t i = 0; status == PMET_OK && i < n; i++)
         out[i] = (float)host[i];
+    if (status == PMET_OK && pmet_first_not_finite(host, PMET_REAL, n) < n)
+        status = pmet_model_not_finite(model, "the logits are", err);
     free(host);
     return status;
 }
@@ -68,7 +70,7 @@ enum pmet_status pmet_logits(const struct pmet_session *s, const int32_t *ids, s
     PMET_GO(pmet_embed(s->model, x, ids, n_ids, err));
     PMET_GO(pmet_blocks(s->model, 0, c->n_layer, x, &rows.batch, NULL, &scratch, NULL, err));
     PMET_GO(pmet_head(s->model, out, u, x, n_ids, err));
-    status = download(op, logits, out, n_ids * c->n_vocab, err);
+    status = download(s->model, logits, out, n_ids * c->n_vocab, err);
 done:
     pmet_batch_free(&rows);
     pmet_scratch_free(&scratch);

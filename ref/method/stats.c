@@ -109,10 +109,10 @@ static enum pmet_status finish(struct collector *c, struct pmet_error *err)
                 m->mom2[r * n + k] /= (real)c->out->count;
                 m->mom2[k * n + r] = m->mom2[r * n + k];
                 if (!(m->mom2[r * n + k] - m->mom2[r * n + k] == 0)) {
-                    PMET_TRY(pmet_model_check_finite(c->model, err));
-                    return pmet_fail(err, PMET_NUMERIC,
-                                     "second moment of layer %zu: element [%zu,%zu] is not finite", m->layer,
-                                     r, k);
+                    char what[128];
+                    snprintf(what, sizeof what, "the second moment of layer %zu, element [%zu,%zu], is",
+                             m->layer, r, k);
+                    return pmet_model_not_finite(c->model, what, err);
                 }
             }
     }

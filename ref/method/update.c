@@ -162,7 +162,7 @@ static enum pmet_status read_original(const struct pmet_editor *e, struct pmet_u
 {
     char full[160];
     snprintf(full, sizeof full, "%s.weight", u->name);
-    const struct pmet_tensor *t = pmet_checkpoint_find(e->model->checkpoint, full);
+    const struct pmet_tensor *t = pmet_model_tensor(e->model, full);
     if (!t)
         return pmet_fail(err, PMET_INPUT, "%s: holds no \"%s\"", e->model->checkpoint->dir, full);
     PMET_TRY(pmet_calloc(&u->W, t->n_elem, sizeof *u->W, "an edited matrix", err));

@@ -5,6 +5,7 @@
 
 #include <jansson.h>
 #include "ref/model/family.h"
+#include "ref/model/notes.h"
 
 struct pmet_config {
     const struct pmet_family *family;
@@ -16,13 +17,15 @@ struct pmet_config {
     double rope_base, ln_eps;
     enum pmet_act act;
     bool parallel;  /* attention and FFN read the same hidden state */
-    bool tied_head; /* the head may be the embedding, where the checkpoint has no head of its own */
+    bool attn_bias; /* q, k, v and the output of attention have the biases of the family */
+    bool tied_head; /* head and embedding stand in for each other where the checkpoint has one */
 };
 
 /* Reads and checks the object of a config.json by the row of its model_type among `families` (a
- * list that NULL ends); `path` serves messages. Unknown model types and activations are refused. */
-enum pmet_status pmet_config_read(const json_t *json, const char *path,
-                                  const struct pmet_family *const *families, struct pmet_config *out,
-                                  struct pmet_error *err);
+ * list that NULL ends); `path` serves messages. Unknown model types, activations and kinds of
+ * positions are refused, and so is every key that changes the arithmetic otherwise; what was passed
+ * over and may have been meant is noted. */
+enum pmet_status pmet_config_read(json_t *json, const char *path, const struct pmet_family *const *families,
+                                  struct pmet_config *out, struct pmet_notes *notes, struct pmet_error *err);
 
 #endif

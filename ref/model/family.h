@@ -18,6 +18,7 @@ struct pmet_number_key {
 
 struct pmet_config_keys {
     struct pmet_size_key n_layer, d_model, n_head, n_ctx, d_ff;
+    bool alias_first;   /* of two spellings that are both there the second is read */
     size_t d_ff_factor; /* d_ff absent or null: this times d_model; 0: the key is needed */
     struct pmet_number_key ln_eps, rope_base;
     const char *act, *act_absent;
@@ -26,8 +27,11 @@ struct pmet_config_keys {
     struct pmet_size_key rotary_dim;
     size_t rotary_dim_absent;
     struct pmet_number_key rotary_pct;
-    const char *parallel; /* true unless the key says otherwise; NULL: always true (E27-E29) */
-    const char *refused;  /* a key that must be absent or null; NULL: none */
+    /* Objects whose rope_theta and partial_rotary_factor win over rope_base and rotary_pct; the first
+     * that is there and not empty. NULL: none. */
+    const char *rope_object[2];
+    const char *parallel;  /* true unless the key says otherwise; NULL: always true (E27-E29) */
+    const char *attn_bias; /* the same for the biases of attention (E25) */
 };
 
 /* Tensors of a checkpoint; NULL: the family has none. Their shapes are in load.c. */
@@ -39,7 +43,7 @@ struct pmet_tensor_names {
     const char *ln1_gain, *ln1_bias, *ln2_gain, *ln2_bias;
     const char *qkv[3], *qkv_bias[3]; /* one matrix or three, in the order of their outputs */
     const char *attn_out, *attn_out_bias, *fc_in, *fc_in_bias, *fc_out, *fc_out_bias;
-    const char *buffer[4]; /* in older checkpoints; computed, never read */
+    const char *buffer[8]; /* in older checkpoints; computed, never read */
 };
 
 /* Where q, k and v of a token stand in its row of 3 d_model (E25). */
@@ -62,6 +66,10 @@ struct pmet_family {
     const char *name; /* model_type of config.json */
     struct pmet_config_keys config;
     struct pmet_tensor_names tensor;
+    /* What begins the names of the model without its head. A checkpoint may leave it out or have it
+     * once more, each of which transformers does when it saves one class and loads another. */
+    const char *prefix;     /* "transformer."; NULL: none */
+    const char *head_alias; /* another name of the head, or NULL */
     struct pmet_qkv_layout qkv;
     enum pmet_rope rope;
     const char *module[2]; /* by enum pmet_module: template of its name, "{}" for the layer */

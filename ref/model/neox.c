@@ -55,8 +55,6 @@ static const struct pmet_preset presets[] = {
      "}\n"},
 };
 
-/* `refused`: later versions of transformers can stretch the positions. Ignored, that would give
- * another model's numbers. */
 const struct pmet_family pmet_family_neox = {
     .name = "gpt_neox",
     .config = {.n_layer = {"num_hidden_layers", "n_layer"},
@@ -69,8 +67,9 @@ const struct pmet_family pmet_family_neox = {
                .act = "hidden_act",
                .act_absent = "gelu",
                .rotary_pct = {"rotary_pct", 0.25},
+               .rope_object = {"rope_scaling", "rope_parameters"},
                .parallel = "use_parallel_residual",
-               .refused = "rope_scaling"},
+               .attn_bias = "attention_bias"},
     .tensor = {.embed = "gpt_neox.embed_in.weight",
                .ln_f_gain = "gpt_neox.final_layer_norm.weight",
                .ln_f_bias = "gpt_neox.final_layer_norm.bias",
@@ -88,7 +87,11 @@ const struct pmet_family pmet_family_neox = {
                .fc_in_bias = "mlp.dense_h_to_4h.bias",
                .fc_out = "mlp.dense_4h_to_h.weight",
                .fc_out_bias = "mlp.dense_4h_to_h.bias",
-               .buffer = {"attention.bias", "attention.masked_bias", "attention.rotary_emb.inv_freq"}},
+               .buffer = {"attention.bias", "attention.masked_bias", "attention.norm_factor",
+                          "attention.rotary_emb.inv_freq", "attention.rotary_emb.cos_cached",
+                          "attention.rotary_emb.sin_cached"}},
+    .prefix = "gpt_neox.",
+    .head_alias = "lm_head.weight",
     .qkv = {.n_matrix = 1, .by_head = true, .place = {0, 1, 2}},
     .rope = PMET_ROPE_HALF,
     .module = {"gpt_neox.layers.{}.mlp.dense_4h_to_h", "gpt_neox.layers.{}.attention.dense"},
