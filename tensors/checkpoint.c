@@ -95,8 +95,14 @@ static enum pmet_status open_sharded(struct pmet_checkpoint *ck, struct pmet_err
             return pmet_fail(err, PMET_FORMAT,
                              "%s/%s: weight_map: \"%s\": found \"%s\"; expected a file of this folder",
                              ck->dir, ck->index_file, name, json_string_value(file));
-        if (!pmet_shard_find(ck, json_string_value(file)))
-            PMET_TRY(open_shard(ck, json_string_value(file), err));
+        if (pmet_shard_find(ck, json_string_value(file)))
+            continue;
+        bool found;
+        PMET_TRY(exists_in(ck->dir, json_string_value(file), &found, err));
+        if (!found)
+            return pmet_fail(err, PMET_IO, "%s/%s: is missing; expected it by %s: is the download complete?",
+                             ck->dir, json_string_value(file), ck->index_file);
+        PMET_TRY(open_shard(ck, json_string_value(file), err));
     }
     return check_map(ck, map, err);
 }

@@ -137,6 +137,13 @@ enum pmet_status pmet_read_file(const struct pmet_io *io, const char *path, size
     return status;
 }
 
+/* What a clone without Git LFS has in the place of large files. */
+static bool is_pointer(const char *mapped, size_t n)
+{
+    static const char start[] = "version https://git-lfs";
+    return n >= sizeof start - 1 && memcmp(mapped, start, sizeof start - 1) == 0;
+}
+
 enum pmet_status pmet_map_file(const struct pmet_io *io, const char *path, void **p, size_t *n_bytes,
                                struct pmet_error *err)
 {
@@ -152,6 +159,12 @@ enum pmet_status pmet_map_file(const struct pmet_io *io, const char *path, void 
                      : pmet_fail_errno(err, path, "size");
     else if (n > 0 && (mapped = io->map(io->user, fd, (size_t)n)) == MAP_FAILED)
         status = pmet_fail_errno(err, path, "map");
+    else if (is_pointer(mapped, (size_t)n)) {
+        io->unmap(io->user, mapped, (size_t)n);
+        status =
+            pmet_fail(err, PMET_FORMAT,
+                      "%s: found a pointer of Git LFS, not the file itself; git lfs pull fetches it", path);
+    }
     io->close(io->user, fd);
     PMET_TRY(status);
     *p = mapped;

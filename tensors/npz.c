@@ -109,7 +109,7 @@ enum pmet_status pmet_npz_find(struct pmet_npz *z, const char *name, struct pmet
     PMET_TRY(first_bytes(z, m, unpacked, m->n_bytes, &data, err));
     if (!pmet_zip_intact(m, data))
         return pmet_fail(err, PMET_FORMAT,
-                         "%s: array \"%s\": its data do not fit its checksum: the file is damaged",
+                         "%s: array \"%s\": its data do not fit its checksum: copy or download it again",
                          z->zip->path, name);
     PMET_TRY(pmet_npy_parse(data, m->n_bytes, m->n_bytes, z->zip->path, name, t, &column_major, err));
     if (!column_major)

@@ -63,7 +63,9 @@ static enum pmet_status parse_header(struct pmet_safetensors *st, size_t *n_head
                          st->all.path, n, PMET_MAX_HEADER);
     if (n > st->n_map - 8)
         return pmet_fail(err, PMET_FORMAT,
-                         "%s: byte 0: header of %" PRIu64 " bytes; the file holds %zu after byte 8",
+                         "%s: byte 0: header of %" PRIu64
+                         " bytes; the file holds %zu after byte 8: is it cut "
+                         "off? copy or download it again",
                          st->all.path, n, st->n_map - 8);
     *n_header = (size_t)n;
     const char *text = (const char *)st->map + 8;
@@ -174,9 +176,11 @@ static enum pmet_status read_tensor(const struct pmet_safetensors *st, const cha
     PMET_TRY(integer(st, name, "data_offsets", json_array_get(v, 1), &end, err));
     const size_t n_data = st->n_map - data_at;
     if (begin > end || end > n_data)
-        return pmet_fail(err, PMET_FORMAT,
-                         "%s: tensor \"%s\": data_offsets [%zu,%zu) do not lie within the %zu bytes of data",
-                         st->all.path, name, begin, end, n_data);
+        return pmet_fail(
+            err, PMET_FORMAT,
+            "%s: tensor \"%s\": data_offsets [%zu,%zu) do not lie within the %zu bytes of data%s",
+            st->all.path, name, begin, end, n_data,
+            begin > end ? "" : ": is the file cut off? copy or download it again");
     if (end - begin != t->n_bytes)
         return pmet_fail(
             err, PMET_FORMAT,
@@ -252,7 +256,9 @@ enum pmet_status pmet_safetensors_open(const struct pmet_io *io, const char *pat
     PMET_GO(pmet_map_file(io, path, &map, &st->n_map, err));
     st->map = map;
     if (st->n_map < 8)
-        PMET_GO(pmet_fail(err, PMET_FORMAT, "%s: found %zu bytes; expected at least 8", path, st->n_map));
+        PMET_GO(pmet_fail(err, PMET_FORMAT,
+                          "%s: found %zu bytes; expected at least 8: copy or download it again", path,
+                          st->n_map));
     PMET_GO(parse_header(st, &n_header, err));
     PMET_GO(read_tensors(st, 8 + n_header, err));
     *out = st;

@@ -51,7 +51,9 @@ static enum pmet_status find_directory(const struct pmet_zip *z, struct director
 {
     const unsigned char *end = find_end(z);
     if (!end)
-        return pmet_fail(err, PMET_FORMAT, "%s: found no end record; expected a zip archive that is complete",
+        return pmet_fail(err, PMET_FORMAT,
+                         "%s: found no end record; expected a zip archive that is complete: copy or "
+                         "download it again",
                          z->path);
     size_t limit = (size_t)(end - z->map);
     d->n_entry = u16(end + 10);

@@ -62,7 +62,7 @@ static const struct refusal refusals[] = {
      "\"lm_head.bias\" ends"},
     {"offsets past the data", NULL, DO(REPLACED(WEIGHTS, "[0,4096]", "[0,1725504]")), INSPECT,
      "m/model.safetensors: tensor \"lm_head.bias\": data_offsets [0,1725504) do not lie within the 1719296 "
-     "bytes of data"},
+     "bytes of data: is the file cut off? copy or download it again"},
     {"offsets that fall", NULL, DO(REPLACED(WEIGHTS, "[0,4096]", "[4096,0]")), INSPECT,
      "m/model.safetensors: tensor \"lm_head.bias\": data_offsets [4096,0) do not lie within the 1719296 "
      "bytes of data"},
@@ -83,13 +83,14 @@ static const struct refusal refusals[] = {
      "integer from 0 to 2^63-1"},
     {"a truncated file", NULL, DO(CUT_TO(WEIGHTS, 1000000)), GENERATE,
      "m/model.safetensors: tensor \"transformer.h.3.mlp.fc_in.weight\": data_offsets [928512,994048) do not "
-     "lie within the 993696 bytes of data"},
+     "lie within the 993696 bytes of data: is the file cut off? copy or download it again"},
     {"an empty file", NULL, DO(CUT_TO(WEIGHTS, 0)), GENERATE,
-     "m/model.safetensors: found 0 bytes; expected at least 8"},
+     "m/model.safetensors: found 0 bytes; expected at least 8: copy or download it again"},
     {"a tensor without shape", NULL, DO(REPLACED(WEIGHTS, "\"shape\":[1024],", "")), INSPECT,
      "m/model.safetensors: tensor \"lm_head.bias\": shape: found nothing; expected an array"},
     {"a missing shard", "gptj-C", DO(REMOVED("m/model-00002-of-00002.safetensors")), INSPECT,
-     "m/model-00002-of-00002.safetensors: open: No such file or directory"},
+     "m/model-00002-of-00002.safetensors: is missing; expected it by model.safetensors.index.json: is the "
+     "download complete?"},
     {"an index that names no shard of the folder", "gptj-C",
      DO(REPLACED(INDEX, "\"lm_head.bias\": \"model-00002-of-00002.safetensors\"",
                  "\"lm_head.bias\": \"../model.safetensors\"")),
@@ -159,7 +160,8 @@ static const struct refusal refusals[] = {
     {"a NaN in the last norm", NULL, DO(NAN_AT(WEIGHTS, 262148)), GENERATE,
      "m/model.safetensors: tensor \"transformer.ln_f.weight\": element 63 is NaN; expected a finite number"},
     {"no tokenizer", NULL, DO(REMOVED(TOKENIZER), REMOVED("m/vocab.json")), GENERATE,
-     "m: found neither tokenizer.json nor vocab.json"},
+     "m: found neither tokenizer.json nor vocab.json; expected one of them, copied from the folder of the "
+     "original model"},
     {"a tokenizer that is not JSON", NULL, DO(CUT_TO(TOKENIZER, 1000)), TOKENIZE,
      "m/tokenizer.json: line 51 column 9: not JSON: ':' expected near end of file"},
     {"a merge of an unknown token", NULL,
@@ -246,7 +248,8 @@ static const struct refusal refusals[] = {
      "s/transformer.h.1.mlp.fc_out.safetensors: mom2: found 2 dimensions, the first of 128; expected "
      "[256,256]"},
     {"statistics that are cut", NULL, DO(CUT_TO(STATS_1, 5)), EDIT,
-     "s/transformer.h.1.mlp.fc_out.safetensors: found 5 bytes; expected at least 8"},
+     "s/transformer.h.1.mlp.fc_out.safetensors: found 5 bytes; expected at least 8: copy or download it "
+     "again"},
     {"statistics that are no numbers", NULL, DO(NAN_AT(STATS_1, 4)), EDIT,
      "s/transformer.h.1.mlp.fc_out.safetensors: mom2: element [255,255] is not finite"},
     {"statistics of a layer that lack", NULL, DO(REMOVED(STATS_1)), EDIT,
@@ -292,17 +295,17 @@ static const struct refusal refusals[] = {
     {"an output in no folder", NULL, INTACT,
      "edit -q --model m --facts facts.json --hparams hparams.json --contexts contexts.json --stats s --limit "
      "1 --out none/out",
-     "none/out: create: No such file or directory"},
+     "none/out: create: its folder does not exist; make that first"},
     {"a plan of an output in no folder", NULL, INTACT,
      "edit -q --dry-run --model m --facts facts.json --hparams hparams.json --contexts contexts.json --out "
      "none/out",
-     "none/out: create: No such file or directory"},
+     "none/out: create: its folder does not exist; make that first"},
     {"an output below a file", NULL, INTACT,
      "edit -q --model m --facts facts.json --hparams hparams.json --contexts contexts.json --stats s --out "
      "text.jsonl/o",
      "text.jsonl/o: create: Not a directory"},
     {"a trace in no folder", NULL, INTACT, EDIT " --trace none/t",
-     "none/t: create: No such file or directory"},
+     "none/t: create: its folder does not exist; make that first"},
     {"a loss that is not read at the last layer", NULL,
      DO(REPLACED("hparams.json", "\"v_loss_layer\": 5", "\"v_loss_layer\": 4")), EDIT,
      "hparams.json: v_loss_layer: found 4; expected the model's last layer, 5"},
@@ -317,12 +320,14 @@ static const struct refusal refusals[] = {
                  "\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2.0}, \"rotary_pct\"")),
      INSPECT, "m/config.json: rope_scaling: type: found \"linear\"; expected default or dynamic"},
     {"an empty prompt to continue", NULL, INTACT, "generate --model m --prompt ''",
-     "the prompt has no tokens"},
+     "found no tokens in the prompt; expected text"},
     {"too many tokens", NULL, INTACT, "generate --model m --prompt Egypt --max-tokens 128",
-     "found 132 tokens with those to add; the model takes 128"},
+     "found 132 tokens with those to add; the model takes 128: ask for fewer (--max-tokens), or shorten the "
+     "prompt"},
     {"more tokens than can be counted", NULL, INTACT,
      "generate --model m --prompt Egypt --max-tokens 18446744073709551615",
-     "found 18446744073709551615 tokens with those to add; the model takes 128"},
+     "found 18446744073709551615 tokens with those to add; the model takes 128: ask for fewer "
+     "(--max-tokens), or shorten the prompt"},
     {"a prompt that is no text", NULL, INTACT, "generate --json --model m --prompt Egypt\xc3",
      "--prompt: found byte 0xc3 after \"Egypt\"; expected text in UTF-8"},
     {"an output that is its own work folder", NULL, INTACT,

@@ -95,7 +95,8 @@ TEST(an_index_that_contradicts_its_bin_files_is_refused)
               dir, dir);
     CHECK(pmet_checkpoint_open(pmet_io_system(), dir, &ck, &t->err) == PMET_FORMAT && !ck);
     CHECK_STR(strstr(t->err.message, "contradiction"),
-              "contradiction/model.bin: found no end record; expected a zip archive that is complete");
+              "contradiction/model.bin: found no end record; expected a zip archive that is complete: copy "
+              "or download it again");
 }
 
 TEST(opening_reports_every_call_that_fails)

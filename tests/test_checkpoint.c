@@ -88,7 +88,9 @@ TEST(an_index_that_contradicts_its_shards_is_refused)
         enum pmet_status status;
         const char *message;
     } cases[] = {
-        {MAP(AB ",\"c\":\"z.safetensors\""), PMET_IO, "small/z.safetensors: open: No such file or directory"},
+        {MAP(AB ",\"c\":\"z.safetensors\""), PMET_IO,
+         "small/z.safetensors: is missing; expected it by model.safetensors.index.json: is the download "
+         "complete?"},
         {MAP(AB ",\"d\":\"a.safetensors\",\"c\":\"b.safetensors\""), PMET_INPUT,
          "small/" INDEX ": tensor \"d\" is not in a.safetensors"},
         {MAP("\"a\":\"a.safetensors\",\"c\":\"b.safetensors\""), PMET_INPUT,
@@ -353,6 +355,8 @@ static void fail_each_call(struct test *t, const struct pmet_checkpoint *ck, con
                 compare(t, ck, edited, r, 1);
             return;
         }
+        if (status == PMET_OK && old && test_count_files(parent) == 6)
+            continue; /* the mark of the old folder, before it is removed: it did not matter */
         if (status != PMET_IO || test_count_files(parent) != (old ? 2 : 0) ||
             (old && access(test_path("parent/out/old"), F_OK) != 0) || !strstr(err.message, strerror(code)))
             test_fail(t, "%s (call %zu) fails: status %d, \"%s\", %zu entries left", f.call, k, (int)status,

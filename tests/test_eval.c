@@ -206,8 +206,9 @@ TEST(prompts_that_the_model_cannot_take_are_refused_by_place)
     bool more;
     CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, &records, &t->err));
     CHECK_DONE(pmet_records_next(records, &record, &more, &t->err));
-    CHECK_REFUSED(pmet_ask(&q, &record, true, &verdict, &t->err), PMET_INPUT,
-                  "long.json: record 0 (line 1): found a prompt of 200 tokens; the model takes 192");
+    CHECK_REFUSED(
+        pmet_ask(&q, &record, true, &verdict, &t->err), PMET_INPUT,
+        "long.json: record 0 (line 1): found a prompt of 200 tokens; the model takes 192: shorten it");
     pmet_verdict_free(&verdict);
     pmet_eval_record_free(&record);
     pmet_records_close(records);

@@ -66,7 +66,9 @@ static void write_files(struct test *t)
     CHECK_DONE(pmet_safetensors_write(pmet_io_system(), "adapter.safetensors", &lora, 1, NULL, 0, &t->err));
     cli_shell(
         "mkdir nothing bare cache cache/snapshots cache/blobs && cp m/tokenizer.json bare && mkdir dead && "
-        "touch dead/.pmet-unfinished && mkdir published && cp mom2.npz published/ && mkfifo fifo");
+        "touch dead/.pmet-unfinished && mkdir published && cp mom2.npz published/ && mkfifo fifo && cp -r m "
+        "lfs && "
+        "cp pointer.safetensors lfs/model.safetensors");
 }
 
 #define FOUND(what) "found " what "; expected a checkpoint, a file of tensors, or a folder of statistics"
@@ -210,6 +212,8 @@ TEST(a_file_for_another_option_is_named_before_the_work)
         {"trace --model m --prompts facts.json --out o",
          "facts.json: found facts: CounterFact records; expected prompts (one a line, or a JSON array of "
          "strings)"},
+        {"trace --model lfs --prompts prompts.json --out o",
+         "lfs/model.safetensors: found a pointer of Git LFS, not the file itself; git lfs pull fetches it\n"},
         {"diff m/model.safetensors m",
          "m: found a model's folder; expected a file of tensors (safetensors); the other "
          "commands take it as --model"},

@@ -157,8 +157,9 @@ TEST(archives_that_are_none_are_refused)
 {
     char end[22] = "PK\5\6", zip64[22] = "PK\5\6";
     refuse_bytes(t, end, 21, "b.npz: found 21 bytes; expected a zip archive");
-    refuse_bytes(t, "                       ", 23,
-                 "b.npz: found no end record; expected a zip archive that is complete");
+    refuse_bytes(
+        t, "                       ", 23,
+        "b.npz: found no end record; expected a zip archive that is complete: copy or download it again");
     end[10] = 1; /* one entry in a directory of no bytes */
     refuse_bytes(t, end, 22, "b.npz: the central directory does not lie within the file");
     memset(zip64 + 10, 0xff, 2);

@@ -63,10 +63,18 @@ TEST(a_header_length_that_does_not_fit_the_file_is_refused)
         size_t n_header, n_data;
         const char *message;
     } cases[] = {
-        {60, 0, 0, "byte 0: header of 60 bytes; the file holds 0 after byte 8"},
-        {1000, 60, 16, "byte 0: header of 1000 bytes; the file holds 76 after byte 8"},
-        {77, 60, 16, "byte 0: header of 77 bytes; the file holds 76 after byte 8"},
-        {60, 30, 0, "byte 0: header of 60 bytes; the file holds 30 after byte 8"},
+        {60, 0, 0,
+         "byte 0: header of 60 bytes; the file holds 0 after byte 8: is it cut off? copy or download it "
+         "again"},
+        {1000, 60, 16,
+         "byte 0: header of 1000 bytes; the file holds 76 after byte 8: is it cut off? copy or download it "
+         "again"},
+        {77, 60, 16,
+         "byte 0: header of 77 bytes; the file holds 76 after byte 8: is it cut off? copy or download it "
+         "again"},
+        {60, 30, 0,
+         "byte 0: header of 60 bytes; the file holds 30 after byte 8: is it cut off? copy or download it "
+         "again"},
         {100000001, 60, 16, "byte 0: header of 100000001 bytes; expected at most 100000000"},
         {0xffffff000000003c, 60, 16,
          "byte 0: header of 18446742974197923900 bytes; expected at most 100000000"},
@@ -82,9 +90,11 @@ TEST(a_header_length_that_does_not_fit_the_file_is_refused)
         open_expecting(t, path, cases[i].message, PMET_FORMAT, cases[i].message);
     }
     test_write_file(path, "", 0);
-    open_expecting(t, path, "found 0 bytes; expected at least 8", PMET_FORMAT, "empty");
+    open_expecting(t, path, "found 0 bytes; expected at least 8: copy or download it again", PMET_FORMAT,
+                   "empty");
     test_write_file(path, "1234567", 7);
-    open_expecting(t, path, "found 7 bytes; expected at least 8", PMET_FORMAT, "7 bytes");
+    open_expecting(t, path, "found 7 bytes; expected at least 8: copy or download it again", PMET_FORMAT,
+                   "7 bytes");
 }
 
 TEST(a_header_that_is_not_one_json_object_is_refused)
@@ -150,9 +160,12 @@ TEST(data_that_the_tensors_do_not_cover_exactly_are_refused)
     static const struct sample cases[] = {
         {"{}", 1, "1 bytes follow the last tensor; expected none"},
         {H, 17, "1 bytes follow the last tensor; expected none"},
-        {H, 14, "tensor \"test\": data_offsets [0,16) do not lie within the 14 bytes of data"},
+        {H, 14,
+         "tensor \"test\": data_offsets [0,16) do not lie within the 14 bytes of data: is the file cut off? "
+         "copy or download it again"},
         {ONE("F32", "[1048576]", "[0,4194304]"), 1,
-         "tensor \"t\": data_offsets [0,4194304) do not lie within the 1 bytes of data"},
+         "tensor \"t\": data_offsets [0,4194304) do not lie within the 1 bytes of data: is the file cut off? "
+         "copy or download it again"},
         {ONE("I32", "[2,2]", "[0,4]"), 4,
          "tensor \"t\": data_offsets [0,4) hold 4 bytes; its shape and dtype take 16"},
         {"{" ENTRY("a", "I32", "[2,2]", "[0,16]") "," ENTRY("b", "I32", "[2,2]", "[0,16]") "}", 16,
@@ -166,7 +179,8 @@ TEST(data_that_the_tensors_do_not_cover_exactly_are_refused)
         {ONE("I32", "[2,2]", "[16,0]"), 16,
          "tensor \"t\": data_offsets [16,0) do not lie within the 16 bytes of data"},
         {ONE("I32", "[0]", "[99,99]"), 0,
-         "tensor \"t\": data_offsets [99,99) do not lie within the 0 bytes of data"},
+         "tensor \"t\": data_offsets [99,99) do not lie within the 0 bytes of data: is the file cut off? "
+         "copy or download it again"},
         {"{" ENTRY("a", "I32", "[0]", "[4,4]") "," ENTRY("b", "I32", "[2]", "[0,8]") "}", 8,
          "tensor \"a\" begins at byte 4 of the data; expected 8, where \"b\" ends"},
     };
@@ -190,7 +204,8 @@ TEST(sizes_that_overflow_are_refused_wherever_a_zero_stands)
         {ONE("U8", "[0,4611686018427387904,4]", "[0,0]"), 0, "tensor \"t\": shape: the product overflows"},
         {ONE("F64", "[0,4611686018427387904]", "[0,0]"), 0, "tensor \"t\": shape: the product overflows"},
         {ONE("U8", "[9223372036854775807]", "[0,9223372036854775807]"), 16,
-         "tensor \"t\": data_offsets [0,9223372036854775807) do not lie within the 16 bytes of data"},
+         "tensor \"t\": data_offsets [0,9223372036854775807) do not lie within the 16 bytes of data: is the "
+         "file cut off? copy or download it again"},
     };
     TRY(cases, PMET_FORMAT);
 }

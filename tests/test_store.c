@@ -139,7 +139,8 @@ TEST(another_head_or_another_file_is_refused)
     const int fd = open(path, O_RDWR);
     CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
     CHECK(finish(pmet_io_system(), path, &taken, &locked) == PMET_INPUT);
-    CHECK_STR(strrchr(locked.message, '/'), "/other.journal: another process is at work on it");
+    CHECK_STR(strrchr(locked.message, '/'),
+              "/other.journal: another process is at work on it: wait for its end");
     close(fd);
     free(data);
 }
@@ -203,7 +204,9 @@ TEST(arrays_come_back_under_their_key_and_undamaged)
     size_t n = 0, n_whole = 0;
     CHECK_OK(pmet_store_open(pmet_io_system(), dir, &s, &err), &err);
     CHECK(pmet_store_open(pmet_io_system(), dir, &second, &locked) == PMET_INPUT);
-    CHECK_STR(strrchr(locked.message, '/'), "/pmet.lock: another process is at work in this folder");
+    CHECK_STR(
+        strrchr(locked.message, '/'),
+        "/pmet.lock: another process is at work in this folder: wait for its end, or give another --work");
     CHECK(!get(t, s, "x", key));
     CHECK_OK(put(s, "x", &err), &err);
     CHECK(get(t, s, "x", key) && !get(t, s, "x", key2));

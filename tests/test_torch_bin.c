@@ -423,14 +423,14 @@ TEST(an_archive_of_another_kind_is_refused)
     expect(t, "tests/data/legacy.bin", PMET_OK, "");
     expect(t, "tests/data/transposed.bin", PMET_OK, "");
     expect(t, "tests/data/layout.safetensors", PMET_FORMAT,
-           ": found no end record; expected a zip archive that is complete");
+           ": found no end record; expected a zip archive that is complete: copy or download it again");
     test_write_file(test_path("x.bin"), "", 0);
     expect(t, test_path("x.bin"), PMET_FORMAT, ": found 0 bytes; expected a zip archive");
     size_t n;
     char *data = test_slurp(t, "tests/data/kinds.bin", &n);
     test_write_file(test_path("x.bin"), data, n - 1);
     expect(t, test_path("x.bin"), PMET_FORMAT,
-           ": found no end record; expected a zip archive that is complete");
+           ": found no end record; expected a zip archive that is complete: copy or download it again");
 }
 
 /* ---- damage ---- */

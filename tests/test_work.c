@@ -229,7 +229,8 @@ TEST(two_processes_do_not_share_a_folder)
     const int fd = open("w/facts.journal", O_RDWR | O_CREAT, 0666);
     CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
     CHECK(cli(NULL, WORK) == 1);
-    CHECK_STR(cli_err(), "pmet edit: w/facts.journal: another process is at work in this folder\n");
+    CHECK_STR(cli_err(), "pmet edit: w/facts.journal: another process is at work in this folder: wait for "
+                         "its end, or give another --work\n");
     close(fd);
     goes_on(t, "release", 0);
 }
@@ -438,7 +439,8 @@ TEST(statistics_of_other_text_or_in_use_are_refused)
     const int fd = open("w/pmet.lock", O_RDWR);
     CHECK(fd >= 0 && flock(fd, LOCK_EX) == 0);
     CHECK(cli(NULL, STATS " --work w") == 1);
-    CHECK_STR(cli_err(), "pmet stats: w/pmet.lock: another process is at work in this folder\n");
+    CHECK_STR(cli_err(), "pmet stats: w/pmet.lock: another process is at work in this folder: wait for its "
+                         "end, or give another --work\n");
     close(fd);
     CHECK(access("out", F_OK) != 0);
     cli_shell("cp -r w damaged && for f in $(find damaged -name 'sum-*' -size +0); do printf X | dd of=$f "

@@ -94,7 +94,11 @@ enum pmet_status pmet_load_vocab_merges(struct pmet_vocab_builder *b, const stru
     enum pmet_status status;
     PMET_GO(pmet_path_join(dir, "vocab.json", &vocab, err));
     if (access(vocab, F_OK) != 0)
-        PMET_GO(pmet_fail(err, PMET_IO, "%s: found neither tokenizer.json nor vocab.json", dir));
+        PMET_GO(
+            pmet_fail(err, PMET_IO,
+                      "%s: found neither tokenizer.json nor vocab.json; expected one of them, copied from "
+                      "the folder of the original model",
+                      dir));
     PMET_GO(pmet_path_join(dir, "merges.txt", &merges, err));
     PMET_GO(pmet_path_join(dir, "added_tokens.json", &added, err));
     b->tk->use_regex = true;

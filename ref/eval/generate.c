@@ -194,11 +194,13 @@ enum pmet_status pmet_generate(const struct pmet_model *model, struct pmet_ids *
     size_t n_short = 0, n_bytes;
     for (size_t i = 0; i < n_row; i++) {
         if (row[i].n == 0)
-            return pmet_fail(err, PMET_INPUT, "the prompt has no tokens");
+            return pmet_fail(err, PMET_INPUT, "found no tokens in the prompt; expected text");
         n_short += row[i].n < options->n_total;
     }
     if (options->n_total > model->config.n_ctx)
-        return pmet_fail(err, PMET_INPUT, "found %zu tokens with those to add; the model takes %zu",
+        return pmet_fail(err, PMET_INPUT,
+                         "found %zu tokens with those to add; the model takes %zu: ask for fewer "
+                         "(--max-tokens), or shorten the prompt",
                          options->n_total, model->config.n_ctx);
     if (options->top_k < 1 || options->top_k > MOST_TOP_K)
         return pmet_fail(err, PMET_INPUT, "top-k: found %zu; expected 1 to %d", options->top_k, MOST_TOP_K);

@@ -60,9 +60,11 @@ static enum pmet_status ask_row(struct asking *a, size_t at, const int32_t *labe
     struct pmet_questions *q = a->q;
     PMET_TRY(check_ids(a, a->row.id, a->row.n, err));
     if (a->row.n > q->config->n_ctx)
-        return pmet_fail(err, PMET_INPUT,
-                         "%s: record %zu (line %zu): found a prompt of %zu tokens; the model takes %zu",
-                         q->path, a->fact->record, a->fact->line, a->row.n, q->config->n_ctx);
+        return pmet_fail(
+            err, PMET_INPUT,
+            "%s: record %zu (line %zu): found a prompt of %zu tokens; the model takes %zu: shorten "
+            "it",
+            q->path, a->fact->record, a->fact->line, a->row.n, q->config->n_ctx);
     PMET_TRY(check_ids(a, label, n, err));
     to.first = q->readout.n_place;
     to.n = n;

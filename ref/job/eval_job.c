@@ -121,7 +121,8 @@ static enum pmet_status run_records(struct pmet_eval_job *j, struct pmet_records
         most = next_work(most, pmet_seconds() - started);
     }
     if (j->n_done != j->n_record || strcmp(pmet_records_sha256(records), j->facts_sha256) != 0)
-        return pmet_fail(err, PMET_INPUT, "%s: is not the file that it was when the evaluation began",
+        return pmet_fail(err, PMET_INPUT,
+                         "%s: is not the file that it was when the evaluation began; evaluate again",
                          j->request.facts);
     return PMET_OK;
 }

@@ -114,7 +114,9 @@ enum pmet_status pmet_check_writable(const char *out, struct pmet_error *err)
     if (!out)
         return PMET_OK;
     if (!resolve(out, full))
-        return pmet_fail_errno(err, out, "create");
+        return errno == ENOENT
+                   ? pmet_fail(err, PMET_IO, "%s: create: its folder does not exist; make that first", out)
+                   : pmet_fail_errno(err, out, "create");
     memcpy(strrchr(full, '/') + 1, ".", 2);
     return access(full, W_OK | X_OK) == 0 ? PMET_OK : pmet_fail_errno(err, out, "create");
 }

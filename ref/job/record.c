@@ -19,7 +19,7 @@ static enum pmet_status take_ancestors(struct pmet_record *r, const char *path, 
         return pmet_fail(
             err, PMET_FORMAT,
             "%s: found no fingerprint of 64 digits, or no array of ancestors; expected what pmet "
-            "edit writes",
+            "edit writes (without this file the model counts as unedited)",
             path);
     memcpy(r->fingerprint, own, 65);
     PMET_TRY(pmet_calloc(&r->ancestor, json_array_size(list), sizeof *r->ancestor, path, err));

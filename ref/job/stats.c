@@ -33,7 +33,9 @@ static enum pmet_status take_state(void *user, const void *data, size_t n_bytes,
 {
     struct pmet_stats_job *j = user;
     if (n_bytes != sizeof j->state)
-        return pmet_fail(err, PMET_FORMAT, "%s: stats.journal: found a record of %zu bytes; expected %zu",
+        return pmet_fail(err, PMET_FORMAT,
+                         "%s: stats.journal: found a record of %zu bytes; expected %zu: give another "
+                         "--work",
                          j->request.work, n_bytes, sizeof j->state);
     memcpy(&j->state, data, n_bytes);
     if (j->state.next > pmet_docs_count(j->docs) || j->state.used > j->state.next ||
@@ -41,7 +43,7 @@ static enum pmet_status take_state(void *user, const void *data, size_t n_bytes,
         return pmet_fail(
             err, PMET_FORMAT,
             "%s: stats.journal: found %llu documents of %zu, %llu used, %llu tokens; expected those "
-            "of this text",
+            "of this text: give another --work",
             j->request.work, (unsigned long long)j->state.next, pmet_docs_count(j->docs),
             (unsigned long long)j->state.used, (unsigned long long)j->state.count);
     return PMET_OK;

@@ -57,14 +57,15 @@ static enum pmet_status read_record(void *user, const void *data, size_t n, stru
     const char *path = pmet_store_dir(e->store);
     struct fact_record r;
     if (n != record_bytes(t))
-        return pmet_fail(err, PMET_FORMAT, "%s: facts: found a record of %zu bytes; expected %zu", path, n,
+        return pmet_fail(err, PMET_FORMAT,
+                         "%s: facts: found a record of %zu bytes; expected %zu: give another --work", path, n,
                          record_bytes(t));
     memcpy(&r, data, sizeof r);
     if (r.fact >= t->n_fact || r.stop > PMET_STOP_MAX || r.n_forward > INT32_MAX || r.n_updates > r.n_forward)
         return pmet_fail(
             err, PMET_FORMAT,
             "%s: facts: found fact %llu of %zu, stop %llu, %llu passes, %llu updates; expected one "
-            "of this edit",
+            "of this edit: give another --work",
             path, (unsigned long long)r.fact, t->n_fact, (unsigned long long)r.stop,
             (unsigned long long)r.n_forward, (unsigned long long)r.n_updates);
     struct pmet_fact_report *f = &t->fact[r.fact];

@@ -227,7 +227,7 @@ enum pmet_status pmet_journal_open(struct pmet_store *s, const char *name, json_
     char file[96], *path;
     snprintf(file, sizeof file, "%s.journal", name);
     PMET_TRY(pmet_path_join(s->dir, file, &path, err));
-    return open_at(s->io, path, "in this folder", "give another --work", what, o, out, err);
+    return open_at(s->io, path, PMET_WAIT_FOLDER, "give another --work", what, o, out, err);
 }
 
 enum pmet_status pmet_journal_open_file(const struct pmet_io *io, const char *path, json_t *head,
@@ -237,7 +237,7 @@ enum pmet_status pmet_journal_open_file(const struct pmet_io *io, const char *pa
     const struct opening o = {.head = head, .take = take, .user = user};
     char *copy;
     PMET_TRY(pmet_copy_text(path, &copy, path, err));
-    return open_at(io, copy, "on it", "remove the file to begin again", what, o, out, err);
+    return open_at(io, copy, "on it: wait for its end", "remove the file to begin again", what, o, out, err);
 }
 
 const char *pmet_journal_path(const struct pmet_journal *j)

@@ -17,6 +17,8 @@ struct pmet_store {
     size_t n_left;
 };
 
+#define PMET_WAIT_FOLDER "in this folder: wait for its end, or give another --work"
+
 /* A file, opened and locked for this process; where another has it: "PATH: another process is at
  * work in this folder". */
 enum pmet_status pmet_open_locked(const struct pmet_io *io, const char *path, int flags, const char *where,

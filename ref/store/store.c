@@ -24,7 +24,7 @@ enum pmet_status pmet_store_open(const struct pmet_io *io, const char *dir, stru
     if (io->mkdir(io->user, dir, 0777) != 0 && errno != EEXIST)
         status = pmet_fail_errno(err, dir, "create");
     else
-        status = pmet_open_locked(io, lock, O_RDWR | O_CREAT, "in this folder", &s->lock, err);
+        status = pmet_open_locked(io, lock, O_RDWR | O_CREAT, PMET_WAIT_FOLDER, &s->lock, err);
     if (status == PMET_OK)
         status = pmet_remove_left_in(io, dir, &s->left, &s->n_left, err);
 done:
