@@ -7,6 +7,9 @@
 #include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
+#include "ref/facts/docs.h"
 #include "ref/method/needs.h"
 #include "ref/cpu/table.h"
 #include "ref/method/solve.h"
@@ -244,6 +247,20 @@ static enum pmet_status load_snippets(struct pmet_error *err)
     return PMET_OK;
 }
 
+static const char *text_path;
+
+static enum pmet_status read_text(struct pmet_error *err)
+{
+    struct pmet_docs *docs;
+    char *text = NULL;
+    size_t n;
+    PMET_TRY(pmet_docs_open(pmet_io_system(), &text_path, 1, NULL, &docs, err));
+    const enum pmet_status status = pmet_docs_get(docs, 1, &text, &n, err);
+    free(text);
+    pmet_docs_close(docs);
+    return status;
+}
+
 TEST(opening_a_safetensors_file)
 {
     fail_each(t, open_safetensors);
@@ -252,6 +269,21 @@ TEST(opening_a_safetensors_file)
 TEST(opening_a_checkpoint_and_its_fingerprint)
 {
     fail_each(t, open_and_fingerprint);
+}
+
+TEST(reading_a_text_plain_and_packed)
+{
+    static const char text[] = "[{\"text\": \"one\"}, {\"text\": \"two\"}]";
+    char packed[256];
+    text_path = test_text(t, "%s", test_path("text"));
+    test_write_text(text_path, text);
+    fail_each(t, read_text);
+    gzFile f = gzopen(text_path, "wb");
+    CHECK(gzwrite(f, text, sizeof text - 1) == (int)sizeof text - 1 && gzclose(f) == Z_OK);
+    fail_each(t, read_text);
+    const size_t n = ZSTD_compress(packed, sizeof packed, text, sizeof text - 1, 1);
+    test_write_file(text_path, packed, n);
+    fail_each(t, read_text);
 }
 
 TEST(reading_an_npz)
