@@ -186,6 +186,8 @@ static const struct kind readers[] = {
     {"merges.txt", "gptj-C", "m/merges.txt", "m/tokenizer.json", open_tokenizer, NULL, 150, 3000},
     {"added_tokens.json", "gptj-C", "m/added_tokens.json", "m/tokenizer.json", open_tokenizer, NULL, 150,
      3000},
+    {"tokenizer_config.json", "gptj-C", "m/tokenizer_config.json", NULL, open_tokenizer, NULL, 100, 3000},
+    {"special_tokens_map.json", "gptj-C", "m/special_tokens_map.json", NULL, open_tokenizer, NULL, 100, 3000},
     {"statistics", "gptj-A", "s/transformer.h.0.mlp.fc_out.safetensors", NULL, load_stats, NULL, 100, 3000},
     {"a text", "gptj-A", "text.jsonl", NULL, open_docs, NULL, 200, 5000},
     {"term weights", "gptj-C", "reference/idf.npy", NULL, open_tfidf, NULL, 100, 3000},

@@ -69,6 +69,10 @@ enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vo
         4 * n + MAX_HOLES) /* unused ids are allowed, but not so many that a small file takes much memory */
         return pmet_fail(err, PMET_FORMAT, "%s: ids up to %zu for %zu tokens; expected fewer holes", path,
                          n_id - 1, n);
+    b->vocab = json_incref(object);
+    b->index = json_object();
+    if (!b->index)
+        return pmet_fail_memory(err, "added tokens", SIZE_MAX);
     PMET_TRY(grow_tokens(tk, n_id, err));
     for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
         const int32_t id = (int32_t)json_integer_value(json_object_iter_value(it));
@@ -113,25 +117,73 @@ enum pmet_status pmet_build_merge(struct pmet_vocab_builder *b, const char *left
     return PMET_OK;
 }
 
-enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *content, int32_t id,
-                                  struct pmet_added flags, bool special, struct pmet_error *err)
+/* The id that the library gives the token: what the file says must agree. */
+static int32_t id_of_added(const struct pmet_vocab_builder *b, const char *content)
 {
-    PMET_TRY(pmet_grow(&b->added, &b->cap_added, b->n_added + 1, sizeof *b->added, "added tokens", err));
+    const json_t *in_vocab = json_object_get(b->vocab, content);
+    return in_vocab ? (int32_t)json_integer_value(in_vocab)
+                    : (int32_t)(json_object_size(b->vocab) + b->n_new);
+}
+
+/* A token that is there already: flags that nobody has said yet are taken, others must be the same. */
+static enum pmet_status check_same(const struct pmet_vocab_builder *b, struct pmet_added *there,
+                                   const struct pmet_added *flags, struct pmet_error *err)
+{
+    if (!flags)
+        return PMET_OK;
+    if (!there->said) {
+        there->lstrip = flags->lstrip;
+        there->rstrip = flags->rstrip;
+        there->single_word = flags->single_word;
+        there->said = true;
+    }
+    const char *differs = flags->lstrip != there->lstrip             ? "lstrip"
+                          : flags->rstrip != there->rstrip           ? "rstrip"
+                          : flags->single_word != there->single_word ? "single_word"
+                                                                     : NULL;
+    if (!differs)
+        return PMET_OK;
+    return pmet_fail(
+        err, PMET_UNSUPPORTED,
+        "%s: added token \"%s\": %s differs from what another place says; expected the same, since "
+        "versions of transformers disagree which counts",
+        b->path, there->text, differs);
+}
+
+enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *content, json_int_t id,
+                                  const struct pmet_added *flags, bool special, struct pmet_error *err)
+{
+    const json_t *at = json_object_get(b->index, content);
+    struct pmet_added *there = at ? &b->added[json_integer_value(at)] : NULL;
+    const int32_t own = there ? there->id : id_of_added(b, content);
+    const bool is_new = !there && !json_object_get(b->vocab, content);
     if (!*content)
-        return pmet_fail(err, PMET_FORMAT, "%s: added token %d is empty", b->path, (int)id);
-    if ((size_t)id > 4 * b->tk->n_token + MAX_HOLES)
+        return pmet_fail(err, PMET_FORMAT, "%s: added token %lld is empty", b->path, (long long)id);
+    if (id >= 0 && id != own)
+        return pmet_fail(err, PMET_FORMAT, "%s: added token \"%s\": found id %lld; expected %d, %s", b->path,
+                         content, (long long)id, (int)own, is_new ? "the next" : "which it has already");
+    if (is_new && (size_t)own < b->tk->n_token && b->tk->token[own].used)
         return pmet_fail(err, PMET_FORMAT,
-                         "%s: added token \"%s\": id %d beside %zu tokens; expected fewer holes", b->path,
-                         content, (int)id, b->tk->n_token);
-    PMET_TRY(grow_tokens(b->tk, (size_t)id + 1, err));
+                         "%s: added token \"%s\": its id, %d, belongs to another token, too: ids of the "
+                         "vocabulary have holes",
+                         b->path, content, (int)own);
+    PMET_TRY(grow_tokens(b->tk, (size_t)own + 1, err));
+    b->tk->token[own].added = true;
+    b->tk->token[own].special |= special;
+    if (there)
+        return check_same(b, there, flags, err);
+    PMET_TRY(pmet_grow(&b->added, &b->cap_added, b->n_added + 1, sizeof *b->added, "added tokens", err));
     char *text;
     PMET_TRY(pmet_copy_text(content, &text, "an added token", err));
-    flags.text = text;
-    flags.n = strlen(text);
-    flags.id = id;
-    b->added[b->n_added++] = flags;
-    b->tk->token[id].added = true;
-    b->tk->token[id].special |= special; /* once special, also where added_tokens.json names it again */
+    there = &b->added[b->n_added];
+    *there = flags ? *flags : (struct pmet_added){.normalized = !special};
+    there->said = flags != NULL;
+    there->text = text;
+    there->n = strlen(text);
+    there->id = own;
+    b->n_new += is_new;
+    if (json_object_set_new(b->index, content, json_integer((json_int_t)b->n_added++)) != 0)
+        return pmet_fail_memory(err, "added tokens", SIZE_MAX);
     return PMET_OK;
 }
 

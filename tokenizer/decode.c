@@ -65,16 +65,17 @@ enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const in
     enum pmet_status status;
     PMET_GO(pmet_text_append(&bytes, "", 0, err));
     for (size_t i = 0; i < n; i++) {
-        const struct pmet_token *t = ids[i] >= 0 && (size_t)ids[i] < tk->n_token ? &tk->token[ids[i]] : NULL;
-        if (!t || !t->used)
+        const size_t n_id = tk->n_row > tk->n_token ? tk->n_row : tk->n_token;
+        if (ids[i] < 0 || (size_t)ids[i] >= n_id)
             PMET_GO(
-                pmet_fail(err, PMET_INPUT, "found token id %d; expected one of the vocabulary", (int)ids[i]));
-        if (!(t->special && (flags & PMET_DECODE_SKIP_SPECIAL)))
+                pmet_fail(err, PMET_INPUT, "found token id %d; expected 0 to %zu", (int)ids[i], n_id - 1));
+        const struct pmet_token *t = (size_t)ids[i] < tk->n_token ? &tk->token[ids[i]] : NULL;
+        if (t && t->used && !(t->special && (flags & PMET_DECODE_SKIP_SPECIAL)))
             PMET_GO(pmet_text_append(&bytes, tk->strings + t->at, t->n, err));
     }
     status = flags & PMET_DECODE_BYTES ? pmet_text_append(text, bytes.data, bytes.n, err)
                                        : append_valid(bytes.data, bytes.n, text, err);
-    if (status == PMET_OK && (flags & PMET_DECODE_CLEANUP))
+    if (status == PMET_OK && (flags & PMET_DECODE_CLEANUP) && tk->clean_up)
         clean_up(text, from);
 done:
     free(bytes.data);

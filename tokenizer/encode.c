@@ -89,7 +89,7 @@ static enum pmet_status cut(const struct pmet_tokenizer *tk, const struct pmet_a
             continue;
         }
         size_t start = i, stop = i + t->n;
-        i = stop;
+        i = stop; /* the search goes on here, also where rstrip takes more */
         if (t->single_word && !is_single_word(text, n, start, stop))
             continue;
         int32_t c;
@@ -100,10 +100,12 @@ static enum pmet_status cut(const struct pmet_tokenizer *tk, const struct pmet_a
              t->rstrip && stop < n &&
              (len = pmet_utf8_next(text + stop, n - stop, &c), pmet_char_class(c) == PMET_CHAR_SPACE);)
             stop += len;
+        start = t->lstrip && start < done ? done : start;
         if (start > done)
             PMET_TRY(piece(tk, text + done, start - done, ids, err));
-        PMET_TRY(push_id(ids, t->id, err));
-        i = done = stop;
+        if (start < stop) /* else an earlier match has taken all of it */
+            PMET_TRY(push_id(ids, t->id, err));
+        done = stop;
     }
     return done < n ? piece(tk, text + done, n - done, ids, err) : PMET_OK;
 }

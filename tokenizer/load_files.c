@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * vocab.json and merges.txt, with added_tokens.json where there is one. */
+ * vocab.json and merges.txt. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "tensors/json.h"
 #include "tokenizer/model.h"
-
-#define END_OF_TEXT "<|endoftext|>"
 
 static enum pmet_status read_merges(struct pmet_vocab_builder *b, const char *text, size_t n,
                                     struct pmet_error *err)
@@ -16,6 +14,10 @@ static enum pmet_status read_merges(struct pmet_vocab_builder *b, const char *te
     for (size_t i = 0; i < n; i++)
         n_line += text[i] == '\n';
     PMET_TRY(pmet_lookup_merges(b->tk, n_line + 1, err));
+    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark */
+        text += 3;
+        n -= 3;
+    }
     for (const char *p = text, *end = text + n; p < end;) {
         const char *stop = memchr(p, '\n', (size_t)(end - p)), *space;
         char where[48];
@@ -37,27 +39,10 @@ static enum pmet_status read_merges(struct pmet_vocab_builder *b, const char *te
     return PMET_OK;
 }
 
-static enum pmet_status read_added(struct pmet_vocab_builder *b, const json_t *root, struct pmet_error *err)
-{
-    json_t *object = (json_t *)(uintptr_t)root;
-    if (!json_is_object(root))
-        return pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", b->path, pmet_json_kind(root));
-    for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
-        const json_t *id = json_object_iter_value(it);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 || json_integer_value(id) >= PMET_MAX_TOKENS)
-            return pmet_fail(err, PMET_FORMAT, "%s: token \"%s\": found %s; expected an id from 0 to %d",
-                             b->path, json_object_iter_key(it), pmet_json_kind(id), PMET_MAX_TOKENS - 1);
-        PMET_TRY(pmet_build_added(b, json_object_iter_key(it), (int32_t)json_integer_value(id),
-                                  (struct pmet_added){0}, false, err));
-    }
-    return PMET_OK;
-}
-
 static enum pmet_status load_all(struct pmet_vocab_builder *b, const struct pmet_io *io,
-                                 const char *vocab_path, const char *merges_path, const char *added_path,
-                                 struct pmet_error *err)
+                                 const char *vocab_path, const char *merges_path, struct pmet_error *err)
 {
-    json_t *vocab = NULL, *added = NULL;
+    json_t *vocab = NULL;
     char *merges = NULL;
     size_t n;
     enum pmet_status status;
@@ -69,20 +54,9 @@ static enum pmet_status load_all(struct pmet_vocab_builder *b, const struct pmet
     PMET_GO(pmet_build_vocab(b, vocab, vocab_path, err));
     b->path = merges_path;
     PMET_GO(pmet_read_file(io, merges_path, PMET_MAX_TOKENIZER_FILE, &merges, &n, err));
-    PMET_GO(read_merges(b, merges, n, err));
-    b->path = added_path;
-    const json_t *eos = json_object_get(vocab, END_OF_TEXT);
-    if (eos)
-        PMET_GO(pmet_build_added(b, END_OF_TEXT, (int32_t)json_integer_value(eos), (struct pmet_added){0},
-                                 true, err));
-    if (access(added_path, F_OK) == 0) {
-        PMET_GO(pmet_json_load(io, added_path, PMET_MAX_TOKENIZER_FILE, &added, err));
-        PMET_GO(read_added(b, added, err));
-    }
-    status = pmet_build_end(b, err);
+    status = read_merges(b, merges, n, err);
 done:
     json_decref(vocab);
-    json_decref(added);
     free(merges);
     return status;
 }
@@ -90,7 +64,7 @@ done:
 enum pmet_status pmet_load_vocab_merges(struct pmet_vocab_builder *b, const struct pmet_io *io,
                                         const char *dir, struct pmet_error *err)
 {
-    char *vocab = NULL, *merges = NULL, *added = NULL;
+    char *vocab = NULL, *merges = NULL;
     enum pmet_status status;
     PMET_GO(pmet_path_join(dir, "vocab.json", &vocab, err));
     if (access(vocab, F_OK) != 0)
@@ -100,12 +74,10 @@ enum pmet_status pmet_load_vocab_merges(struct pmet_vocab_builder *b, const stru
                       "the folder of the original model",
                       dir));
     PMET_GO(pmet_path_join(dir, "merges.txt", &merges, err));
-    PMET_GO(pmet_path_join(dir, "added_tokens.json", &added, err));
     b->tk->use_regex = true;
-    status = load_all(b, io, vocab, merges, added, err);
+    status = load_all(b, io, vocab, merges, err);
 done:
     free(vocab);
     free(merges);
-    free(added);
     return status;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * tokenizer.json, in the forms that GPT-2, GPT-J and NeoX have; any other part is refused by
- * name. */
+ * name.      SPEC §2.3 */
 #include <stdio.h>
 #include <string.h>
 #include "tensors/json.h"
@@ -31,6 +31,24 @@ static enum pmet_status flag(const struct pmet_vocab_builder *b, const json_t *o
     return absent(v) || json_is_boolean(v) ? PMET_OK : refuse(b, field, v, "true or false", err);
 }
 
+/* A key that is not in the list, NULL at its end, is refused unless it is off. */
+static enum pmet_status only_keys(const struct pmet_vocab_builder *b, const json_t *obj, const char *where,
+                                  const char *const *keys, struct pmet_error *err)
+{
+    json_t *object = (json_t *)(uintptr_t)obj;
+    for (void *it = json_object_iter(object); it; it = json_object_iter_next(object, it)) {
+        const char *key = json_object_iter_key(it);
+        const json_t *v = json_object_iter_value(it);
+        size_t i = 0;
+        while (keys[i] && strcmp(keys[i], key) != 0)
+            i++;
+        if (!keys[i] && !absent(v) && !json_is_false(v))
+            return pmet_fail(err, PMET_UNSUPPORTED, "%s: %s%s%s: an unknown key, which might change the ids",
+                             b->path, where, *where ? "." : "", key);
+    }
+    return PMET_OK;
+}
+
 static enum pmet_status read_normalizer(struct pmet_vocab_builder *b, const json_t *v, struct pmet_error *err)
 {
     if (absent(v))
@@ -53,8 +71,50 @@ static enum pmet_status read_pre_tokenizer(struct pmet_vocab_builder *b, const j
     const json_t *type = json_object_get(v, "type");
     if (!json_is_string(type) || strcmp(json_string_value(type), "ByteLevel") != 0)
         return refuse(b, "pre_tokenizer.type", json_is_object(v) ? type : v, "ByteLevel", err);
+    static const char *const keys[] = {"type", "add_prefix_space", "trim_offsets", "use_regex", NULL};
+    PMET_TRY(only_keys(b, v, "pre_tokenizer", keys, err));
     PMET_TRY(flag(b, v, "pre_tokenizer", "add_prefix_space", false, &b->tk->add_prefix_space, err));
     return flag(b, v, "pre_tokenizer", "use_regex", true, &b->tk->use_regex, err);
+}
+
+/* Adds no token: null, ByteLevel (which moves offsets only), or a template that holds only the text. */
+static enum pmet_status read_post_processor(const struct pmet_vocab_builder *b, const json_t *v,
+                                            struct pmet_error *err)
+{
+    const json_t *type = json_object_get(v, "type");
+    const char *name = json_string_value(type);
+    if (absent(v) || (name && strcmp(name, "ByteLevel") == 0))
+        return PMET_OK;
+    if (name && strcmp(name, "Sequence") == 0) {
+        const json_t *parts = json_object_get(v, "processors");
+        for (size_t i = 0; i < json_array_size(parts); i++)
+            PMET_TRY(read_post_processor(b, json_array_get(parts, i), err));
+        return PMET_OK;
+    }
+    if (!name || strcmp(name, "TemplateProcessing") != 0)
+        return refuse(b, "post_processor.type", json_is_object(v) ? type : v,
+                      "null, ByteLevel or a TemplateProcessing that adds no token", err);
+    const json_t *single = json_object_get(v, "single");
+    for (size_t i = 0; i < json_array_size(single); i++) {
+        const json_t *token = json_object_get(json_array_get(single, i), "SpecialToken");
+        if (token)
+            return refuse(b, "post_processor.single", json_object_get(token, "id"),
+                          "only the text: no row of the method begins or ends with an added token", err);
+    }
+    return json_array_size(single) == 1 ? PMET_OK
+                                        : refuse(b, "post_processor.single", single, "one sequence", err);
+}
+
+static enum pmet_status read_decoder(const struct pmet_vocab_builder *b, const json_t *v,
+                                     struct pmet_error *err)
+{
+    const json_t *type = json_object_get(v, "type"), *parts = json_object_get(v, "decoders");
+    const char *name = json_string_value(type);
+    if (absent(v) || (name && strcmp(name, "ByteLevel") == 0))
+        return PMET_OK;
+    if (name && strcmp(name, "Sequence") == 0 && json_array_size(parts) == 1)
+        return read_decoder(b, json_array_get(parts, 0), err);
+    return refuse(b, "decoder.type", json_is_object(v) ? type : v, "ByteLevel", err);
 }
 
 static enum pmet_status read_merges(struct pmet_vocab_builder *b, const json_t *merges,
@@ -86,6 +146,18 @@ static enum pmet_status read_model(struct pmet_vocab_builder *b, const json_t *m
     bool byte_fallback, fuse_unk;
     if (!json_is_object(model))
         return refuse(b, "model", model, "an object", err);
+    static const char *const keys[] = {"type",
+                                       "dropout",
+                                       "unk_token",
+                                       "continuing_subword_prefix",
+                                       "end_of_word_suffix",
+                                       "fuse_unk",
+                                       "byte_fallback",
+                                       "ignore_merges",
+                                       "vocab",
+                                       "merges",
+                                       NULL};
+    PMET_TRY(only_keys(b, model, "model", keys, err));
     if (!absent(type) && (!json_is_string(type) || strcmp(json_string_value(type), "BPE") != 0))
         return refuse(b, "model.type", type, "BPE", err);
     static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
@@ -119,6 +191,25 @@ static enum pmet_status read_model(struct pmet_vocab_builder *b, const json_t *m
     return PMET_OK;
 }
 
+enum pmet_status pmet_read_added_flags(const struct pmet_vocab_builder *b, const json_t *token,
+                                       const char *where, const char **content, struct pmet_added *flags,
+                                       bool *special, struct pmet_error *err)
+{
+    static const char *const keys[] = {"id",         "content", "single_word", "lstrip", "rstrip",
+                                       "normalized", "special", "__type",      NULL};
+    const json_t *text = json_object_get(token, "content");
+    if (!json_is_string(text))
+        return pmet_fail(err, PMET_FORMAT, "%s: %s.content: found %s; expected a string", b->path, where,
+                         pmet_json_kind(text));
+    *content = json_string_value(text);
+    PMET_TRY(only_keys(b, token, where, keys, err));
+    PMET_TRY(flag(b, token, where, "special", false, special, err));
+    PMET_TRY(flag(b, token, where, "normalized", !*special, &flags->normalized, err));
+    PMET_TRY(flag(b, token, where, "single_word", false, &flags->single_word, err));
+    PMET_TRY(flag(b, token, where, "lstrip", false, &flags->lstrip, err));
+    return flag(b, token, where, "rstrip", false, &flags->rstrip, err);
+}
+
 static enum pmet_status read_added(struct pmet_vocab_builder *b, const json_t *list, struct pmet_error *err)
 {
     if (absent(list))
@@ -126,9 +217,9 @@ static enum pmet_status read_added(struct pmet_vocab_builder *b, const json_t *l
     if (!json_is_array(list))
         return refuse(b, "added_tokens", list, "an array", err);
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *t = json_array_get(list, i), *id = json_object_get(t, "id"),
-                     *text = json_object_get(t, "content");
+        const json_t *t = json_array_get(list, i), *id = json_object_get(t, "id");
         struct pmet_added flags = {0};
+        const char *content;
         bool special;
         char where[48];
         snprintf(where, sizeof where, "added_tokens[%zu]", i);
@@ -136,16 +227,8 @@ static enum pmet_status read_added(struct pmet_vocab_builder *b, const json_t *l
             return pmet_fail(err, PMET_FORMAT, "%s: %s.id: found %s; expected an integer from 0 to %d",
                              b->path, where, json_is_integer(id) ? "one out of range" : pmet_json_kind(id),
                              PMET_MAX_TOKENS - 1);
-        if (!json_is_string(text))
-            return pmet_fail(err, PMET_FORMAT, "%s: %s.content: found %s; expected a string", b->path, where,
-                             pmet_json_kind(text));
-        PMET_TRY(flag(b, t, where, "special", false, &special, err));
-        PMET_TRY(flag(b, t, where, "normalized", !special, &flags.normalized, err));
-        PMET_TRY(flag(b, t, where, "single_word", false, &flags.single_word, err));
-        PMET_TRY(flag(b, t, where, "lstrip", false, &flags.lstrip, err));
-        PMET_TRY(flag(b, t, where, "rstrip", false, &flags.rstrip, err));
-        PMET_TRY(pmet_build_added(b, json_string_value(text), (int32_t)json_integer_value(id), flags, special,
-                                  err));
+        PMET_TRY(pmet_read_added_flags(b, t, where, &content, &flags, &special, err));
+        PMET_TRY(pmet_build_added(b, content, json_integer_value(id), &flags, special, err));
     }
     return PMET_OK;
 }
@@ -159,11 +242,19 @@ enum pmet_status pmet_load_tokenizer_json(struct pmet_vocab_builder *b, const st
     PMET_GO(pmet_json_load(io, path, PMET_MAX_TOKENIZER_FILE, &root, err));
     if (!json_is_object(root))
         PMET_GO(refuse(b, "the file", root, "an object", err));
+    static const char *const keys[] = {
+        "version",       "truncation",     "padding", "added_tokens", "normalizer",
+        "pre_tokenizer", "post_processor", "decoder", "model",        NULL};
+    const json_t *version = json_object_get(root, "version");
+    PMET_GO(only_keys(b, root, "", keys, err));
+    if (!absent(version) && (!json_is_string(version) || strcmp(json_string_value(version), "1.0") != 0))
+        PMET_GO(refuse(b, "version", version, "1.0", err));
     PMET_GO(read_normalizer(b, json_object_get(root, "normalizer"), err));
     PMET_GO(read_pre_tokenizer(b, json_object_get(root, "pre_tokenizer"), err));
     PMET_GO(read_model(b, json_object_get(root, "model"), err));
-    PMET_GO(read_added(b, json_object_get(root, "added_tokens"), err));
-    status = pmet_build_end(b, err);
+    PMET_GO(read_post_processor(b, json_object_get(root, "post_processor"), err));
+    PMET_GO(read_decoder(b, json_object_get(root, "decoder"), err));
+    status = read_added(b, json_object_get(root, "added_tokens"), err);
 done:
     json_decref(root);
     return status;

@@ -26,6 +26,7 @@ struct pmet_added {
     size_t n;
     int32_t id;
     bool single_word, lstrip, rstrip, normalized;
+    bool said; /* some file gives these flags */
 };
 
 /* Added tokens to search for, longest first among those with the same first byte. */
@@ -48,7 +49,8 @@ struct pmet_tokenizer {
     int32_t byte_id[256]; /* of the one-byte tokens, -1: none */
     int32_t unk_id;       /* -1: unknown bytes are left out */
     struct pmet_added_set raw, normal;
-    bool nfc, add_prefix_space, use_regex, ignore_merges;
+    bool nfc, add_prefix_space, use_regex, ignore_merges, clean_up;
+    size_t n_row; /* rows of the model's embedding, 0: unknown; those without a token decode to nothing */
 };
 
 /* Id of the vocabulary's token with these bytes, or -1. */
@@ -80,6 +82,9 @@ struct pmet_vocab_builder {
     const char *path; /* for messages */
     struct pmet_added *added;
     size_t n_added, cap_added;
+    size_t n_new;  /* of them not in the vocabulary */
+    json_t *vocab; /* token to id, as written */
+    json_t *index; /* content of an added token to its place in `added` */
     size_t n_merge;
 };
 enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vocab, const char *path,
@@ -88,9 +93,36 @@ enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vo
 enum pmet_status pmet_build_merge(struct pmet_vocab_builder *b, const char *left, size_t n_left,
                                   const char *right, size_t n_right, const char *where,
                                   struct pmet_error *err);
-enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *content, int32_t id,
-                                  struct pmet_added flags, bool special, struct pmet_error *err);
+/* One token to cut out. Its id is the vocabulary's, else the next after all; another than it (-1: none
+ * is given) is refused. flags NULL: none are said. Where the token is there already its flags must be
+ * these; once special it stays so. */
+enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *content, json_int_t id,
+                                  const struct pmet_added *flags, bool special, struct pmet_error *err);
 enum pmet_status pmet_build_end(struct pmet_vocab_builder *b, struct pmet_error *err);
+
+/* content and flags of an object that describes an added token; `where` names it in messages. */
+enum pmet_status pmet_read_added_flags(const struct pmet_vocab_builder *b, const json_t *token,
+                                       const char *where, const char **content, struct pmet_added *flags,
+                                       bool *special, struct pmet_error *err);
+
+/* What stands beside the vocabulary (load_settings.c); root NULL: no such file. */
+struct pmet_settings_file {
+    char *path;
+    json_t *root;
+};
+/* Which rules of transformers hold: NONE where only the tokenizer's own files are there, ANY for a
+ * class that takes tokenizer.json as it is. */
+enum pmet_tokenizer_class { PMET_CLASS_NONE, PMET_CLASS_ANY, PMET_CLASS_GPT2, PMET_CLASS_NEOX };
+struct pmet_settings {
+    struct pmet_settings_file config, map, added, model;
+    enum pmet_tokenizer_class class;
+};
+enum pmet_status pmet_settings_load(const struct pmet_io *io, const char *dir, struct pmet_settings *s,
+                                    struct pmet_error *err);
+/* After the vocabulary; whole_file: it came from tokenizer.json. */
+enum pmet_status pmet_settings_apply(struct pmet_vocab_builder *b, const struct pmet_settings *s,
+                                     bool whole_file, struct pmet_error *err);
+void pmet_settings_free(struct pmet_settings *s);
 
 enum pmet_status pmet_load_tokenizer_json(struct pmet_vocab_builder *b, const struct pmet_io *io,
                                           const char *path, struct pmet_error *err);

@@ -8,21 +8,29 @@ enum pmet_status pmet_tokenizer_open(const struct pmet_io *io, const char *dir, 
                                      struct pmet_error *err)
 {
     struct pmet_vocab_builder b = {0};
+    struct pmet_settings settings = {0};
     char *path = NULL;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&b.tk, 1, sizeof *b.tk, "the tokenizer", err));
     b.tk->unk_id = -1;
     PMET_GO(pmet_path_join(dir, "tokenizer.json", &path, err));
-    if (access(path, F_OK) == 0)
+    PMET_GO(pmet_settings_load(io, dir, &settings, err));
+    const bool whole_file = access(path, F_OK) == 0;
+    if (whole_file)
         PMET_GO(pmet_load_tokenizer_json(&b, io, path, err));
     else
         PMET_GO(pmet_load_vocab_merges(&b, io, dir, err));
+    PMET_GO(pmet_settings_apply(&b, &settings, whole_file, err));
+    PMET_GO(pmet_build_end(&b, err));
     *out = b.tk;
     b.tk = NULL;
 done:
     for (size_t i = 0; i < b.n_added; i++)
         free((char *)(uintptr_t)b.added[i].text);
     free(b.added);
+    json_decref(b.vocab);
+    json_decref(b.index);
+    pmet_settings_free(&settings);
     free(path);
     pmet_tokenizer_close(b.tk);
     return status;

@@ -19,8 +19,8 @@ struct pmet_text {
     size_t n, cap;
 };
 
-/* From dir/tokenizer.json, or dir/vocab.json + dir/merges.txt (+ dir/added_tokens.json);
- * "<|endoftext|>" is then special wherever the vocabulary has it. */
+/* From dir/tokenizer.json, or dir/vocab.json + dir/merges.txt, and from what stands beside them:
+ * tokenizer_config.json, special_tokens_map.json, added_tokens.json and config.json.  SPEC §2.3 */
 enum pmet_status pmet_tokenizer_open(const struct pmet_io *io, const char *dir, struct pmet_tokenizer **out,
                                      struct pmet_error *err);
 void pmet_tokenizer_close(struct pmet_tokenizer *tk); /* accepts NULL */
@@ -37,7 +37,8 @@ enum { PMET_DECODE_CLEANUP = 1, PMET_DECODE_SKIP_SPECIAL = 2, PMET_DECODE_BYTES 
 /* Appends the text of n ids. Bytes that do not form UTF-8 become U+FFFD, one for each maximal
  * invalid part (PMET_DECODE_BYTES: they stay as they are). PMET_DECODE_CLEANUP applies the ten
  * replacements of transformers' clean_up_tokenization, which the published code has on wherever it
- * decodes. An id without a token is refused. */
+ * decodes (unless the folder's clean_up_tokenization_spaces is false). An id below the model's
+ * vocab_size without a token gives nothing; one beyond it and all tokens is refused. */
 enum pmet_status pmet_tokenizer_decode(const struct pmet_tokenizer *tk, const int32_t *ids, size_t n,
                                        int flags, struct pmet_text *text, struct pmet_error *err);
 

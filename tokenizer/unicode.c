@@ -46,13 +46,7 @@ enum pmet_char_class pmet_char_class(int32_t c)
 
 bool pmet_is_word(int32_t c)
 {
-    if (c < 0)
-        return false;
-    const utf8proc_category_t category = utf8proc_category(c);
-    return (category >= UTF8PROC_CATEGORY_MN && category <= UTF8PROC_CATEGORY_ME) || /* marks */
-           category == UTF8PROC_CATEGORY_PC || category == UTF8PROC_CATEGORY_ND ||
-           category == UTF8PROC_CATEGORY_NL || pmet_char_class(c) == PMET_CHAR_LETTER || c == 0x200c ||
-           c == 0x200d;
+    return PMET_IN_TABLE(word, c);
 }
 
 enum pmet_status pmet_text_append(struct pmet_text *out, const char *data, size_t n, struct pmet_error *err)
