@@ -375,6 +375,58 @@ TEST(tensors_that_would_change_the_arithmetic_are_refused)
     }
 }
 
+static bool bare_headless_gptj(const char *old, char *name)
+{
+    bare(old, name);
+    return strncmp(old, "lm_head", 7) != 0;
+}
+
+static bool bare_no_embed(const char *old, char *name)
+{
+    bare(old, name);
+    return !strstr(old, "embed_in");
+}
+
+/* Logits 0 to 5 of the last position, and the last two of position 3, of transformers 5.24 in
+ * float64, of the same files. Float's rounding is within 1e-6 of their size, 5. */
+TEST(logits_are_those_of_transformers)
+{
+    static const struct {
+        struct variant v;
+        double logit[8];
+    } cases[] = {
+        {{.golden = "neox-A"},
+         {-1.37427922, -1.74969952, -7.2348537, -1.41183351, -3.87674955, -3.55241697, -2.77752251,
+          -2.64921166}},
+        {{.golden = "neox-A", .config = UNBIASED},
+         {-1.69481388, -0.774134273, -6.51857582, -0.0732362593, -2.50118616, -2.04559004, -2.62414233,
+          -2.45793445}},
+        {{.golden = "neox-A",
+          .config = "{\"rope_parameters\": {\"rope_theta\": 500, \"partial_rotary_factor\": 0.5, "
+                    "\"rope_type\": \"default\"}}"},
+         {-1.50512342, -1.26172271, -7.78583485, -1.81464918, -3.38147073, -2.89411435, -3.34664622,
+          -3.51347436}},
+        {{.golden = "neox-A", .rename = bare_no_embed, .config = TIED},
+         {-2.01268711, -3.20753477, 1.04261798, -2.68055161, -3.04901914, -4.59830832, -2.715785,
+          -4.87550737}},
+        {{.golden = "gptj-A", .rename = bare_headless_gptj, .config = TIED},
+         {-0.311686727, -1.19994829, -0.501806734, -2.08336356, 1.63146625, 0.736812002, -0.011165781,
+          0.281583018}},
+        {{.golden = "gptj-A", .config = "{\"num_attention_heads\": 2, \"activation_function\": \"swish\"}"},
+         {1.88469536, -4.37522978, -4.69054953, -4.37420759, -4.18421071, 0.765402566, -0.908794531,
+          -1.07083198}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct heard heard;
+        const float *got = logits_of(t, make(t, test_text(t, "number-%zu", i), &cases[i].v), &heard);
+        double some[8];
+        for (size_t k = 0; got && k < 8; k++)
+            some[k] = (double)got[k < 6 ? (N_ID - 1) * 1024 + k : 3 * 1024 + 1016 + k];
+        if (CHECK(got))
+            CHECK_CLOSE(some, cases[i].logit, 8, 5e-6);
+    }
+}
+
 /* Names, extra tensors and the missing head are those of the original, and only the edited matrices
  * differ. */
 TEST(an_edited_folder_keeps_the_originals_names)

@@ -155,6 +155,39 @@ TEST(extremes_become_infinity_zero_and_quiet_nan)
     CHECK((got[0] & 0x7fff) > 0x7c00 && (got[1] & 0x7fff) > 0x7f80);
 }
 
+/* Past a block of 4096, at odd addresses; the largest finite values are none. */
+TEST(the_first_nan_or_infinity_is_found_in_every_float_dtype)
+{
+    static const struct {
+        enum pmet_dtype dtype;
+        uint64_t largest, bad[4]; /* infinity, its negative, NaN, a signalling one */
+    } cases[] = {
+        {PMET_F16, 0xfbff, {0x7c00, 0xfc00, 0x7e00, 0x7c01}},
+        {PMET_BF16, 0xff7f, {0x7f80, 0xff80, 0x7fc0, 0x7f81}},
+        {PMET_F32, 0xff7fffff, {0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001}},
+        {PMET_F64,
+         UINT64_C(0xffefffffffffffff),
+         {UINT64_C(0x7ff) << 52, UINT64_C(0xfff) << 52, UINT64_C(0x7ff8) << 48, (UINT64_C(0x7ff) << 52) + 1}},
+        {PMET_I32, UINT32_MAX, {0x7f800000, 0xff800000, 0, 1}},
+    };
+    static const size_t at[] = {0, 1, 4095, 4096, 9000};
+    enum { N = 9001 };
+    unsigned char *raw = (unsigned char *)test_alloc(t, 8 * N + 1) + 1;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const enum pmet_dtype dtype = cases[i].dtype;
+        const size_t size = pmet_dtype_size(dtype);
+        for (size_t b = 0; b < 4; b++) {
+            for (size_t k = 0; k < N; k++)
+                memcpy(raw + k * size, &cases[i].largest, size);
+            CHECK(pmet_first_not_finite(raw, dtype, N) == N && pmet_first_not_finite(raw, dtype, 0) == 0);
+            for (size_t k = 5; k-- > 0;) { /* the first of those that are there */
+                memcpy(raw + at[k] * size, &cases[i].bad[b], size);
+                CHECK(pmet_first_not_finite(raw, dtype, N) == (pmet_dtype_is_float(dtype) ? at[k] : N));
+            }
+        }
+    }
+}
+
 TEST(all_dtypes_convert_from_unaligned_memory)
 {
     unsigned char raw[8 * 3 + 1];

@@ -36,6 +36,7 @@ static enum pmet_status list_inputs(struct pmet_edit_job *j, struct pmet_error *
 static enum pmet_status prepare(struct pmet_edit_job *j, struct pmet_error *err)
 {
     const double started = pmet_seconds();
+    PMET_TRY(pmet_model_check_ends(j->s->model, err));
     PMET_TRY(pmet_begin_output(j->s->io, j->request.out, j->request.force, &j->listener, &j->dir, err));
     if (j->request.work)
         PMET_TRY(pmet_open_work(j->s->io, j->request.work, &j->listener, &j->store, err));

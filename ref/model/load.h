@@ -58,7 +58,7 @@ const struct pmet_tensor *pmet_model_tensor(const struct pmet_model *model, cons
  * f16. */
 enum pmet_status pmet_model_check_finite(const struct pmet_model *model, struct pmet_error *err);
 /* The same for embedding, head, norms and biases alone, before the work: NaN there need not reach
- * the numbers that a command looks at, in a row of the head that no label asks for. Of GPT-J-6B it
+ * the numbers that a command looks at, as in the row of a token that the text has not. Of GPT-J-6B it
  * reads 0.8 of 12 GB. */
 enum pmet_status pmet_model_check_ends(const struct pmet_model *model, struct pmet_error *err);
 /* Numbers are not finite: names the weight that is to blame, or `what`: "the logits are". */
