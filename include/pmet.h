@@ -164,7 +164,7 @@ struct pmet_stats_request {
     size_t n_samples;    /* documents; 0: as the hyper-parameters say */
     size_t max_length;   /* tokens of a document; 0: what the model takes */
     uint32_t seed;       /* of the sample; 1 as published */
-    bool force;          /* replace out if it exists */
+    bool force;          /* replace out if it exists and all in it was made by the library */
     bool factor;         /* keep the factor of each moment, too: small edits are then solved much faster */
 };
 enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet_stats_request *request,
@@ -203,7 +203,7 @@ struct pmet_edit_request {
     bool strict;      /* refuse facts whose tokens do not line up */
     bool skip_failed; /* leave out facts whose optimisation meets NaN, rather than fail */
     bool link;        /* hard-link unedited shards */
-    bool force;       /* replace out if it exists */
+    bool force;       /* replace out if it exists and all in it was made by the library */
     bool cast;        /* write the edited matrices as out_dtype, not in their file's type */
     enum pmet_dtype out_dtype;
     uint64_t seed;    /* of contexts */

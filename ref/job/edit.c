@@ -55,8 +55,10 @@ enum pmet_status pmet_edit_job_run(struct pmet_edit_job *j, struct pmet_error *e
     e->moments = pmet_moments_source(&j->moments);
     const enum pmet_status status = pmet_editor_run(e, err);
     if (status == PMET_INTERRUPTED && j->store) {
-        memcpy(err->message, "interrupted; ", 13);
-        pmet_edit_job_kept(j, err->message + 13, sizeof err->message - 13);
+        char kept[512];
+        pmet_edit_job_kept(j, kept, sizeof kept);
+        err->status = PMET_OK;
+        pmet_fail(err, status, "interrupted; %s", kept);
     }
     return status;
 }
