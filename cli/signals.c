@@ -20,6 +20,11 @@ int stop_signal(void)
     return stopped_by;
 }
 
+const volatile int *stop_flag(void)
+{
+    return &stopped_by;
+}
+
 enum pmet_status check_stop(struct pmet_error *err)
 {
     if (stopped_by)

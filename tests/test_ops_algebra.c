@@ -229,3 +229,30 @@ TEST(a_large_matrix_has_its_factor)
             off[i] -= a[i * N + j] * y[j];
     CHECK_CLOSE(off, none, N, N * DBL_EPSILON);
 }
+
+/* What takes seconds in a large model does not wait for its end; all others do. */
+TEST(a_signal_ends_products_factors_and_solves)
+{
+    struct pmet_ops *op = test_ops(t);
+    const int stop = 1;
+    double a[4] = {1, 0, 0, 1}, c[4] = {0}, value;
+    real x[4] = {1, 0, 0, 1}, y[4] = {0};
+    const struct pmet_weight w = {x, PMET_REAL, 2, 2};
+    size_t pivot;
+    static const char message[] = "interrupted; nothing is written";
+    if (!op || strcmp(op->kind, "cpu") != 0) {
+        SKIP("other tables end between two entries");
+        return;
+    }
+    op->stop = &stop;
+    CHECK_REFUSED(op->matmul(op, y, 2, x, w, NULL, 2, &t->err), PMET_INTERRUPTED, message);
+    CHECK_REFUSED(op->matmul_dx(op, y, x, 2, w, false, 2, &t->err), PMET_INTERRUPTED, message);
+    CHECK_REFUSED(op->gram(op, y, x, 2, 2, &t->err), PMET_INTERRUPTED, message);
+    CHECK_REFUSED(op->gemm64(op, false, false, 2, 2, 2, 1, a, 2, a, 2, 0, c, 2, &t->err), PMET_INTERRUPTED,
+                  message);
+    CHECK_REFUSED(op->cholesky(op, a, 2, &pivot, &value, &t->err), PMET_INTERRUPTED, message);
+    CHECK_REFUSED(op->cholesky_solve(op, a, c, 2, 2, &t->err), PMET_INTERRUPTED, message);
+    CHECK(y[0] == 0 && c[0] == 0 && a[0] == 1);
+    op->stop = NULL;
+    CHECK_DONE(op->gram(op, y, x, 2, 2, &t->err));
+}

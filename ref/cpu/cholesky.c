@@ -136,10 +136,11 @@ static bool factor_tile(double *a, size_t stride, size_t n, size_t *pivot, doubl
     return false;
 }
 
-/* A matrix in tiles; failed: at a pivot, after which nothing more is done. */
+/* A matrix in tiles; failed: at a pivot. After that, or a signal, nothing more is done. */
 struct tiles {
     double *a, *value;
     size_t n, side, *pivot;
+    const struct pmet_ops *op;
     bool failed;
 };
 
@@ -158,7 +159,7 @@ static bool tiles_failed(const struct tiles *t)
     bool failed;
 #pragma omp atomic read seq_cst
     failed = t->failed;
-    return failed;
+    return failed || pmet_stopped(t->op);
 }
 
 static void diagonal_step(struct tiles *t, double *jj, size_t j)
@@ -213,13 +214,13 @@ static void factor_by_tasks(struct tiles *t)
 static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err)
 {
-    struct tiles t = {a, value, n, n < SMALL ? TILE / 2 : TILE, pivot, false};
+    struct tiles t = {a, value, n, n < SMALL ? TILE / 2 : TILE, pivot, op, false};
 #pragma omp parallel num_threads((int)pmet_cpu_of(op)->n_thread) if (n > t.side)
 #pragma omp master /* libgomp does not free what any other thread keeps of its tasks' dependences */
     factor_by_tasks(&t);
     return t.failed ? pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n,
                                 *value)
-                    : PMET_OK;
+                    : pmet_cpu_end(op, err);
 }
 
 /* C columns of y [n_row, C] -= a x: a(i, k) = a[i*a_row + k*a_term], x [n_k, C]. With R rows the
@@ -283,9 +284,9 @@ static void substitute_back(const double *l, size_t stride, double *y, size_t nb
 /* E71 for n_y times C columns, each y [n, C]: F Y = B from the first block down, then F^T X = Y
  * from the last block up. A block is subtracted from a few rows of all of them while those rows of
  * L are in cache. */
-static void solve_part(const double *l, double *y, size_t n, size_t n_y)
+static void solve_part(const struct pmet_ops *op, const double *l, double *y, size_t n, size_t n_y)
 {
-    for (size_t j = 0; j < n; j += BLOCK) {
+    for (size_t j = 0; j < n && !pmet_stopped(op); j += BLOCK) {
         const size_t nb = pmet_smaller(BLOCK, n - j);
         for (size_t c = 0; c < n_y; c++)
             substitute(l + j * n + j, n, y + (c * n + j) * C, nb);
@@ -305,7 +306,7 @@ static void solve_part(const double *l, double *y, size_t n, size_t n_y)
             for (size_t c = 0; c < n_y; c++)
                 subtract_product(y + (c * n + i) * C, GROUP, part[0], 1, GROUP, y + (c * n + j) * C, nb);
         }
-        if (j == 0)
+        if (j == 0 || pmet_stopped(op))
             break;
     }
 }
@@ -328,12 +329,12 @@ static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *
         for (size_t i = 0; i < n; i++)
             for (size_t c = 0; c < width; c++)
                 y[(c / C * n + i) * C + c % C] = c0 + c < n_rhs ? b[i * n_rhs + c0 + c] : 0;
-        solve_part(l, y, n, n_y);
+        solve_part(op, l, y, n, n_y);
         for (size_t i = 0; i < n; i++)
             for (size_t c = 0; c < width && c0 + c < n_rhs; c++)
                 b[i * n_rhs + c0 + c] = y[(c / C * n + i) * C + c % C];
     }
-    return PMET_OK;
+    return pmet_cpu_end(op, err);
 }
 
 void pmet_cpu_cholesky(struct pmet_ops *op)

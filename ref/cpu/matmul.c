@@ -151,10 +151,11 @@ static enum pmet_status multiply(const struct pmet_ops *op, const struct product
                           pmet_smaller(BLOCK, n - r), p->n_k);
 #pragma omp for schedule(dynamic)
             for (size_t tile = 0; tile < n_tile; tile++)
-                multiply_tile(p, t, n, tile * TILE, pack, (block *)own, own + n_acc);
+                if (!pmet_stopped(op))
+                    multiply_tile(p, t, n, tile * TILE, pack, (block *)own, own + n_acc);
         }
     }
-    return PMET_OK;
+    return pmet_cpu_end(op, err);
 }
 
 /* E24 */
@@ -229,9 +230,10 @@ static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, 
         size_t row = 0, rest = pair; /* the pair-th tile of the lower triangle */
         while (rest > row)
             rest -= ++row;
-        gram_tile(c, x, n, width, row * GRAM_TILE, rest * GRAM_TILE, cpu->scratch[pmet_thread()]);
+        if (!pmet_stopped(op))
+            gram_tile(c, x, n, width, row * GRAM_TILE, rest * GRAM_TILE, cpu->scratch[pmet_thread()]);
     }
-    return PMET_OK;
+    return pmet_cpu_end(op, err);
 }
 
 void pmet_cpu_matmul(struct pmet_ops *op)

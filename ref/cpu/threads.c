@@ -5,6 +5,11 @@
 
 enum { MOST_THREADS = 1024 };
 
+enum pmet_status pmet_cpu_end(const struct pmet_ops *op, struct pmet_error *err)
+{
+    return pmet_stopped(op) ? pmet_fail(err, PMET_INTERRUPTED, "interrupted; nothing is written") : PMET_OK;
+}
+
 enum pmet_status pmet_cpu_scratch(struct pmet_cpu *cpu, size_t n_each, size_t n_shared,
                                   struct pmet_error *err)
 {

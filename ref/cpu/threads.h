@@ -24,6 +24,13 @@ static inline size_t pmet_smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+static inline bool pmet_stopped(const struct pmet_ops *op)
+{
+    return op->stop && *op->stop;
+}
+/* What an entry returns that has left out work since then. */
+enum pmet_status pmet_cpu_end(const struct pmet_ops *op, struct pmet_error *err);
+
 /* This thread's number inside a parallel region. */
 static inline size_t pmet_thread(void)
 {

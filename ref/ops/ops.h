@@ -78,6 +78,9 @@ struct pmet_ops {
         *kind; /* "plain", "cpu", "cuda", "cuda, TF32": what results depend on, down to their rounding */
     void *state;
     struct pmet_peak peak;
+    /* NULL, or what a signal sets: on the CPU a product, a factor or a solve then ends at once with
+     * PMET_INTERRUPTED, its output undefined. Others end between two entries. */
+    const volatile int *stop;
     void (*close)(struct pmet_ops *op); /* frees the table: pmet_ops_free */
 
     /* ---- memory ---- */
