@@ -147,7 +147,7 @@ static const char *text_of(const json_t *v)
     return json_is_string(v) ? json_string_value(v) : "?";
 }
 
-static void print_record(const struct pmet_record *r, const char *fingerprint)
+static void print_record(const struct pmet_record *r, const struct pmet_session *s)
 {
     if (!r->json) {
         printf("edits        none recorded\n");
@@ -158,7 +158,8 @@ static void print_record(const struct pmet_record *r, const char *fingerprint)
                (long long)json_integer_value(json_object_get(facts, "applied")),
                text_of(json_object_get(r->json, "method")), text_of(json_object_get(r->json, "version")),
                r->n_ancestor ? r->ancestor[0] : "?",
-               strcmp(r->fingerprint, fingerprint) == 0 ? "" : " -- written for other weights than these");
+               pmet_record_fits(r, s->fingerprint, &s->parts) ? ""
+                                                              : " -- written for other weights than these");
     for (size_t i = 1; i < r->n_ancestor; i++)
         print_line("             itself from %.16s", r->ancestor[i]);
     for (size_t k = 0; k < json_array_size(matrices); k++) {
@@ -176,7 +177,7 @@ static enum pmet_status check_model(const struct job *j, const struct pmet_sessi
                                     const struct pmet_record *r, struct pmet_error *err)
 {
     PMET_TRY(pmet_model_check_finite(s->model, err));
-    if (r->json && strcmp(r->fingerprint, s->fingerprint) != 0)
+    if (r->json && !pmet_record_fits(r, s->fingerprint, &s->parts))
         return pmet_fail(err, PMET_INPUT,
                          "%s/" PMET_RECORD_FILE
                          ": fingerprint: found %.16s; expected %.16s, that of the weights",
@@ -201,7 +202,9 @@ static enum pmet_status inspect_model(const struct job *j, struct pmet_error *er
            c->parallel ? "parallel" : "sequential");
     print_dtypes(s->ck);
     printf("fingerprint  %s\n", s->fingerprint);
-    print_record(&r, s->fingerprint);
+    printf("  parts      weights %.16s, config %.16s, tokenizer %.16s\n", s->parts.weights, s->parts.config,
+           s->parts.tokenizer);
+    print_record(&r, s);
     if (j->check)
         status = check_model(j, s, &r, err);
 done:

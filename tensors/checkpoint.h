@@ -44,7 +44,10 @@ const char *pmet_checkpoint_file_of(const struct pmet_checkpoint *ck,
  * how tensors are spread over shards. */
 enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, char hex[65],
                                              struct pmet_error *err);
-/* A tensor's part of it. */
+/* Of the tokenizer's files alone. */
+enum pmet_status pmet_checkpoint_tokenizer_digest(const struct pmet_checkpoint *ck, char hex[65],
+                                                  struct pmet_error *err);
+/* A tensor's part of a fingerprint. */
 void pmet_digest_tensor(struct pmet_sha256 *s, const struct pmet_tensor *t);
 
 struct pmet_replacement {

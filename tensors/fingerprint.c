@@ -11,6 +11,7 @@
 #define N_BLOCK 16
 #define BLOCK 4096
 
+/* The first one is no tokenizer's. */
 static const char *const files[] = {"config.json",          "tokenizer.json",    "vocab.json",
                                     "merges.txt",           "added_tokens.json", "special_tokens_map.json",
                                     "tokenizer_config.json"};
@@ -20,10 +21,11 @@ static void add_text(struct pmet_sha256 *s, const char *text)
     pmet_sha256_add(s, text, strlen(text) + 1);
 }
 
-static enum pmet_status add_files(const struct pmet_checkpoint *ck, struct pmet_sha256 *s,
+/* Those from the i-th on. */
+static enum pmet_status add_files(const struct pmet_checkpoint *ck, size_t i, struct pmet_sha256 *s,
                                   struct pmet_error *err)
 {
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+    for (; i < sizeof files / sizeof *files; i++) {
         char *path, *data;
         size_t n;
         PMET_TRY(pmet_path_join(ck->dir, files[i], &path, err));
@@ -80,7 +82,7 @@ enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, c
     struct pmet_sha256 s;
     const struct pmet_tensor **all;
     pmet_sha256_begin(&s);
-    PMET_TRY(add_files(ck, &s, err));
+    PMET_TRY(add_files(ck, 0, &s, err));
     PMET_TRY(pmet_calloc(&all, ck->n_tensor, sizeof *all, "a fingerprint", err));
     for (size_t i = 0; i < ck->n_tensor; i++)
         all[i] = pmet_checkpoint_at(ck, i);
@@ -88,6 +90,16 @@ enum pmet_status pmet_checkpoint_fingerprint(const struct pmet_checkpoint *ck, c
     for (size_t i = 0; i < ck->n_tensor; i++)
         pmet_digest_tensor(&s, all[i]);
     free(all);
+    pmet_sha256_hex(&s, hex);
+    return PMET_OK;
+}
+
+enum pmet_status pmet_checkpoint_tokenizer_digest(const struct pmet_checkpoint *ck, char hex[65],
+                                                  struct pmet_error *err)
+{
+    struct pmet_sha256 s;
+    pmet_sha256_begin(&s);
+    PMET_TRY(add_files(ck, 1, &s, err));
     pmet_sha256_hex(&s, hex);
     return PMET_OK;
 }

@@ -179,6 +179,88 @@ TEST(an_edited_model_can_be_edited_again_with_its_bases_statistics)
     CHECK(strstr(cli_err(), "statistics of another model"));
 }
 
+/* DIR/saved is DIR/MODEL as another version might have saved it, by a shell command in it. */
+static void save_anew(const char *dir, const char *model, const char *change)
+{
+    cli_shell("cd %s && rm -rf saved saved-edited && cp -r %s saved && cd saved && %s", dir, model, change);
+}
+
+/* An edit of DIR/saved, with its notes. */
+static int edit_saved(const char *dir)
+{
+    char rest[1024];
+    snprintf(rest, sizeof rest, EDIT, dir, dir, dir);
+    return cli(NULL, "edit --model %s/saved --facts %s/facts.json --out %s/saved-edited %s", dir, dir, dir,
+               rest);
+}
+
+static bool says_anew(struct test *t, const char *what, const char *difference)
+{
+    return strstr(cli_err(), test_text(t,
+                                       "%s before the%s folder was saved anew: %s; weights and arithmetic "
+                                       "are the same\n",
+                                       what, strstr(what, "made") ? " model's" : "", difference));
+}
+
+static const char NEW_SPELLING[] =
+    "config.json is spelled differently, or other tensors than the model's differ",
+                  NEW_TOKENIZER[] = "the tokenizer's files differ";
+
+/* Statistics are of weights and arithmetic, whatever else of the folder another version wrote
+ * differently. */
+TEST(statistics_stay_good_for_a_model_that_was_saved_anew)
+{
+    static const struct {
+        const char *change, *difference; /* NULL: it is another model */
+    } saved[] = {
+        {"sed -i 's/1e-05/0.00001/; s/\"n_head\"/\"resid_drop\": 0, &/' config.json", NEW_SPELLING},
+        {"sed -i 's/4.30.2/5.24.0/; s/\"n_inner\": null/\"n_inner\": 256/' config.json", NEW_SPELLING},
+        {"tr -d ' \\n' < config.json > c && mv c config.json", NEW_SPELLING},
+        {"rm special_tokens_map.json vocab.json merges.txt", NEW_TOKENIZER},
+        {"sed -i 's/$/ /' tokenizer_config.json", NEW_TOKENIZER},
+        {"sed -i 's/4.30.2/5.24.0/' config.json && rm vocab.json merges.txt", NEW_TOKENIZER},
+        {"sed -i s/1e-05/1e-06/ config.json", NULL},
+        {"sed -i 's/\"rotary_dim\": 8/\"rotary_dim\": 4/' config.json", NULL},
+        {"sed -i s/gelu_new/gelu/ config.json", NULL},
+        {"printf '\\001\\001' | dd of=model.safetensors bs=1 conv=notrunc status=none "
+         "seek=$(($(stat -c %s model.safetensors) - 7))",
+         NULL},
+    };
+    const char *dir = cli_bench(t, "saved", "gptj-A");
+    for (size_t i = 0; i < sizeof saved / sizeof *saved; i++) {
+        save_anew(dir, "m", saved[i].change);
+        const int status = edit_saved(dir);
+        if (!CHECK(saved[i].difference ? status == 0 && says_anew(t, "/s: made", saved[i].difference)
+                                       : status == 1 && strstr(cli_err(), "statistics of another model")))
+            test_fail(t, "%s: %s", saved[i].change, cli_err());
+    }
+    /* statistics of an earlier version name the folder as a whole */
+    cli_shell("cd %s && sed -i 's/\"weights\":/\"weighty\":/' s/*.safetensors", dir);
+    save_anew(dir, "m", "true");
+    CHECK(edit_saved(dir) == 0 && !strstr(cli_err(), "anew"));
+    save_anew(dir, "m", saved[0].change);
+    CHECK(edit_saved(dir) == 1 && strstr(cli_err(), "statistics of another model"));
+}
+
+/* So does the record of an edited folder, and the statistics of what it was edited from. */
+TEST(a_record_stays_good_for_a_folder_that_was_saved_anew)
+{
+    const char *dir = cli_bench(t, "saved2", "gptj-A"), *change = "sed -i 's/$/ /' tokenizer_config.json";
+    save_anew(dir, "m", change);
+    CHECK(edit_saved(dir) == 0);
+    cli_shell("cd %s && mv saved-edited one", dir);
+    save_anew(dir, "one", change);
+    CHECK(edit_saved(dir) == 0);
+    CHECK(says_anew(t, "saved/pmet_edit.json: was written", NEW_TOKENIZER));
+    CHECK(says_anew(t, "/s: made", NEW_TOKENIZER));
+    CHECK(strstr(cli_err(), "statistics of a model that this one was edited from"));
+    CHECK(cli(NULL, "inspect --check %s/saved", dir) == 0);
+    CHECK(strstr(cli_out(), "the record fits the weights"));
+    /* other weights: neither */
+    cli_shell("cd %s/saved && cp ../m/model.safetensors .", dir);
+    CHECK(cli(NULL, "inspect --check %s/saved", dir) == 1);
+}
+
 /* E54. Case 6 is known already and stops in its first pass, with no update; the steps of case 0
  * leave the numbers. */
 TEST(a_fact_whose_numbers_break_is_never_applied)

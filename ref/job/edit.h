@@ -52,6 +52,7 @@ struct pmet_edit_job {
     struct pmet_written *written;      /* [editor.n_update] */
     struct pmet_score *before, *after; /* [n_fact] */
     char fingerprint[65];              /* of the written folder */
+    struct pmet_parts parts;           /* of the same */
     double s_load, s_write;            /* seconds */
 };
 

@@ -59,6 +59,22 @@ static json_t *ancestors_json(const struct pmet_edit_job *j)
     return list;
 }
 
+static json_t *parts_json(const struct pmet_parts *p)
+{
+    return json_pack("{s:s, s:s, s:s}", "weights", p->weights, "config", p->config, "tokenizer",
+                     p->tokenizer);
+}
+
+/* In the order of ancestors. */
+static json_t *ancestor_parts_json(const struct pmet_edit_job *j)
+{
+    json_t *list = json_array();
+    json_array_append_new(list, parts_json(&j->s->parts));
+    for (size_t i = 0; i < j->record.n_ancestor; i++)
+        json_array_append_new(list, parts_json(&j->record.ancestor_parts[i]));
+    return list;
+}
+
 static json_t *stats_json(const struct pmet_edit_job *j)
 {
     static const char *const origin[] = {"verified", "of an ancestor", "unverified"};
@@ -73,13 +89,14 @@ static json_t *stats_json(const struct pmet_edit_job *j)
 
 json_t *pmet_edit_job_record_json(const struct pmet_edit_job *j)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:I, s:{s:s, s:I, s:I}, s:o, s:o, s:f, s:o, s:o}",
-                     "version", PMET_VERSION, "method", j->method->name, "device", j->s->op->kind,
-                     "fingerprint", j->fingerprint, "base", j->s->fingerprint, "ancestors", ancestors_json(j),
-                     "seed", (json_int_t)j->request.seed, "facts", "sha256", j->facts.sha256, "count",
-                     (json_int_t)j->facts.n_fact, "applied", (json_int_t)j->editor.n_applied, "hparams",
-                     pmet_hparams_json(&j->h), "contexts", contexts_json(j), "ridge", j->request.ridge,
-                     "stats", stats_json(j), "matrices", pmet_edit_job_matrices_json(j));
+    return json_pack(
+        "{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:{s:s, s:I, s:I}, s:o, s:o, s:f, s:o, s:o}",
+        "version", PMET_VERSION, "method", j->method->name, "device", j->s->op->kind, "fingerprint",
+        j->fingerprint, "parts", parts_json(&j->parts), "base", j->s->fingerprint, "ancestors",
+        ancestors_json(j), "ancestor_parts", ancestor_parts_json(j), "seed", (json_int_t)j->request.seed,
+        "facts", "sha256", j->facts.sha256, "count", (json_int_t)j->facts.n_fact, "applied",
+        (json_int_t)j->editor.n_applied, "hparams", pmet_hparams_json(&j->h), "contexts", contexts_json(j),
+        "ridge", j->request.ridge, "stats", stats_json(j), "matrices", pmet_edit_job_matrices_json(j));
 }
 
 /* The facts as they are edited, whatever file and options they come from. */

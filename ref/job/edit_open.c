@@ -29,7 +29,9 @@ static enum pmet_status open_moments(struct pmet_edit_job *j, struct pmet_error 
     j->moments.from = (struct pmet_stats_source){.io = j->s->io,
                                                  .dir = j->request.stats,
                                                  .fingerprint = j->s->fingerprint,
+                                                 .parts = &j->s->parts,
                                                  .ancestor = j->record.ancestor,
+                                                 .ancestor_parts = j->record.ancestor_parts,
                                                  .n_ancestor = j->record.n_ancestor,
                                                  .n_samples = j->h.mom2_n_samples,
                                                  .dataset = j->h.mom2_dataset,
@@ -70,7 +72,8 @@ enum pmet_status pmet_edit_job_open(struct pmet_edit_job *j, struct pmet_error *
     PMET_TRY(pmet_edit_check_paths(r, j->s->io, j->s->ck->dir, err));
     PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, &j->listener, &j->h, &j->tmpl, err));
     PMET_TRY(j->method->check(&j->h, j->s->model, err));
-    PMET_TRY(pmet_record_read_of(j->s->io, j->s->ck->dir, j->s->fingerprint, &j->listener, &j->record, err));
+    PMET_TRY(pmet_record_read_of(j->s->io, j->s->ck->dir, j->s->fingerprint, &j->s->parts, &j->listener,
+                                 &j->record, err));
     PMET_TRY(open_editor(j, err));
     if (r->stats)
         PMET_TRY(open_moments(j, err));

@@ -109,6 +109,7 @@ static enum pmet_status read_back(struct pmet_edit_job *j, struct pmet_error *er
     PMET_GO(compare(j, ck, err));
     PMET_GO(pmet_checkpoint_fingerprint(ck, j->fingerprint, err));
     PMET_GO(pmet_model_open(ck, j->s->op, &model, err));
+    PMET_GO(pmet_model_parts(model, &j->parts, err));
     PMET_GO(score(j, j->s->model, &j->before, err));
     status = score(j, model, &j->after, err);
 done:

@@ -156,7 +156,7 @@ static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct quer
 static enum pmet_status read_record(const struct pmet_eval_job *j, const struct pmet_session *s,
                                     struct pmet_record *out, struct pmet_error *err)
 {
-    return pmet_record_read_of(s->io, s->ck->dir, s->fingerprint, j->listener, out, err);
+    return pmet_record_read_of(s->io, s->ck->dir, s->fingerprint, &s->parts, j->listener, out, err);
 }
 
 static enum pmet_status make_header(struct pmet_eval_job *j, struct pmet_error *err)

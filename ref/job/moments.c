@@ -39,11 +39,19 @@ static void note_forms(const struct pmet_moments *m, const struct form *form, si
                        const struct pmet_listener *listener)
 {
     size_t n_base = 0;
-    for (size_t k = 0; k < m->n_entry; k++)
+    const char *difference = NULL;
+    for (size_t k = 0; k < m->n_entry; k++) {
         n_base += m->entry[k].info.origin == PMET_STATS_OF_BASE;
+        difference = difference ? difference : m->entry[k].info.difference;
+    }
     if (n_base > 0)
         pmet_raise_note(listener, false, "%s: statistics of a model that this one was edited from",
                         m->from.dir);
+    if (difference)
+        pmet_raise_note(
+            listener, false,
+            "%s: made before the model's folder was saved anew: %s; weights and arithmetic are the same",
+            m->from.dir, difference);
     for (size_t i = 0; i < n_form; i++)
         pmet_raise_note(listener, true,
                         "%.*sMODULE%s: %zu of %zu statistics are these .npz files, which name no model: "

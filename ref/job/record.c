@@ -10,6 +10,31 @@
 
 static const size_t max_record = (size_t)1 << 26;
 
+static void take_part(const json_t *parts, const char *key, char part[65])
+{
+    const char *value = json_string_value(json_object_get(parts, key));
+    if (value && strlen(value) == 64)
+        memcpy(part, value, 65);
+}
+
+static void read_parts(const json_t *json, struct pmet_parts *out)
+{
+    take_part(json, "weights", out->weights);
+    take_part(json, "config", out->config);
+    take_part(json, "tokenizer", out->tokenizer);
+}
+
+/* Records of earlier versions have none. */
+static enum pmet_status take_parts(struct pmet_record *r, const char *path, struct pmet_error *err)
+{
+    const json_t *list = json_object_get(r->json, "ancestor_parts");
+    read_parts(json_object_get(r->json, "parts"), &r->parts);
+    PMET_TRY(pmet_calloc(&r->ancestor_parts, r->n_ancestor, sizeof *r->ancestor_parts, path, err));
+    for (size_t i = 0; i < r->n_ancestor; i++)
+        read_parts(json_array_get(list, i), &r->ancestor_parts[i]);
+    return PMET_OK;
+}
+
 static enum pmet_status take_ancestors(struct pmet_record *r, const char *path, struct pmet_error *err)
 {
     const json_t *list = json_object_get(r->json, "ancestors");
@@ -30,7 +55,7 @@ static enum pmet_status take_ancestors(struct pmet_record *r, const char *path, 
                              r->n_ancestor, pmet_json_kind(v));
         r->ancestor[r->n_ancestor] = json_string_value(v);
     }
-    return PMET_OK;
+    return take_parts(r, path, err);
 }
 
 enum pmet_status pmet_record_read(const struct pmet_io *io, const char *dir, struct pmet_record *out,
@@ -55,15 +80,27 @@ void pmet_record_free(struct pmet_record *r)
 {
     json_decref(r->json);
     free(r->ancestor);
+    free(r->ancestor_parts);
     memset(r, 0, sizeof *r);
 }
 
+bool pmet_record_fits(const struct pmet_record *r, const char *fingerprint, const struct pmet_parts *parts)
+{
+    return strcmp(r->fingerprint, fingerprint) == 0 || pmet_parts_agree(&r->parts, parts);
+}
+
 enum pmet_status pmet_record_read_of(const struct pmet_io *io, const char *dir, const char *fingerprint,
-                                     const struct pmet_listener *listener, struct pmet_record *out,
-                                     struct pmet_error *err)
+                                     const struct pmet_parts *parts, const struct pmet_listener *listener,
+                                     struct pmet_record *out, struct pmet_error *err)
 {
     PMET_TRY(pmet_record_read(io, dir, out, err));
-    if (out->json && strcmp(out->fingerprint, fingerprint) != 0) {
+    if (out->json && strcmp(out->fingerprint, fingerprint) != 0 && pmet_parts_agree(&out->parts, parts))
+        pmet_raise_note(listener, false,
+                        "%s/" PMET_RECORD_FILE
+                        ": was written before the folder was saved anew: %s; weights and "
+                        "arithmetic are the same",
+                        dir, pmet_parts_difference(&out->parts, parts));
+    if (out->json && !pmet_record_fits(out, fingerprint, parts)) {
         pmet_raise_note(listener, true,
                         "%s/" PMET_RECORD_FILE ": was written for other weights; it is not used", dir);
         pmet_record_free(out);

@@ -53,6 +53,7 @@ enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir,
     }
     PMET_GO(pmet_tokenizer_open(io, dir, &s->tk, err));
     PMET_GO(pmet_checkpoint_fingerprint(s->ck, s->fingerprint, err));
+    PMET_GO(pmet_model_parts(s->model, &s->parts, err));
     *out = s;
     return PMET_OK;
 done:

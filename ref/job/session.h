@@ -7,6 +7,7 @@
 #include "ref/facts/hparams.h"
 #include "ref/model/model.h"
 #include "ref/store/store.h"
+#include "ref/model/parts.h"
 #include "tokenizer/tokenizer.h"
 
 struct pmet_session {
@@ -17,6 +18,7 @@ struct pmet_session {
     struct pmet_model *model;
     struct pmet_tokenizer *tk;
     char fingerprint[65];
+    struct pmet_parts parts; /* of the fingerprint */
 };
 
 /* pmet_session_open with a table of system calls, which must outlive the session. */

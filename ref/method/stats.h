@@ -6,6 +6,7 @@
 
 #include "ref/facts/docs.h"
 #include "ref/model/model.h"
+#include "ref/model/parts.h"
 #include "tokenizer/tokenizer.h"
 
 struct pmet_stats_options {
@@ -58,7 +59,7 @@ enum pmet_status pmet_stats_collect(const struct pmet_model *model, const struct
 void pmet_stats_free(struct pmet_stats *stats);
 
 /* Writes one safetensors file for each moment into the existing folder dir: "<module
- * name>.safetensors" with tensors mom2 [d_in, d_in] and count [1] (I64), metadata fingerprint,
+ * name>.safetensors" with tensors mom2 [d_in, d_in] and count [1] (I64), metadata fingerprint and its parts,
  * module, samples, max_length, seed, text_sha256, version; with options->factor also factor [d_in,
  * d_in] (F64, strict upper triangle 0), L of mom2 = L L^T, unless mom2 is not positive definite:
  * then the moment says at which pivot. */
@@ -76,8 +77,10 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
 /* A folder of moments, and the model that they are to serve. */
 struct pmet_stats_source {
     const struct pmet_io *io;
-    const char *dir, *fingerprint; /* the folder; the model's */
-    const char *const *ancestor;   /* [n_ancestor] fingerprints of the models it was edited from */
+    const char *dir, *fingerprint;           /* the folder; the model's */
+    const struct pmet_parts *parts;          /* of the same; NULL: not known */
+    const char *const *ancestor;             /* [n_ancestor] fingerprints of the models it was edited from */
+    const struct pmet_parts *ancestor_parts; /* [n_ancestor]; NULL: not known */
     size_t n_ancestor;
     /* of the hyper-parameters, to choose among published files: mom2_n_samples, mom2_dataset,
      * mom2_dtype; 0 and NULL: unknown */
@@ -90,15 +93,17 @@ enum pmet_stats_origin { PMET_STATS_VERIFIED, PMET_STATS_OF_BASE, PMET_STATS_UNV
 
 struct pmet_stats_info {
     enum pmet_stats_origin origin;
-    size_t count; /* tokens */
-    bool factor;  /* pmet_stats_factor has one */
-    char id[65];  /* tells contents apart: of the metadata and of some blocks of a safetensors, of the
+    size_t count;           /* tokens */
+    bool factor;            /* pmet_stats_factor has one */
+    const char *difference; /* the folder was saved anew since: in what it differs; else NULL */
+    char id[65]; /* tells contents apart: of the metadata and of some blocks of a safetensors, of the
                    * checksums of an .npz */
 };
 
 /* What can be said of a module's moments without reading all of them: that there is a file
  * (pmet_stats_find), its shape, count > 0, fingerprint: that of the model, or of one of the
- * n_ancestor bases it was edited from. *path, unless path is NULL: the file, free() releases it. */
+ * n_ancestor bases it was edited from, or parts that agree with theirs. *path, unless path is NULL:
+ * the file, free() releases it. */
 enum pmet_status pmet_stats_look(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
                                  struct pmet_stats_info *info, char **path, struct pmet_error *err);
 /* C of one module, [d_in, d_in] doubles on the host, free() releases it: from a file that

@@ -47,6 +47,8 @@ static enum pmet_status factor_moment(const struct pmet_ops *op, struct pmet_mom
     return m->factored || status == PMET_NUMERIC ? PMET_OK : pmet_fail(err, status, "%s", failure.message);
 }
 
+enum { MOST_META = 10 }; /* of all moments alike */
+
 static enum pmet_status write_one(const struct pmet_io *io, const char *dir, const struct pmet_model *model,
                                   struct pmet_moment *m, size_t count, bool factor,
                                   const struct pmet_pair *meta, size_t n_meta, struct pmet_error *err)
@@ -55,7 +57,7 @@ static enum pmet_status write_one(const struct pmet_io *io, const char *dir, con
     double *l = NULL;
     enum pmet_status status;
     const int64_t n_token = (int64_t)count;
-    struct pmet_pair pairs[8];
+    struct pmet_pair pairs[MOST_META + 1];
     pmet_module_name(name, sizeof name, model->config.family->module[m->module], m->layer);
     snprintf(file, sizeof file, "%s.safetensors", name);
     memcpy(pairs, meta, n_meta * sizeof *meta);
@@ -82,16 +84,16 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
                                   const struct pmet_listener *listener, struct pmet_error *err)
 {
     char samples[32], length[32], seed[32];
+    struct pmet_parts parts;
+    PMET_TRY(pmet_model_parts(model, &parts, err));
     snprintf(samples, sizeof samples, "%zu", stats->n_used);
     snprintf(length, sizeof length, "%zu", options->max_length ? options->max_length : model->config.n_ctx);
     snprintf(seed, sizeof seed, "%u", options->seed);
-    const struct pmet_pair meta[] = {{"fingerprint", fingerprint},
-                                     {"text_sha256", text_sha256},
-                                     {"samples", samples},
-                                     {"max_length", length},
-                                     {"seed", seed},
-                                     {"device", model->op->kind},
-                                     {"version", PMET_VERSION}};
+    const struct pmet_pair meta[MOST_META] = {{"fingerprint", fingerprint}, {"weights", parts.weights},
+                                              {"config", parts.config},     {"tokenizer", parts.tokenizer},
+                                              {"text_sha256", text_sha256}, {"samples", samples},
+                                              {"max_length", length},       {"seed", seed},
+                                              {"device", model->op->kind},  {"version", PMET_VERSION}};
     for (size_t i = 0; i < stats->n_moment; i++) {
         PMET_TRY(pmet_raise_progress(listener, PMET_PHASE_WRITE, i, stats->n_moment, err));
         PMET_TRY(write_one(io, dir, model, &stats->moment[i], stats->count, options->factor, meta,
@@ -201,6 +203,37 @@ static void identify(const struct pmet_safetensors *st, char id[65])
     pmet_sha256_hex(&sha, id);
 }
 
+static void take_part(const struct pmet_safetensors *st, const char *key, char part[65])
+{
+    const char *value = pmet_safetensors_metadata(st, key);
+    if (value && strlen(value) == 64)
+        memcpy(part, value, 65);
+}
+
+/* Whether the moments are of the model, or of one that it was edited from; also where the folder was
+ * saved anew since, as long as weights and arithmetic are the same. */
+static bool find_origin(const struct pmet_stats_source *from, const struct pmet_safetensors *st,
+                        const char *of, struct pmet_stats_info *info)
+{
+    struct pmet_parts parts = {"", "", ""};
+    take_part(st, "weights", parts.weights);
+    take_part(st, "config", parts.config);
+    take_part(st, "tokenizer", parts.tokenizer);
+    for (size_t i = 0; i <= from->n_ancestor; i++) {
+        const char *fingerprint = i == 0 ? from->fingerprint : from->ancestor[i - 1];
+        const struct pmet_parts *own = i == 0                 ? from->parts
+                                       : from->ancestor_parts ? &from->ancestor_parts[i - 1]
+                                                              : NULL;
+        const bool same = of && strcmp(of, fingerprint) == 0;
+        if (!same && !(own && pmet_parts_agree(&parts, own)))
+            continue;
+        info->origin = i == 0 ? PMET_STATS_VERIFIED : PMET_STATS_OF_BASE;
+        info->difference = same ? NULL : pmet_parts_difference(&parts, own);
+        return true;
+    }
+    return false;
+}
+
 static enum pmet_status look_at_safetensors(const struct pmet_stats_source *from, const struct file *f,
                                             const char *module, size_t d_in, struct pmet_stats_info *info,
                                             struct pmet_error *err)
@@ -218,13 +251,7 @@ static enum pmet_status look_at_safetensors(const struct pmet_stats_source *from
     if (name && strcmp(name, module) != 0)
         return pmet_fail(err, PMET_INPUT, "%s: holds the moments of \"%s\"; expected \"%s\"", f->path, name,
                          module);
-    bool known = of && strcmp(of, from->fingerprint) == 0;
-    info->origin = PMET_STATS_VERIFIED;
-    for (size_t i = 0; of && !known && i < from->n_ancestor; i++) {
-        known = strcmp(of, from->ancestor[i]) == 0;
-        info->origin = PMET_STATS_OF_BASE;
-    }
-    if (!known)
+    if (!find_origin(from, st, of, info))
         return pmet_fail(err, PMET_INPUT,
                          "%s: statistics of another model (fingerprint %.16s; this model has %.16s)", f->path,
                          of ? of : "missing", from->fingerprint);

@@ -245,6 +245,7 @@ static enum pmet_status bind(struct pmet_model *m, const char *name, const struc
             m->weight_bytes += (double)(f->kind == MATRIX ? t->n_bytes : t->n_elem * sizeof(real));
         return PMET_OK;
     }
+    m->read[m->n_read++] = t;
     if (!t)
         return missing(m, name, f, err);
     PMET_TRY(check_shape(m, t, f, err));
@@ -444,6 +445,7 @@ enum pmet_status pmet_model_open_with(const struct pmet_checkpoint *ck, const st
     PMET_GO(pmet_calloc(&m->layer, m->config.n_layer, sizeof *m->layer, "the layers", err));
     PMET_GO(pmet_calloc(&m->owned, n_field, sizeof *m->owned, "the layers", err));
     PMET_GO(pmet_calloc(&m->mapped, n_field, sizeof *m->mapped, "the layers", err));
+    PMET_GO(pmet_calloc(&m->read, n_field, sizeof *m->read, "the layers", err));
     PMET_GO(bind_all(m, err));
     *out = m;
     m = NULL;
@@ -463,6 +465,7 @@ void pmet_model_close(struct pmet_model *m)
     pmet_notes_free(&m->notes);
     free(m->owned);
     free(m->mapped);
+    free(m->read);
     free(m->layer);
     free(m);
 }

@@ -32,6 +32,10 @@ struct pmet_model {
     const void **mapped; /* (dev) what weight_map returned */
     size_t n_mapped;
     struct pmet_notes notes;
+    /* [n_read] of the checkpoint, in the order of the family's table whatever their names there; NULL
+     * where zeros stand in */
+    const struct pmet_tensor **read;
+    size_t n_read;
     double weight_bytes; /* of the tensors that are read, on a device that holds them */
 };
 
