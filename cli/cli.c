@@ -49,13 +49,14 @@ static const struct command commands[] = {
      run_eval, USES_SEED},
     {"generate", "text from a model", "--model DIR --prompt TEXT [OPTION]...",
      "Continues each prompt, greedily unless --top-k is more than 1. There is no stop at an end-of-text\n"
-     "token.",
+     "token. A byte order mark before a prompt and CR after it are dropped.",
      "  pmet generate --model edited --prompt \"The capital of France is\" --max-tokens 30", run_generate,
      USES_SEED},
     {"tokenize", "text to token ids, or back", "--model DIR [OPTION]... [FILE]",
-     "A line of ids for each line of text, from FILE or standard input. With --json: an array of strings "
-     "in,\n"
-     "an array of id arrays out. Needs only the tokenizer's files in DIR.",
+     "A line of ids for each line of text, from FILE or standard input. A byte order mark before a line\n"
+     "and CR after it are dropped; all else is kept, empty lines too, and bytes that are not UTF-8.\n"
+     "With --json: an array of strings in, an array of id arrays out. Needs only the tokenizer's files in\n"
+     "DIR.",
      "  echo \"The capital of France\" | pmet tokenize --model gpt-j-6b", run_tokenize, USES_NEITHER},
     {"trace", "every activation of a forward pass, as safetensors",
      "--model DIR --prompts FILE --out FILE.safetensors [OPTION]...",

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/kinds.h"
+#include "cli/lines.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "ref/eval/generate.h"
@@ -22,11 +23,12 @@ static int should_stop(void *user)
     return stop_signal();
 }
 
-static json_t *as_json(const char *prompt, const struct pmet_ids *ids, size_t n_prompt,
+static json_t *as_json(const char *prompt, size_t n_bytes, const struct pmet_ids *ids, size_t n_prompt,
                        const struct pmet_text *text, const struct pmet_text *clean)
 {
-    return json_pack("{s:s, s:o, s:I, s:s, s:s}", "prompt", prompt, "ids", pmet_json_ids(ids->id, ids->n),
-                     "n_prompt", (json_int_t)n_prompt, "text", text->data, "clean_text", clean->data);
+    return json_pack("{s:s%, s:o, s:I, s:s, s:s}", "prompt", prompt, n_bytes, "ids",
+                     pmet_json_ids(ids->id, ids->n), "n_prompt", (json_int_t)n_prompt, "text", text->data,
+                     "clean_text", clean->data);
 }
 
 /* One prompt: every one starts from the seed, so that its text does not depend on the others. */
@@ -38,7 +40,9 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     struct pmet_text text = {0}, clean = {0};
     struct pmet_rng rng;
     enum pmet_status status;
-    const size_t n_bytes = strlen(prompt), n_text = pmet_utf8_span(prompt, n_bytes);
+    size_t n_bytes = strlen(prompt);
+    line_trim(&prompt, &n_bytes); /* it may be the text of a file */
+    const size_t n_text = pmet_utf8_span(prompt, n_bytes);
     if (n_text < n_bytes)
         PMET_GO(pmet_fail(err, PMET_INPUT,
                           "--prompt: found byte 0x%02x after \"%.*s\"; expected text in UTF-8",
@@ -54,7 +58,7 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     PMET_GO(pmet_tokenizer_decode(s->tk, ids.id, ids.n, 0, &text, err));
     if (j->json) {
         PMET_GO(pmet_generated_text(s->tk, &ids, &clean, err));
-        json_array_append_new(results, as_json(prompt, &ids, n_prompt, &text, &clean));
+        json_array_append_new(results, as_json(prompt, n_bytes, &ids, n_prompt, &text, &clean));
     } else {
         print_exact(text.data, text.n);
         putchar('\n');

@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include "cli/lines.h"
 #include "cli/options.h"
 #include "tensors/json.h"
 #include "tensors/stream.h"
@@ -118,7 +119,11 @@ static enum pmet_status each_line(const struct job *j, const struct pmet_io *io,
         if (!more)
             break;
         const char *line = w.data + w.at;
-        PMET_GO(j->decode ? decode_line(j, number, line, n, err) : encode_line(j, line, n, err));
+        size_t n_text = n;
+        if (number == 1)
+            PMET_GO(check_not_utf16(line, n, j->file, err));
+        line_trim(&line, &n_text);
+        PMET_GO(j->decode ? decode_line(j, number, line, n_text, err) : encode_line(j, line, n_text, err));
         PMET_GO(check_stop(err));
         w.at += w.at + n < w.n ? n + 1 : n;
     }

@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/kinds.h"
+#include "cli/lines.h"
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/tensor_list.h"
 #include "tensors/json.h"
+#include "tokenizer/unicode.h"
 
 static const size_t max_prompts = (size_t)1 << 28;
 
@@ -126,15 +128,39 @@ static enum pmet_status trace_json(struct job *j, const char *text, size_t n, st
     return status;
 }
 
+static bool is_blank(const char *line, size_t n)
+{
+    while (n > 0 && isspace((unsigned char)line[n - 1]))
+        n--;
+    return n == 0;
+}
+
 static enum pmet_status trace_lines(struct job *j, const char *text, size_t n, struct pmet_error *err)
 {
-    for (const char *at = text, *end = text + n; at < end;) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
-        if (stop > at)
-            PMET_TRY(trace_prompt(j, at, (size_t)(stop - at), err));
+    size_t number = 1;
+    for (const char *at = text, *end = text + n; at < end; number++) {
+        const char *newline = memchr(at, '\n', (size_t)(end - at)), *line = at;
+        size_t n_line = (size_t)((newline ? newline : end) - at);
+        line_trim(&line, &n_line);
+        const size_t n_text = pmet_utf8_span(line, n_line);
+        if (n_text < n_line)
+            return pmet_fail(err, PMET_INPUT, "%s: line %zu: found byte 0x%02x; expected text in UTF-8",
+                             j->prompts, number, (unsigned char)line[n_text]);
+        if (!is_blank(line, n_line))
+            PMET_TRY(trace_prompt(j, line, n_line, err));
         at = newline ? newline + 1 : end;
     }
     return PMET_OK;
+}
+
+static enum pmet_status trace_text(struct job *j, const char *text, size_t n, struct pmet_error *err)
+{
+    size_t first = 0;
+    PMET_TRY(check_not_utf16(text, n, j->prompts, err));
+    line_trim(&text, &n);
+    while (first < n && isspace((unsigned char)text[first]))
+        first++;
+    return first < n && text[first] == '[' ? trace_json(j, text, n, err) : trace_lines(j, text, n, err);
 }
 
 static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
@@ -150,7 +176,7 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
 {
     const struct pmet_listener listener = {.user = j, .on_event = on_event};
     char *text;
-    size_t n, first = 0;
+    size_t n;
     PMET_TRY(check_kind(j->c, ROLE_MODEL, j->model, err));
     PMET_TRY(check_kind(j->c, ROLE_PROMPTS, j->prompts, err));
     PMET_TRY(pmet_check_apart(j->out, j->model, "--model", err));
@@ -160,10 +186,7 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
     PMET_TRY(pmet_model_check_ends(j->s->model, err));
     PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
-    while (first < n && isspace((unsigned char)text[first]))
-        first++;
-    enum pmet_status status =
-        first < n && text[first] == '[' ? trace_json(j, text, n, err) : trace_lines(j, text, n, err);
+    const enum pmet_status status = trace_text(j, text, n, err);
     free(text);
     PMET_TRY(status);
     if (j->row == 0)
@@ -177,7 +200,8 @@ int run_trace(struct cli *c, const struct command *self, int argc, char **argv)
     const struct option_row rows[] = {
         {"model", OPTION_TEXT | REQUIRED, &j.model, "DIR", "the checkpoint"},
         {"prompts", OPTION_TEXT | REQUIRED, &j.prompts, "FILE",
-         "a JSON array of strings, or one prompt a line"},
+         "a JSON array of strings, or one prompt a line; blank lines, a "
+         "byte order mark before a line and CR after it are dropped"},
         {"out", OPTION_TEXT | SHORT | REQUIRED, &j.out, "FILE", "the safetensors file to write"},
         {"force", OPTION_FLAG, &j.force, NULL, "replace --out even if it is no earlier trace"},
     };

@@ -54,8 +54,9 @@ enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size
     char *text;
     size_t n;
     PMET_TRY(pmet_read_file(io, path, max_bytes, &text, &n, err));
-    const enum pmet_status status =
-        pmet_json_parse(text, n, strcmp(path, "-") == 0 ? "standard input" : path, 0, out, err);
+    const size_t n_mark = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte order mark */
+    const enum pmet_status status = pmet_json_parse(
+        text + n_mark, n - n_mark, strcmp(path, "-") == 0 ? "standard input" : path, 0, out, err);
     free(text);
     return status;
 }

@@ -12,7 +12,7 @@
  * messages only. The caller json_decref()s *out. */
 enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, size_t line0, json_t **out,
                                  struct pmet_error *err);
-/* The file as one JSON value; refused above max_bytes. */
+/* The file as one JSON value, a byte order mark before it passed over; refused above max_bytes. */
 enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size_t max_bytes, json_t **out,
                                 struct pmet_error *err);
 

@@ -138,6 +138,93 @@ TEST(text_is_tokenized_by_lines_and_as_json_and_back)
     CHECK_STR(cli_out(), "[\"a\\nb\",\"\"]\n");
 }
 
+/* As Windows writes them: byte order marks, CR LF, blank lines at the end. */
+TEST(text_of_windows_gives_the_ids_of_the_same_text_without_its_marks)
+{
+    static const char plain[] = "The man\n\n caf\xc3\xa9 x\na\rb\n";
+    static const char windows[] = "\xef\xbb\xbfThe man\r\n\r\n\xef\xbb\xbf caf\xc3\xa9 x\r\r\na\rb\r";
+    cli_enter(t, "windows", "gptj-A");
+    test_write_text("plain", plain);
+    test_write_text("windows", windows);
+    CHECK(cli(NULL, "tokenize --model m plain") == 0);
+    const char *ids = test_text(t, "%s", cli_out());
+    CHECK(cli(NULL, "tokenize --model m windows") == 0);
+    CHECK_STR(cli_out(), ids);
+    test_write_text("ids", test_text(t, "\xef\xbb\xbf%.*s\r\n", (int)strcspn(ids, "\n"), ids));
+    CHECK(cli(NULL, "tokenize --decode --model m ids") == 0);
+    CHECK_STR(cli_out(), "The man\n");
+    test_write_text("strings.json", "\xef\xbb\xbf[\"The man\"]\r\n");
+    CHECK(cli(NULL, "tokenize --json --model m strings.json") == 0);
+    test_write_file("utf16", "\xff\xfeT\0h\0", 6);
+    CHECK(cli(NULL, "tokenize --model m utf16") == 1);
+    CHECK_STR(cli_err(),
+              "pmet tokenize: utf16: begins as UTF-16; expected UTF-8: convert it with iconv -f UTF-16 "
+              "-t UTF-8\n");
+    CHECK(cli(NULL, "generate -q --model m --max-tokens 2 --prompt 'The man'") == 0);
+    const char *text = test_text(t, "%s", cli_out());
+    CHECK(cli(NULL, "generate -q --model m --max-tokens 2 --prompt '\xef\xbb\xbfThe man\r'") == 0);
+    CHECK_STR(cli_out(), text);
+}
+
+TEST(prompts_of_windows_are_the_prompts_without_marks_and_blank_lines)
+{
+    cli_enter(t, "prompts", "gptj-A");
+    test_write_text("plain.json", "[\"The man\", \" is a \"]");
+    test_write_text("plain.txt", "The man\n is a \n");
+    test_write_text("windows.txt", "\xef\xbb\xbfThe man\r\n\r\n is a \r\n \t\r\n\r\n");
+    test_write_text("windows.json", "\xef\xbb\xbf\r\n[\"The man\",\r\n \" is a \"]\r\n");
+    static const char *const file[] = {"plain.json", "plain.txt", "windows.txt", "windows.json"};
+    for (size_t i = 0; i < 4; i++) {
+        CHECK(cli(NULL, "trace -q --model m --prompts %s --out %zu.safetensors", file[i], i) == 0);
+        CHECK(test_same_file(t, "0.safetensors", test_text(t, "%zu.safetensors", i)));
+    }
+    test_write_text("latin.txt", "The man\ncaf\xe9\n");
+    CHECK(cli(NULL, "trace -q --model m --prompts latin.txt --out x.safetensors") == 1);
+    CHECK_STR(cli_err(), "pmet trace: latin.txt: line 2: found byte 0xe9; expected text in UTF-8\n");
+}
+
+/* Adds to one element of a tensor of floats in a safetensors file. */
+static void add_to_element(const char *path, const char *name, size_t i, float x)
+{
+    size_t n;
+    uint64_t n_header;
+    json_error_t e;
+    float value;
+    char *file = cli_slurp(path, &n);
+    memcpy(&n_header, file, 8);
+    json_t *header = json_loadb(file + 8, n_header, 0, &e);
+    const json_t *at = json_object_get(json_object_get(header, name), "data_offsets");
+    char *element = file + 8 + n_header + json_integer_value(json_array_get(at, 0)) + 4 * i;
+    memcpy(&value, element, 4);
+    value += x;
+    memcpy(element, &value, 4);
+    test_write_file(path, file, n);
+    json_decref(header);
+    free(file);
+}
+
+/* Row 1010 of the head has no token (they end at 999): where the model chooses it, it gives no text,
+ * as in transformers, and no run ends because of it. */
+TEST(a_row_without_a_token_ends_no_run)
+{
+    cli_enter(t, "padding", "gptj-A");
+    add_to_element("m/model.safetensors", "lm_head.bias", 1010, 1000);
+    CHECK(cli(NULL, "generate -q --model m --max-tokens 3 --prompt 'The man'") == 0);
+    CHECK_STR(cli_out(), "The man\n");
+    CHECK(cli(NULL, "generate -q --json --model m --max-tokens 2 --prompt 'The man'") == 0);
+    CHECK(strstr(cli_out(), "1010,\n    1010\n"));
+    CHECK(cli(NULL, "eval -q --model m --facts facts.json --limit 1 --generate 1 --out e.jsonl") == 0);
+    CHECK(cli(NULL, "stats -q --model m --text text.jsonl --hparams hparams.json --out own") == 0);
+    CHECK(cli(NULL,
+              "edit -q --model m --facts facts.json --hparams hparams.json --stats own --limit 1 --ridge 1 "
+              "--out out") == 0); /* contexts are written by the model */
+    test_write_text("ids", "281 1010 527\n");
+    CHECK(cli(NULL, "tokenize --decode --model m ids") == 0);
+    test_write_text("ids", "281 1024\n");
+    CHECK(cli(NULL, "tokenize --decode --model m ids") == 1);
+    CHECK_STR(cli_err(), "pmet tokenize: ids: line 1: found token id 1024; expected 0 to 1023\n");
+}
+
 /* Two files of golden/gptj-A. */
 static int diff(const char *a, const char *b, const char *options)
 {
