@@ -386,6 +386,30 @@ TEST(a_write_that_fails_names_its_cause_whatever_is_printed)
         }
 }
 
+/* SPEC §3.7: a warning always, a note unless --quiet; names with control characters escaped. */
+TEST(what_opening_a_model_passed_over_is_said)
+{
+    static const char warning[] = "warning: m/config.json: rotary_dims is no key of a gptj model and is "
+                                  "passed over; did you mean rotary_dim?";
+    static const char *const lines[] = {"generate --model m --prompt x --max-tokens 1",
+                                        "trace --model m --prompts prompts.json --out t --force", "inspect m",
+                                        "eval --model m --facts facts.json --limit 1"};
+    cli_enter(t, "passed-over", "gptj-A");
+    cli_shell("sed -i 's/{/{\"rotary_dims\": 4, \"left\\\\u001bover\": 1,/' m/config.json");
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const int n = (int)strcspn(lines[i], " ");
+        const char *first = test_text(t, "pmet %.*s: %s\n", n, lines[i], warning),
+                   *both = test_text(t,
+                                     "%spmet %.*s: m/config.json: no keys of a gptj model, passed over: "
+                                     "left\\x1bover\n",
+                                     first, n, lines[i]);
+        CHECK(cli(NULL, "%s", lines[i]) == 0);
+        CHECK(strncmp(cli_err(), both, strlen(both)) == 0);
+        CHECK(cli(NULL, "%s -q", lines[i]) == 0);
+        CHECK_STR(cli_err(), first);
+    }
+}
+
 TEST(colour_is_for_those_who_ask)
 {
     setenv("NO_COLOR", "1", 1);
