@@ -93,7 +93,8 @@ static enum pmet_status next_line(const struct job *j, struct pmet_stream *s, st
         if (seen > max_line)
             return pmet_fail(err, PMET_INPUT, "%s: line %zu: more than %zu bytes; expected at most that",
                              j->file, number, max_line);
-        memmove(w->data, w->data + w->at, seen);
+        if (seen > 0)
+            memmove(w->data, w->data + w->at, seen);
         w->at = 0;
         w->n = seen;
         PMET_TRY(pmet_grow(&w->data, &w->capacity, w->n + 65536, 1, "a line", err));

@@ -105,7 +105,7 @@ int cli(const struct pmet_io *io, const char *fmt, ...)
         close(fd);
     }
     if (cli_stdout) { /* a closed one is held as main() does */
-        const int fd = *cli_stdout ? open(cli_stdout, O_WRONLY) : open("/dev/null", O_RDONLY);
+        const int fd = *cli_stdout ? open(cli_stdout, O_WRONLY | O_NOCTTY) : open("/dev/null", O_RDONLY);
         dup2(fd, 1);
         close(fd);
     }
