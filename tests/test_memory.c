@@ -12,6 +12,7 @@
 #include "ref/facts/docs.h"
 #include "ref/method/needs.h"
 #include "ref/cpu/table.h"
+#include "ref/model/load.h"
 #include "ref/method/solve.h"
 #include "ref/text/entropy.h"
 #include "ref/text/snippets.h"
@@ -318,6 +319,35 @@ TEST(writing_an_edited_bin_checkpoint)
         fail_each(t, write_copy);
     }
     pmet_checkpoint_close(checkpoint);
+}
+
+static struct pmet_ops *ops;
+
+static enum pmet_status open_model(struct pmet_error *err)
+{
+    struct pmet_model *m = NULL;
+    const enum pmet_status status = pmet_model_open(checkpoint, ops, &m, err);
+    pmet_model_close(m);
+    return status;
+}
+
+/* Keys that nobody reads, and a head beside the embedding that is tied to it: three notes. */
+TEST(opening_a_model_with_notes)
+{
+    static const char weights[] = "golden/gptj-A/model/model.safetensors",
+                      text[] = "{\"model_type\": \"gptj\", \"n_layer\": 6, \"n_embd\": 64, \"n_head\": 4, "
+                               "\"n_positions\": 128, \"vocab_size\": 1024, \"rotary_dim\": 8, "
+                               "\"rotary_dims\": 8, \"more\": 1, \"tie_word_embeddings\": true}";
+    char path[PATH_MAX];
+    mkdir(test_path("model"), 0777);
+    test_write_text(test_path("model/config.json"), text);
+    if (!CHECK(realpath(weights, path) && symlink(path, test_path("model/model.safetensors")) == 0) ||
+        !CHECK_DONE(pmet_ops_cpu(1, &ops, &t->err)))
+        return;
+    if (CHECK_DONE(pmet_checkpoint_open(pmet_io_system(), test_path("model"), &checkpoint, &t->err)))
+        fail_each(t, open_model);
+    pmet_checkpoint_close(checkpoint);
+    pmet_ops_free(ops);
 }
 
 TEST(opening_a_torch_bin)
