@@ -10,10 +10,12 @@ void fuzz_one(const char *data, size_t n)
                                                         {"torch FloatStorage", PMET_ROLE_NAME}};
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_pickle *p = NULL;
+    size_t n_used;              /* more may follow, as in the form before torch 1.6 */
     char *copy = malloc(n + 1); /* so that one byte too far is seen */
     memcpy(copy, data, n);
-    fuzz_expect(pmet_pickle_read(copy, n, "a.pkl", globals, sizeof globals / sizeof *globals, &p, &err),
-                &err);
+    fuzz_expect(
+        pmet_pickle_read(copy, n, "a.pkl", globals, sizeof globals / sizeof *globals, &n_used, &p, &err),
+        &err);
     if (p)
         pmet_pickle_found(pmet_pickle_root(p));
     pmet_pickle_free(p);
