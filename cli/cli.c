@@ -40,7 +40,7 @@ static const struct command commands[] = {
      run_stats, USES_SEED},
     {"eval", "how well a model knows edited facts, and what else it still knows",
      "--model DIR --facts FILE [--before DIR] [OPTION]...",
-     "Evaluates a model on CounterFact or zsRE records, under the names of the published evaluation:\n"
+     "Evaluates a model on CounterFact, zsRE or plain records, under the names of the published evaluation:\n"
      "does it say the new object after the edited prompt and after paraphrases, does it leave the\n"
      "neighbours alone, is what it writes fluent and consistent. With --before (--after is the same\n"
      "as --model) both models and the difference. What is finished stays in FILE.partial, or in the\n"

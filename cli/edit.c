@@ -157,6 +157,7 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
          "(default auto: the statistics' factor for few facts, else cholesky where it fits)"},
         {"ridge", OPTION_NUMBER, &r->ridge, "X", "added to the diagonal of the solve (default 0)"},
         {"strict", OPTION_FLAG, &r->strict, NULL, "refuse facts whose tokens do not line up"},
+        {"skip-invalid", OPTION_FLAG, &r->skip_invalid, NULL, "leave out bad records, with a warning each"},
         {"skip-failed", OPTION_FLAG, &r->skip_failed, NULL, "leave out facts whose optimisation meets NaN"},
         {"out-dtype", OPTION_CHOICE, &j.dtype, "file|f64|f32|f16|bf16",
          "of the edited matrices (default file: as they were)"},

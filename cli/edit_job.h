@@ -44,6 +44,8 @@ enum pmet_status edit_trace_event(struct edit_job *j, const struct pmet_event *e
 /* The edited matrices, then the file. */
 enum pmet_status edit_trace_write(struct edit_job *j, struct pmet_error *err);
 
+/* A fact's case_id as people read it, cut where it is long. */
+struct formatted format_case(const struct pmet_fact *fact);
 void edit_report(const struct edit_job *j);
 
 #endif

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "cli/edit_job.h"
+#include "ref/facts/facts_record.h"
 #include "tensors/json.h"
 
 /* Text of n tokens: parts of a character (a token may end inside one) are shown as bytes. */
@@ -28,7 +29,7 @@ static enum pmet_status show_fact(const struct pmet_edit_job *j, size_t i, struc
     const struct pmet_fact *f = &j->facts.fact[i];
     const struct pmet_fact_rows *r = &j->rows[i];
     putchar('\n');
-    print_line("fact %zu (case %lld, line %zu): \"%s\", subject \"%s\"%s", i, (long long)f->case_id, f->line,
+    print_line("fact %zu (case %s, line %zu): \"%s\", subject \"%s\"%s", i, format_case(f).text, f->line,
                f->prompt, f->subject, r->odd_lookup || r->odd_target ? "  (odd)" : "");
     for (size_t b = 0; b < r->n_row; b++) {
         const struct pmet_row *row = &r->row[b];
@@ -69,10 +70,9 @@ static json_t *rows_json(const struct pmet_edit_job *j, size_t show)
                 json_array_append_new(rows, json_pack("{s:o, s:I}", "ids",
                                                       pmet_json_ids(r->row[b].id, r->row[b].n_tok),
                                                       "lookup_idx", (json_int_t)r->row[b].lookup_idx));
-        json_array_append_new(list,
-                              json_pack("{s:I, s:o, s:o, s:b, s:b}", "case_id",
-                                        (json_int_t)j->facts.fact[i].case_id, "rows", rows, "target", target,
-                                        "odd_lookup", r->odd_lookup, "odd_target", r->odd_target));
+        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:b, s:b}", "case_id",
+                                              pmet_fact_id(&j->facts.fact[i]), "rows", rows, "target", target,
+                                              "odd_lookup", r->odd_lookup, "odd_target", r->odd_target));
     }
     return list;
 }

@@ -31,12 +31,22 @@ static void report_json(const struct pmet_edit_job *j, size_t n_greedy)
         pmet_edit_job_facts_json(j)));
 }
 
+struct formatted format_case(const struct pmet_fact *f)
+{
+    struct formatted out;
+    if (f->case_name)
+        snprintf(out.text, sizeof out.text, "%s", f->case_name);
+    else
+        snprintf(out.text, sizeof out.text, "%lld", (long long)f->case_id);
+    return out;
+}
+
 static void print_fact(const struct pmet_edit_job *j, size_t i)
 {
     const struct pmet_fact *f = &j->facts.fact[i];
     const struct pmet_fact_report *r = &j->editor.targets.fact[i];
     print_line(
-        "%6lld  %-7s %6zu  %8.4f -> %6.4f  %-6s  %s: %s%s%s", (long long)f->case_id,
+        "%6s  %-7s %6zu  %8.4f -> %6.4f  %-6s  %s: %s%s%s", format_case(f).text,
         r->applied ? pmet_stop_name(r->result.stop) : "failed", r->result.n_forward, j->before[i].prob,
         j->after[i].prob, j->after[i].greedy ? "yes" : "no", f->subject, f->target + (f->target[0] == ' '),
         j->rows[i].odd_lookup || j->rows[i].odd_target ? "  (odd)" : "", r->applied ? "" : "  (left out)");

@@ -197,7 +197,8 @@ struct pmet_edit_request {
     const char *work;     /* folder that keeps what is finished, for the same request later; or NULL */
     size_t limit;         /* the first facts only; 0: all */
     enum pmet_conflicts conflicts;
-    bool zsre_alt; /* zsRE: target from "alt" rather than answers[0] */
+    bool zsre_alt;     /* zsRE: target from "alt" rather than answers[0] */
+    bool skip_invalid; /* leave bad records out, with a warning each, rather than fail */
     enum pmet_solver solver;
     double ridge;     /* added to the diagonal of the solve */
     bool strict;      /* refuse facts whose tokens do not line up */
@@ -230,7 +231,7 @@ enum pmet_status pmet_edit_folder(struct pmet_session *s, const struct pmet_edit
  * of JSON. A call that was cut off goes on where it was when it is repeated. */
 
 struct pmet_evaluate_request {
-    const char *facts;    /* CounterFact or zsRE records, JSON array or JSON lines             SPEC §11.1 */
+    const char *facts;    /* CounterFact, zsRE or plain records, JSON array or JSON lines      SPEC §11.1 */
     const char *out;      /* JSON lines to write: a header, then a record each; NULL: none     SPEC §11.6 */
     const char *snippets; /* texts about the new objects, which generated texts are compared with; or NULL */
     const char *idf;      /* folder of idf.npy and tfidf_vocab.json; NULL: from the snippets   SPEC §11.7 */
@@ -239,6 +240,7 @@ struct pmet_evaluate_request {
     size_t n_generate;    /* texts are written and evaluated for the first records */
     size_t top_k;         /* of their sampling; 5 as published */
     uint64_t seed;        /* of their sampling */
+    bool skip_invalid;    /* leave bad records out, with a warning each, rather than fail */
     bool greedy;          /* also: does the model go on with the target when it decodes greedily? */
     bool force;           /* replace out if it exists */
 };

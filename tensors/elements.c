@@ -6,9 +6,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "tensors/json_python.h"
 #include "tensors/sha256.h"
 
 enum { CHUNK = 65536 };
+static const size_t max_record = (size_t)64 << 20;
+
+/* What the last failure was about, for pmet_elements_skip. */
+enum fault {
+    NO_FAULT,
+    FAULT_VALUE,  /* at p stands a value that is no object */
+    FAULT_OBJECT, /* the n_fault bytes from p on are no JSON object */
+    FAULT_OPEN    /* the object at p does not end in this file, or is too long */
+};
 
 struct pmet_elements {
     const struct pmet_io *io;
@@ -17,8 +27,10 @@ struct pmet_elements {
     int fd;
     char *text; /* [n] of cap bytes: what was read and is not yet passed; p is the next byte */
     size_t p, n, cap;
-    size_t line, record;               /* of the byte at p */
-    size_t found_line, found_record;   /* of the object last returned */
+    size_t line, record;             /* of the byte at p */
+    size_t found_line, found_record; /* of the object last looked at */
+    enum fault fault;
+    size_t n_fault;
     bool begun, array, at_end, hashed; /* at_end: of the file */
     struct pmet_sha256 sha;
     char hex[65];
@@ -83,13 +95,20 @@ static enum pmet_status refuse(const struct pmet_elements *e, int c, const char 
 }
 
 /* Bytes of the object that begins at p: to the brace that closes it, minding strings, or to a line
- * break inside a string, which the parser will then refuse. Counting brackets of both kinds alike
+ * break inside a string or a control byte, which the parser will then refuse. Counting brackets of both kinds alike
  * is enough: where they do not match, the parser sees it. */
 static enum pmet_status measure(struct pmet_elements *e, size_t *n, struct pmet_error *err)
 {
     size_t depth = 0;
     bool in_string = false, escaped = false;
+    e->fault = FAULT_OPEN;
     for (*n = 0;; ++*n) {
+        if (*n == max_record)
+            return pmet_fail(
+                err, PMET_FORMAT,
+                "%s: record %zu (line %zu): found more than %zu MiB; expected a record of at most "
+                "that",
+                e->path, e->record, e->line, max_record >> 20);
         while (e->p + *n == e->n && !e->at_end)
             PMET_TRY(fill(e, err));
         if (e->p + *n == e->n)
@@ -98,7 +117,9 @@ static enum pmet_status measure(struct pmet_elements *e, size_t *n, struct pmet_
                              e->record, e->line);
         const char c = e->text[e->p + *n];
         bool ends = false;
-        if (escaped)
+        if ((unsigned char)c < ' ' && !is_blank(c))
+            ends = true;
+        else if (escaped)
             escaped = false;
         else if (in_string && c == '\\')
             escaped = true;
@@ -112,6 +133,7 @@ static enum pmet_status measure(struct pmet_elements *e, size_t *n, struct pmet_
             ends = --depth == 0;
         if (ends) {
             ++*n;
+            e->fault = NO_FAULT;
             return PMET_OK;
         }
     }
@@ -122,15 +144,24 @@ static enum pmet_status begin(struct pmet_elements *e, int *c, struct pmet_error
     e->begun = true;
     while (e->n < 3 && !e->at_end)
         PMET_TRY(fill(e, err));
+    if (e->n >= 2 && (memcmp(e->text, "\xff\xfe", 2) == 0 || memcmp(e->text, "\xfe\xff", 2) == 0))
+        return pmet_fail(err, PMET_FORMAT, "%s: found UTF-16; expected UTF-8: save it as that", e->path);
     if (e->n >= 3 && memcmp(e->text, "\xef\xbb\xbf", 3) == 0)
-        return pmet_fail(err, PMET_FORMAT, "%s: begins with a byte order mark; expected UTF-8 without one",
-                         e->path);
+        pass(e, 3);
     PMET_TRY(next_byte(e, c, err));
     e->array = *c == '[';
     if (!e->array)
         return PMET_OK;
     pass(e, 1);
     return next_byte(e, c, err);
+}
+
+static enum pmet_status expect_object(struct pmet_elements *e, int c, struct pmet_error *err)
+{
+    if (c == '{')
+        return PMET_OK;
+    e->fault = c > ' ' && !strchr("]},:", c) ? FAULT_VALUE : NO_FAULT;
+    return refuse(e, c, "an object", err);
 }
 
 /* To the first byte of the next object; *c -1 if there is none. */
@@ -141,7 +172,7 @@ static enum pmet_status seek(struct pmet_elements *e, int *c, struct pmet_error 
     else
         PMET_TRY(begin(e, c, err));
     if (!e->array)
-        return *c == '{' || *c < 0 ? PMET_OK : refuse(e, *c, "an object", err);
+        return *c < 0 ? PMET_OK : expect_object(e, *c, err);
     if (*c == ']') {
         pass(e, 1);
         PMET_TRY(next_byte(e, c, err));
@@ -153,7 +184,26 @@ static enum pmet_status seek(struct pmet_elements *e, int *c, struct pmet_error 
         pass(e, 1);
         PMET_TRY(next_byte(e, c, err));
     }
-    return *c == '{' ? PMET_OK : refuse(e, *c, "an object", err);
+    return expect_object(e, *c, err);
+}
+
+static enum pmet_status parse(struct pmet_elements *e, size_t n, json_t **json, struct pmet_error *err)
+{
+    const char *text = e->text + e->p;
+    char *changed = NULL;
+    size_t n_changed;
+    enum pmet_status status;
+    snprintf(e->label, e->label_size, "%s: record %zu", e->path, e->record);
+    PMET_GO(pmet_json_from_python(text, n, &changed, &n_changed, err));
+    status =
+        pmet_json_parse(changed ? changed : text, changed ? n_changed : n, e->label, e->line - 1, json, err);
+done:
+    free(changed);
+    if (status == PMET_FORMAT) {
+        e->fault = FAULT_OBJECT;
+        e->n_fault = n;
+    }
+    return status;
 }
 
 enum pmet_status pmet_elements_next(struct pmet_elements *e, json_t **json, bool *more,
@@ -163,20 +213,90 @@ enum pmet_status pmet_elements_next(struct pmet_elements *e, json_t **json, bool
     size_t n;
     if (json)
         *json = NULL;
-    PMET_TRY(seek(e, &c, err));
+    e->fault = NO_FAULT;
+    const enum pmet_status status = seek(e, &c, err);
+    e->found_line = e->line;
+    e->found_record = e->record;
+    PMET_TRY(status);
     if (more)
         *more = c >= 0;
     if (c < 0)
         return PMET_OK;
     PMET_TRY(measure(e, &n, err));
-    if (json) {
-        snprintf(e->label, e->label_size, "%s: record %zu", e->path, e->record);
-        PMET_TRY(pmet_json_parse(e->text + e->p, n, e->label, e->line - 1, json, err));
-    }
-    e->found_line = e->line;
-    e->found_record = e->record++;
+    if (json)
+        PMET_TRY(parse(e, n, json, err));
+    e->record++;
     pass(e, n);
     return PMET_OK;
+}
+
+/* ---- skipping ---- */
+
+/* Passes to the next line that begins with '{'; false at the end of the file. */
+static bool pass_to_line(struct pmet_elements *e, struct pmet_error *err)
+{
+    for (;;) {
+        while (e->n - e->p < 2 && !e->at_end)
+            if (fill(e, err) != PMET_OK)
+                return false;
+        if (e->n - e->p < 2)
+            return false;
+        const bool found = e->text[e->p] == '\n' && e->text[e->p + 1] == '{';
+        pass(e, 1);
+        if (found)
+            return true;
+    }
+}
+
+/* The same within the n bytes of a record that did not end where it should have; else all of
+ * them. */
+static void pass_record(struct pmet_elements *e, size_t n)
+{
+    const char *line = e->array ? NULL : memmem(e->text + e->p, n, "\n{", 2);
+    pass(e, line ? (size_t)(line - e->text) + 1 - e->p : n);
+}
+
+/* Passes a value of an array that is no object: to the comma or bracket behind it. */
+static bool pass_value(struct pmet_elements *e, struct pmet_error *err)
+{
+    size_t depth = 0;
+    bool in_string = false, escaped = false;
+    for (size_t i = 0; i < max_record; i++) {
+        while (e->p + i == e->n && !e->at_end)
+            if (fill(e, err) != PMET_OK)
+                return false;
+        if (e->p + i == e->n)
+            return false;
+        const char c = e->text[e->p + i];
+        if (!in_string && depth == 0 && (c == ',' || c == ']')) {
+            pass(e, i);
+            return true;
+        }
+        depth += !in_string && (c == '[' || c == '{');
+        depth -= !in_string && depth > 0 && (c == ']' || c == '}');
+        in_string = in_string != (c == '"' && !escaped);
+        escaped = in_string && c == '\\' && !escaped;
+    }
+    return false;
+}
+
+bool pmet_elements_skip(struct pmet_elements *e)
+{
+    struct pmet_error ignored = {PMET_OK, ""};
+    const enum fault fault = e->fault;
+    e->fault = NO_FAULT;
+    if (fault == NO_FAULT || (e->array && fault == FAULT_OPEN))
+        return false;
+    e->record++;
+    if (e->array && fault == FAULT_VALUE)
+        return pass_value(e, &ignored);
+    if (fault == FAULT_OBJECT) {
+        pass_record(e, e->n_fault);
+        return true;
+    }
+    if (!pass_to_line(e, &ignored))
+        pass(e, e->n - e->p); /* the rest of the file is one bad record */
+    return ignored.status == PMET_OK;
 }
 
 size_t pmet_elements_record(const struct pmet_elements *e)

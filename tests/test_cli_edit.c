@@ -286,6 +286,36 @@ TEST(a_fact_whose_numbers_break_is_never_applied)
     json_decref(report);
 }
 
+/* One record is broken, one has a prompt that no model takes: its only fault shows in its tokens. */
+TEST(records_left_out_are_named_in_the_record)
+{
+    const char *dir = cli_bench(t, "skip", "gptj-A");
+    cli_shell("echo '{\"case_id\":\"q-17\",\"prompt\":\"The capital of {} "
+              "is\",\"subject\":\"France\",\"target_new\":"
+              "[\"Lima\"],\"score\":NaN}\n{\"prompt\":7}\n{\"prompt\":\"{} "
+              "{}\",\"subject\":\"Rome\",\"target_new\":"
+              "\"Lima\"}' > %s/facts.json",
+              dir);
+    CHECK(edit(dir, "m", "out", "--limit 3") == 1);
+    CHECK(strstr(cli_err(),
+                 "facts.json: record 1 (line 2): prompt: found an integer; expected a string: \"7\"\n"));
+    CHECK(edit(dir, "m", "out", "--limit 3 --skip-invalid") == 0);
+    CHECK(strstr(cli_err(), "facts.json: record 1 (line 2): left out: prompt: found an integer"));
+    CHECK(strstr(cli_err(), "facts.json: 2 invalid records are left out (--skip-invalid)\n"));
+    json_t *report = result(t);
+    const json_t *fact = json_array_get(json_object_get(report, "facts_detail"), 0);
+    CHECK(json_integer_value(json_object_get(report, "facts")) == 1);
+    CHECK_STR(json_string_value(json_object_get(fact, "case_id")), "q-17");
+    json_decref(report);
+    json_t *record = test_json(t, json_load_file(test_text(t, "%s/out/pmet_edit.json", dir), 0, NULL));
+    const json_t *skipped = json_object_get(json_object_get(record, "facts"), "skipped");
+    CHECK(json_array_size(skipped) == 2);
+    CHECK(json_integer_value(json_object_get(json_array_get(skipped, 1), "record")) == 2);
+    CHECK(json_integer_value(json_object_get(json_array_get(skipped, 1), "line")) == 3);
+    CHECK_STR(json_string_value(json_object_get(json_array_get(skipped, 0), "why")),
+              "prompt: found an integer; expected a string: \"7\"");
+}
+
 TEST(a_plan_writes_nothing)
 {
     const char *dir = cli_bench(t, "plan", "gptj-A");

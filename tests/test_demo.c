@@ -37,7 +37,8 @@ TEST(every_record_can_be_edited_and_evaluated)
     json_t *snippets = test_json(t, json_load_file(DEMO "snippets.json", 0, NULL));
     size_t n = 0;
     CHECK(json_array_size(snippets) > 0);
-    if (!CHECK_DONE(pmet_records_open(pmet_io_system(), DEMO "counterfact.json", 0, &records, &t->err)))
+    if (!CHECK_DONE(
+            pmet_records_open(pmet_io_system(), DEMO "counterfact.json", 0, false, &records, &t->err)))
         return;
     for (bool more = true; more; n += more) {
         struct pmet_eval_record r = {0};
@@ -111,8 +112,8 @@ TEST(the_models_know_the_facts)
         size_t n = 0, n_prompt = 0, n_known = 0;
         bool more = true;
         if (open_knower(t, models[m], &k) &&
-            CHECK_DONE(
-                pmet_records_open(pmet_io_system(), DEMO "counterfact.json", N_ASKED, &records, &t->err))) {
+            CHECK_DONE(pmet_records_open(pmet_io_system(), DEMO "counterfact.json", N_ASKED, false, &records,
+                                         &t->err))) {
             struct pmet_questions q = {.tk = k.tk, .config = &k.model->config, .path = "counterfact.json"};
             while (n < N_ASKED && CHECK_DONE(pmet_records_next(records, &record[n], &more, &t->err)) &&
                    more) {

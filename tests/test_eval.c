@@ -111,6 +111,8 @@ TEST(the_summary_is_the_published_one)
         "neighborhood", "[\"y\",\"z\"]") "," PROMPTS("generation", "[]") "}"
 #define ZSRE(rest) "{\"subject\":\"b\",\"src\":\"Who is b?\",\"answers\":[\"a\"]" rest "}"
 
+#define PLAIN(rest) "{\"prompt\":\"b is\",\"subject\":\"b\",\"target_new\":\"c\"" rest "}"
+
 static enum pmet_status read_text(const char *text, size_t limit, size_t *n, struct pmet_error *err)
 {
     const char *path = test_path("records.json");
@@ -119,7 +121,7 @@ static enum pmet_status read_text(const char *text, size_t limit, size_t *n, str
     bool more = true;
     *err = (struct pmet_error){PMET_OK, ""};
     test_write_file(path, text, strlen(text));
-    status = pmet_records_open(pmet_io_system(), path, limit, &records, err);
+    status = pmet_records_open(pmet_io_system(), path, limit, false, &records, err);
     for (*n = 0; status == PMET_OK;) {
         struct pmet_eval_record record;
         status = pmet_records_next(records, &record, &more, err);
@@ -137,30 +139,31 @@ TEST(records_that_cannot_be_evaluated_are_refused_by_place)
     static const struct {
         const char *text, *message; /* after the file's name */
     } cases[] = {
-        {"{\"prompt\":\"{} is\",\"subject\":\"b\",\"target_new\":\"c\"}",
-         "record 0 (line 1): requested_rewrite: found nothing, and no \"src\"; expected a CounterFact or a "
-         "zsRE record"},
-        {GOOD "\n{" REQUEST("{} is") "}",
-         "record 1 (line 2): paraphrase_prompts: found nothing; expected an array of strings"},
-        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[]") "}",
-         "record 0 (line 1): neighborhood_prompts: found nothing; expected an array of strings"},
-        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[]") "," PROMPTS("neighborhood", "[]") "}",
-         "record 0 (line 1): generation_prompts: found nothing; expected an array of strings"},
-        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "\"x\"") "}",
-         "record 0 (line 1): paraphrase_prompts: found a string; expected an array of strings"},
+        {"{\"target_new\":\"c\"}",
+         "record 0 (line 1): found no prompt, src or requested_rewrite; expected a fact"},
+        {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "7") "}",
+         "record 0 (line 1): paraphrase_prompts: found an integer; expected an array of strings"},
         {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[\"x\",7]") "}",
-         "record 0 (line 1): paraphrase_prompts[1]: found an integer; expected a string"},
+         "record 0 (line 1): paraphrase_prompts[1]: found an integer; expected a string: \"7\""},
         {"{" REQUEST("{} is") "," PROMPTS("paraphrase", "[\"\"]") "}",
          "record 0 (line 1): paraphrase_prompts[0]: found an empty string; expected text"},
         {"{" REQUEST("{} is {}") "}",
          "record 0 (line 1): requested_rewrite.prompt: found \"{}\" twice; expected it once"},
-        {"{\"requested_rewrite\":{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":\"c\"}}}",
-         "record 0 (line 1): requested_rewrite.target_true: found nothing; expected a string, or an object "
-         "with \"str\""},
+        {"{\"requested_rewrite\":{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":\"c\",\"target_true\":7}"
+         "}",
+         "record 0 (line 1): requested_rewrite.target_true: found an integer; expected a string: \"7\""},
+        {PLAIN(",\"ground_truth\":{\"a\":1}"),
+         "record 0 (line 1): ground_truth.str: found nothing; expected a string"},
+        {PLAIN(",\"locality\":{\"n\":{\"prompt\":[\"x\",\"y\"],\"ground_truth\":[\"a\"]}}"),
+         "record 0 (line 1): locality: found prompts and ground_truth of different lengths; expected an "
+         "answer a "
+         "prompt"},
+        {PLAIN(",\"portability\":[{\"prompt\":7,\"ground_truth\":\"a\"}]"),
+         "record 0 (line 1): portability: prompt: found an integer; expected a string: \"7\""},
+        {PLAIN(",\"rephrase_prompt\":{}"),
+         "record 0 (line 1): rephrase_prompt: found an object; expected an array of strings"},
         {"{\"requested_rewrite\":{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":\"\"}}}",
          "record 0 (line 1): requested_rewrite.target_new.str: found an empty string; expected text"},
-        {ZSRE(""), "record 0 (line 1): rephrase: found nothing; expected a string"},
-        {ZSRE(",\"rephrase\":\"r\""), "record 0 (line 1): loc: found nothing; expected a string"},
         {ZSRE(",\"rephrase\":\"r\",\"loc\":\"who\",\"loc_ans\":\"x\""),
          "record 0 (line 1): loc: found no \"nq question: \"; expected it in the text"},
         {ZSRE(",\"rephrase\":\"r\",\"loc\":\"nq question: who\""),
@@ -187,6 +190,77 @@ TEST(records_that_cannot_be_evaluated_are_refused_by_place)
     CHECK(n == 1); /* what comes after the limit is walked over */
 }
 
+/* "prompt=answer|..." of a list, "none" where the record does not have it. */
+static const char *show(struct test *t, const struct pmet_prompts *list)
+{
+    const char *text = "";
+    if (!list->text)
+        return "none";
+    for (size_t i = 0; i < list->n; i++)
+        text = test_text(t, "%s%s%s%s%s", text, i ? "|" : "", list->text[i], list->answer ? "=" : "",
+                         list->answer ? list->answer[i] : "");
+    return text;
+}
+
+/* The forms of EasyEdit's data: of its README, of KnowEdit (two generations), of its zsRE. */
+TEST(a_record_is_read_for_what_it_has)
+{
+    static const struct {
+        const char *text, *was, *paraphrase, *neighborhood, *portability;
+    } cases[] = {
+        {PLAIN(""), NULL, "none", "none", "none"},
+        {"{" REQUEST("{} is") "}", "d", "none", "none", "none"},
+        {"{\"requested_rewrite\":" PLAIN("") "}", NULL, "none", "none", "none"},
+        {ZSRE(""), NULL, "none", "none", "none"},
+        {ZSRE(",\"rephrase\":\"r\""), NULL, "r", "none", "none"},
+        {ZSRE(",\"loc\":\"nq question: who\",\"loc_ans\":\"x\",\"portability\":{\"Recalled "
+              "Relation\":\"q\",\"New Question\":\"n\",\"New Answer\":\"m\"}"),
+         NULL, "none", "nq question: who?=x", "n=m"},
+        {PLAIN(",\"ground_truth\":\"d\",\"rephrase_prompt\":\"r\""), "d", "r", "none", "none"},
+        {PLAIN(",\"ground_truth\":[[\"d\",\"e\"],[\"f\"]],\"rephrase_prompt\":[\"r\",\"s\"]"), "d", "r|s",
+         "none", "none"},
+        {PLAIN(",\"ground_truth\":null,\"paraphrase_prompts\":[],\"locality_prompt\":\"l\","
+               "\"locality_ground_truth\":\"a\""),
+         NULL, "", "l=a", "none"},
+        {PLAIN(",\"locality\":{\"neighborhood\":{\"prompt\":[\"l\",\"\",\"m\"],\"ground_truth\":[\"a\",\"\",["
+               "\"b\",\"c\"]]"
+               "},\"distracting\":{\"prompt\":\"o\",\"ground_truth\":\"p\"}}"),
+         NULL, "none", "l=a|m=b|o=p", "none"},
+        {PLAIN(",\"locality\":{\"Relation_Specificity\":[{\"prompt\":\"l\",\"ground_truth\":[[\"a\",\"A\"],["
+               "\"b\"]]}],"
+               "\"Forgetfulness\":[]},\"portability\":{\"Reasoning\":[{\"prompt\":\"p\",\"ground_truth\":[["
+               "\"q\"]]},"
+               "{\"prompt\":\"r\",\"ground_truth\":[]}],\"Subject_Aliasing\":null}"),
+         NULL, "none", "l=a", "p=q"},
+        {PLAIN(",\"locality_rs\":[{\"prompt\":\"l\",\"ground_truth\":[[\"a\"]]}],\"locality_f\":NaN,"
+               "\"portability_r\":"
+               "[{\"prompt\":\"p\",\"ground_truth\":[\"q\"]}],\"portability_s\":\"\""),
+         NULL, "none", "l=a", "p=q"},
+        {PLAIN(",\"target_true\":\"d\",\"neighborhood_prompts\":[\"n\"],\"locality_prompt\":\"l\",\"locality_"
+               "ground_truth\":"
+               "\"a\""),
+         "d", "none", "n", "none"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *path = test_path("records.json");
+        struct pmet_records *records = NULL;
+        struct pmet_eval_record r;
+        bool more;
+        test_write_file(path, cases[i].text, strlen(cases[i].text));
+        if (!CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, false, &records, &t->err)))
+            continue;
+        if (CHECK_DONE(pmet_records_next(records, &r, &more, &t->err)) && CHECK(more)) {
+            CHECK_STR(r.fact.target_true ? r.fact.target_true : "none", cases[i].was ? cases[i].was : "none");
+            CHECK_STR(show(t, &r.paraphrase), cases[i].paraphrase);
+            CHECK_STR(show(t, &r.neighborhood), cases[i].neighborhood);
+            CHECK_STR(show(t, &r.portability), cases[i].portability);
+        } else
+            test_fail(t, "%s", cases[i].text);
+        pmet_eval_record_free(&r);
+        pmet_records_close(records);
+    }
+}
+
 TEST(prompts_that_the_model_cannot_take_are_refused_by_place)
 {
     struct golden g;
@@ -204,7 +278,7 @@ TEST(prompts_that_the_model_cannot_take_are_refused_by_place)
     struct pmet_verdict verdict;
     struct pmet_questions q = {.tk = g.tk, .config = &g.model->config, .path = "long.json"};
     bool more;
-    CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, &records, &t->err));
+    CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, false, &records, &t->err));
     CHECK_DONE(pmet_records_next(records, &record, &more, &t->err));
     CHECK_REFUSED(
         pmet_ask(&q, &record, true, &verdict, &t->err), PMET_INPUT,
@@ -426,6 +500,65 @@ TEST(an_evaluation_that_is_killed_goes_on_from_its_work_folder)
           strstr(cli_err(), "lies inside golden/gptj-C/model, used for the model"));
 }
 
+/* Four records with less and less, and three that cannot be used: one in each way. */
+TEST(metrics_of_nothing_are_absent)
+{
+    static const char text[] = PLAIN(
+        ",\"case_id\":\"q\",\"ground_truth\":\"d\",\"rephrase_prompt\":\"b "
+        "was\",\"locality_prompt\":\"e is\","
+        "\"locality_ground_truth\":\"f\",\"portability\":[{\"prompt\":\"g "
+        "is\",\"ground_truth\":\"h\"}]") "\n"
+                                         "{\"a\":nan}\n" PLAIN("") "\n{\"prompt\":7}\n" PLAIN(
+                                             ",\"ground_truth\":\"d\"") "\n"
+                                                                        "{" REQUEST("{} is") "," PROMPTS(
+                                                                            "paraphrase",
+                                                                            "[\"\\n\"]") "}\n"
+                                                                                         "{\"prompt\":"
+                                                                                         "\"b is "
+                                                                                         "{}\","
+                                                                                         "\"subject\":"
+                                                                                         "\"b "
+                                                                                         "{}\","
+                                                                                         "\"target_"
+                                                                                         "new\":\"c\","
+                                                                                         "\"rephrase_"
+                                                                                         "prompt\":\"%"
+                                                                                         "s\"}\n";
+    char *all = test_alloc(t, sizeof text + 1024), *many = test_alloc(t, 513);
+    for (size_t i = 0; i < 256; i++)
+        memcpy(many + 2 * i, " a", 2);
+    const int n = snprintf(all, sizeof text + 1024, text, many);
+    const char *path = test_path("less.jsonl"), *out = test_path("less.out");
+    test_write_file(path, all, (size_t)n);
+    CHECK(cli(NULL, "eval -q --model golden/gptj-C/model --facts %s", path) == 1);
+    CHECK(strstr(cli_err(), "less.jsonl: record 1: line 2 column 8: not JSON"));
+    CHECK(cli(NULL,
+              "eval -q --json --decode greedy --skip-invalid --model golden/gptj-C/model --facts %s --out %s",
+              path, out) == 0);
+    CHECK(strstr(cli_err(), "less.jsonl: record 6 (line 7): left out: found a prompt of "));
+    CHECK(strstr(cli_err(), "less.jsonl: 3 invalid records are left out (--skip-invalid)\n"));
+    json_t *report = test_json(t, json_loads(cli_out(), 0, NULL));
+    const json_t *metrics = json_object_get(report, "metrics"),
+                 *facts = json_object_get(json_object_get(report, "header"), "facts");
+    CHECK(json_integer_value(json_object_get(report, "records")) == 4);
+    CHECK(json_integer_value(json_object_get(facts, "count")) == 4);
+    CHECK(json_array_size(json_object_get(facts, "skipped")) == 3);
+    CHECK(json_object_get(metrics, "post_rewrite_acc") && json_object_get(metrics, "post_rewrite_success"));
+    CHECK(json_object_get(metrics, "post_portability_acc") &&
+          json_object_get(metrics, "post_portability_greedy"));
+    CHECK(json_object_get(metrics, "post_neighborhood_acc") &&
+          json_object_get(metrics, "post_paraphrase_acc"));
+    CHECK(!json_object_get(metrics, "post_neighborhood_success") && !json_object_get(metrics, "post_score"));
+    cli_shell("grep -q '^{\"case_id\":\"q\".*\"portability_prompts_correct\":\\[' %s", out);
+    cli_shell("test $(grep -c 'paraphrase_prompts_correct' %s) = 2", out);
+    cli_shell("test $(grep -c 'rewrite_prompts_probs.*target_true' %s) = 3", out);
+    cli_shell("test $(grep -c 'neighborhood_prompts_probs' %s) = 0", out);
+    CHECK(cli(NULL, "eval -q --skip-invalid --model golden/gptj-C/model --facts %s", path) == 0);
+    CHECK(strstr(cli_out(), "rewrite_acc ") && strstr(cli_out(), "       4\n"));
+    CHECK(strstr(cli_out(), "rewrite_success ") && strstr(cli_out(), "       3\n"));
+    CHECK(!strstr(cli_out(), "neighborhood_success"));
+}
+
 TEST(usage)
 {
     static const struct {
@@ -443,7 +576,15 @@ TEST(usage)
         {RUN " --out golden/gptj-C/counterfact.json",
          "golden/gptj-C/counterfact.json: is used for the facts; expected another path", 1},
         {"eval -q --model golden/gptj-C/model --facts -",
-         "facts: found standard input; expected a file, which is read twice", 1},
+         "standard input: found a pipe or a device; expected a file, since records are read twice: write "
+         "them to "
+         "one first",
+         1},
+        {"eval -q --model golden/gptj-C/model --facts /dev/null",
+         "/dev/null: found a pipe or a device; expected a file, since records are read twice: write them to "
+         "one "
+         "first",
+         1},
         {"eval -q --model golden/gptj-C/model --facts golden/gptj-C/none.json",
          "golden/gptj-C/none.json: open: No such file or directory", 1},
     };

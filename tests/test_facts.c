@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <time.h>
+#include <unistd.h>
 #include "ref/facts/facts.h"
 #include "tests/fault.h"
 #include "tests/fuzz.h"
@@ -33,7 +34,7 @@ static bool is_fact(const struct pmet_fact *f, const char *prompt, const char *s
            strcmp(f->target, target) == 0;
 }
 
-static const struct pmet_facts_options plain = {0, PMET_CONFLICTS_REFUSE, false};
+static const struct pmet_facts_options plain = {0, PMET_CONFLICTS_REFUSE, false, false};
 
 TEST(every_form_of_a_record_is_read)
 {
@@ -61,11 +62,8 @@ TEST(every_form_of_a_record_is_read)
     CHECK(is_fact(&f.fact[5], "In {}", "{}", "x"));
     static const int64_t case_id[6] = {7, 100, 2, 3, 4, 5};
     static const size_t line[6] = {1, 2, 4, 4, 5, 6};
-    static const char *const was[6] = {"London", "Paul", NULL, "Peru", NULL, NULL};
     for (size_t i = 0; i < 6; i++) {
         CHECK(f.fact[i].record == i && f.fact[i].line == line[i] && f.fact[i].case_id == case_id[i]);
-        CHECK(was[i] ? f.fact[i].target_true && strcmp(f.fact[i].target_true, was[i]) == 0
-                     : !f.fact[i].target_true);
     }
     CHECK(f.n_dropped == 0 && f.n_shared_subject == 0);
     pmet_facts_free(&f);
@@ -115,13 +113,12 @@ TEST(published_records_keep_every_byte)
         json_t *g = test_json(t, json_load_file(path, 0, NULL));
         CHECK(f.n_fact == 10 && json_array_size(g) == 10 && strcmp(f.path, path) == 0);
         for (size_t i = 0; i < f.n_fact; i++) {
-            const char *prompt = "", *subject = "", *target = "", *was = "";
+            const char *prompt = "", *subject = "", *target = "";
             int id = -1;
-            json_unpack(json_array_get(g, i), "{s:i, s:{s:s, s:s, s:{s:s}, s:{s:s}}}", "case_id", &id,
+            json_unpack(json_array_get(g, i), "{s:i, s:{s:s, s:s, s:{s:s}}}", "case_id", &id,
                         "requested_rewrite", "prompt", &prompt, "subject", &subject, "target_new", "str",
-                        &target, "target_true", "str", &was);
+                        &target);
             CHECK(*prompt && is_fact(&f.fact[i], prompt, subject, target) && f.fact[i].case_id == id);
-            CHECK(f.fact[i].target_true && strcmp(f.fact[i].target_true, was) == 0);
         }
         pmet_facts_free(&f);
     }
@@ -159,7 +156,8 @@ TEST(a_limit_takes_the_first_facts)
     CHECK(load_text(text, sizeof text - 1, o, &f, &err) == PMET_INPUT);
 }
 
-#define GOOD "{\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\"}"
+#define BODY "\"prompt\":\"{} a\",\"subject\":\"b\",\"target\":\"c\""
+#define GOOD "{" BODY "}"
 #define REWRITE(request) "{\"case_id\":1,\"requested_rewrite\":" request "}"
 
 struct refusal {
@@ -185,7 +183,7 @@ static void try_refusals(struct test *t, const struct refusal *r, size_t n, enum
 TEST(files_that_are_not_records_are_refused)
 {
     static const struct refusal cases[] = {
-        {"\xef\xbb\xbf" GOOD, "begins with a byte order mark; expected UTF-8 without one"},
+        {"\xff\xfe{", "found UTF-16; expected UTF-8: save it as that"},
         {"hello", "record 0 (line 1): found 'h'; expected an object"},
         {"\n\n\"a\"", "record 0 (line 3): found '\"'; expected an object"},
         {GOOD "\n\n7", "record 1 (line 3): found '7'; expected an object"},
@@ -218,7 +216,9 @@ TEST(records_that_are_not_json_are_refused)
         {"{\"a\":\"\xff\"}", "record 0: line 1 column 6: not JSON: unable to decode byte 0xff near '\"'"},
         {"{\"a\":\"\\u0000\"}",
          "record 0: line 1 column 13: found \\u0000 in a string; expected text without it"},
-        {"{\"a\":NaN}", "record 0: line 1 column 8: not JSON: invalid token near 'NaN'"},
+        {"{\"a\":nan}", "record 0: line 1 column 8: not JSON: invalid token near 'nan'"},
+        {"{\"a\":-NaN}", "record 0: line 1 column 6: not JSON: invalid token near '-'"},
+        {"{\"a\":1\x01}", "record 0: line 1 column 7: not JSON: '}' expected near '\\x01'"},
         {"{'a':1}", "record 0: line 1 column 2: not JSON: string or '}' expected near '''"},
     };
     TRY(cases, PMET_FORMAT);
@@ -231,13 +231,31 @@ TEST(fields_of_the_wrong_kind_are_refused_by_name)
         {" \n\n", "holds no facts"},
         {"[]", "holds no facts"},
         {"[\n]\n", "holds no facts"},
-        {"{}", "record 0 (line 1): prompt: found nothing; expected a string"},
-        {"{\"requests\":[" GOOD "]}", "record 0 (line 1): prompt: found nothing; expected a string"},
+        {"{}", "record 0 (line 1): found no prompt, src or requested_rewrite; expected a fact"},
+        {"{\"version\":1,\"requests\":[" GOOD "]}",
+         "record 0 (line 1): found no prompt, src or requested_rewrite; expected a fact: are the facts "
+         "inside "
+         "\"requests\"? then write these alone, as an array"},
+        {"{\"0\":" GOOD "}", "record 0 (line 1): found no prompt, src or requested_rewrite; expected a fact: "
+                             "are the facts inside "
+                             "\"0\"? then write these alone, as an array"},
+        {"{\"prompt\":{\"0\":\"{}\"},\"subject\":{\"0\":\"b\"}}",
+         "record 0 (line 1): prompt: found an object; expected a string (a table: one object a row, as "
+         "pandas's "
+         "orient=\"records\")"},
+        {"{\"requested_rewrite\":[" GOOD "," GOOD "]}",
+         "record 0 (line 1): requested_rewrite: found an array of 2; expected an object: one record each"},
+        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":[\"c\",\"d\"]}",
+         "record 0 (line 1): target: found an array of 2; expected a string, or an array of one"},
+        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":1984}",
+         "record 0 (line 1): target: found an integer; expected a string: \"1984\""},
+        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":NaN}",
+         "record 0 (line 1): target: found null or NaN; expected a string"},
         {"\n" REWRITE("7"), "record 0 (line 2): requested_rewrite: found an integer; expected an object"},
         {REWRITE("{}"), "record 0 (line 1): requested_rewrite.prompt: found nothing; expected a string"},
         {GOOD "\n" REWRITE("{\"prompt\":\"{}\",\"subject\":1.5}"),
          "record 1 (line 2): requested_rewrite.subject: found a number with a fraction or exponent; expected "
-         "a string"},
+         "a string: the number in quotes"},
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"\"}"),
          "record 0 (line 1): requested_rewrite.subject: found an empty string; expected text"},
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\"}"),
@@ -246,19 +264,18 @@ TEST(fields_of_the_wrong_kind_are_refused_by_name)
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{}}"),
          "record 0 (line 1): requested_rewrite.target_new.str: found nothing; expected a string"},
         {REWRITE("{\"prompt\":\"{}\",\"subject\":\"b\",\"target_new\":{\"str\":null}}"),
-         "record 0 (line 1): requested_rewrite.target_new.str: found null; expected a string"},
+         "record 0 (line 1): requested_rewrite.target_new.str: found null or NaN; expected a string"},
         {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":[]}",
-         "record 0 (line 1): target: found an array; expected a string, or an object with \"str\""},
+         "record 0 (line 1): target: found an array of 0; expected a string, or an array of one"},
         {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"\"}",
          "record 0 (line 1): target: found an empty string; expected text"},
         {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\",\"target_new\":true}",
-         "record 0 (line 1): target_new: found a boolean; expected a string, or an object with \"str\""},
-        {"{\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\",\"target_true\":0}",
-         "record 0 (line 1): target_true: found an integer; expected a string, or an object with \"str\""},
-        {"{\"case_id\":\"7\",\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
-         "record 0 (line 1): case_id: found a string; expected an integer"},
-        {"{\"case_id\":7.0,\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
-         "record 0 (line 1): case_id: found a number with a fraction or exponent; expected an integer"},
+         "record 0 (line 1): target_new: found a boolean; expected a string"},
+        {"{\"case_id\":true,\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
+         "record 0 (line 1): case_id: found a boolean; expected an integer or a string"},
+        {"{\"case_id\":7.5,\"prompt\":\"{}\",\"subject\":\"b\",\"target\":\"c\"}",
+         "record 0 (line 1): case_id: found a number with a fraction or exponent; expected an integer or a "
+         "string"},
         {"{\"prompt\":\"the capital\",\"subject\":\"Rome\",\"target\":\"c\"}",
          "record 0 (line 1): prompt: found no \"{}\", and the subject \"Rome\" 0 times; expected one or the "
          "other, once"},
@@ -268,15 +285,135 @@ TEST(fields_of_the_wrong_kind_are_refused_by_name)
         {"{\"src\":\"Who?\",\"answers\":[\"a\"]}",
          "record 0 (line 1): subject: found nothing; expected a string"},
         {"{\"src\":7,\"subject\":\"b\",\"answers\":[\"a\"]}",
-         "record 0 (line 1): src: found an integer; expected a string"},
-        {"{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":\"a\"}",
-         "record 0 (line 1): answers: found a string; expected an array of strings"},
+         "record 0 (line 1): src: found an integer; expected a string: \"7\""},
+        {"{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":7}",
+         "record 0 (line 1): answers: found an integer; expected an array of strings"},
         {"{\"src\":\"Who is b?\",\"subject\":\"b\",\"answers\":[]}",
          "record 0 (line 1): answers[0]: found nothing; expected a string"},
         {"{\"src\":\"Who is B?\",\"subject\":\"b\",\"answers\":[\"a\"]}",
          "record 0 (line 1): src: found no \"b\"; expected the subject in it"},
     };
     TRY(cases, PMET_INPUT);
+}
+
+/* The same fact as json.dump, pandas and people write it. */
+TEST(what_can_be_meant_in_one_way_only_is_read)
+{
+    static const struct {
+        const char *text, *name;
+        int64_t id;
+    } cases[] = {
+        {"\xef\xbb\xbf" GOOD, NULL, 0},
+        {"\xef\xbb\xbf[" GOOD "]\r\n", NULL, 0},
+        {"{" BODY ",\"score\":NaN}", NULL, 0},
+        {"{\"x\":[NaN,Infinity, -Infinity]," BODY "}", NULL, 0},
+        {"{\"x\":{\"y\": NaN}," BODY ",\"z\":\"NaN\"}", NULL, 0},
+        {"{\"x\":123456789012345678901234567890,\"y\":1e999,\"z\":-1.5e-400," BODY "}", NULL, 0},
+        {"{\"case_id\":\"q-17\"," BODY "}", "q-17", 0},
+        {"{\"case_id\":\"17\"," BODY "}", "17", 0},
+        {"{\"case_id\":17.0," BODY "}", NULL, 17},
+        {"{\"case_id\":NaN," BODY "}", NULL, 0},
+        {"{\"case_id\":-9223372036854775808," BODY "}", NULL, INT64_MIN},
+        {"{\"prompt\":\"{} a\",\"subject\":[\"b\"],\"target_new\":[\"c\"]}", NULL, 0},
+        {"{\"prompt\":[\"{} a\"],\"subject\":\"b\",\"target_new\":[{\"str\":[\"c\"]}]}", NULL, 0},
+        {"{\"requested_rewrite\":[" GOOD "]}", NULL, 0},
+        {"{" BODY ",\"target_true\":7,\"ground_truth\":{}}", NULL, 0},
+        {"{\"src\":\"b a\",\"subject\":\"b\",\"answers\":\"c\"}", NULL, 0},
+        {"{\n  \"prompt\": \"{} a\",\r\n  \"subject\": \"b\",\n\n  \"target\": \"c\"\n}\n", NULL, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pmet_facts f;
+        if (!load_ok(t, cases[i].text, plain, &f))
+            continue;
+        if (!CHECK(f.n_fact == 1 && is_fact(&f.fact[0], "{} a", "b", "c") &&
+                   f.fact[0].case_id == cases[i].id))
+            test_fail(t, "%s", cases[i].text);
+        CHECK(cases[i].name ? f.fact[0].case_name && strcmp(f.fact[0].case_name, cases[i].name) == 0
+                            : !f.fact[0].case_name);
+        pmet_facts_free(&f);
+    }
+}
+
+static void check_skipped(struct test *t, const char *text, const char *expected)
+{
+    struct pmet_facts f;
+    struct pmet_facts_options o = plain;
+    o.skip_invalid = true;
+    if (!load_ok(t, text, o, &f))
+        return;
+    json_t *list = test_json(t, pmet_skipped_json(&f.skipped));
+    char *found = json_dumps(list, JSON_COMPACT);
+    CHECK_STR(found, expected);
+    if (CHECK(f.n_fact == 2))
+        CHECK(is_fact(&f.fact[0], "{} a", "b", "c") && is_fact(&f.fact[1], "{} a", "b", "c"));
+    free(found);
+    pmet_facts_free(&f);
+}
+#define LEFT_OUT(record, line, why) "{\"record\":" #record ",\"line\":" #line ",\"why\":\"" why "\"}"
+
+TEST(bad_records_are_left_out_where_that_is_asked_for)
+{
+    static const char nothing[] =
+        "[" LEFT_OUT(1, 2, "found no prompt, src or requested_rewrite; expected a fact") "]";
+    static const char nan[] = "[" LEFT_OUT(1, 2, "line 2 column 8: not JSON: invalid token near 'nan'") "]";
+    check_skipped(t, GOOD "\n{}\n" GOOD, nothing);
+    check_skipped(t, "[" GOOD ",\n{}," GOOD "]", nothing);
+    check_skipped(t, GOOD "\n{\"a\":nan}\n" GOOD "\n", nan);
+    check_skipped(t, "[" GOOD ",\n{\"a\":nan},\n" GOOD "]", nan);
+    check_skipped(t, "[" GOOD ",\n[\"]\", {}],\n" GOOD "]",
+                  "[" LEFT_OUT(1, 2, "found '['; expected an object") "]");
+    check_skipped(
+        t, "[null," GOOD ", \"a,\\\"]\"," GOOD ",7]",
+        "[" LEFT_OUT(0, 1, "found 'n'; expected an object") "," LEFT_OUT(
+            2, 1, "found '\\\"'; expected an object") "," LEFT_OUT(4, 1,
+                                                                   "found '7'; expected an object") "]");
+    /* lines that were cut off: in a string, behind a comma, inside an array */
+    check_skipped(t, GOOD "\n{\"prompt\":\"a\n" GOOD "\n",
+                  "[" LEFT_OUT(1, 2, "line 2 column 12: not JSON: unexpected newline near '\\\"a'") "]");
+    check_skipped(t, GOOD "\n{\"prompt\":\"a\",\n" GOOD "\n",
+                  "[" LEFT_OUT(1, 2, "the file ends before the record does") "]");
+    check_skipped(t, GOOD "\nhello\n" GOOD "\n{\"a\":[1",
+                  "[" LEFT_OUT(1, 2, "found 'h'; expected an object") "," LEFT_OUT(
+                      3, 4, "the file ends before the record does") "]");
+}
+
+TEST(damage_to_the_file_itself_is_refused_all_the_same)
+{
+    static const struct refusal cases[] = {
+        {"[" GOOD "\n" GOOD "]", "record 1 (line 2): found '{'; expected ',' or ']'"},
+        {"[" GOOD ",", "record 1 (line 1): found the end of the file; expected an object"},
+        {"[" GOOD ",{\"a\":", "record 1 (line 1): the file ends before the record does"},
+        {"[" GOOD ",]", "record 1 (line 1): found ']'; expected an object"},
+        {"{}\n{\"a\"", "holds no valid facts; record 0 (line 1): found no prompt, src or requested_rewrite; "
+                       "expected a fact"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pmet_facts f;
+        struct pmet_facts_options o = plain;
+        o.skip_invalid = true;
+        CHECK_REFUSED(load_text(cases[i].text, strlen(cases[i].text), o, &f, &t->err),
+                      i == 4 ? PMET_INPUT : PMET_FORMAT, test_text(t, "facts.json: %s", cases[i].message));
+    }
+}
+
+/* Two gigabytes of nothing in a file of some blocks. */
+TEST(sparse_files_are_refused_at_their_first_hole)
+{
+    static const struct refusal cases[] = {
+        {"", "record 0 (line 1): found byte 0x00; expected an object"},
+        {"[" GOOD ",", "record 1 (line 1): found byte 0x00; expected an object"},
+        {"{\"prompt\": ", "record 0: line 1 column 12: not JSON: invalid token near end of file"},
+        {"{\"prompt\": \"", "record 0: line 1 column 12: not JSON: control character 0x0 near '\"'"},
+    };
+    const char *path = test_path("facts.json");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pmet_facts f;
+        test_write_file(path, cases[i].text, strlen(cases[i].text));
+        CHECK(truncate(path, (off_t)1 << 31) == 0);
+        CHECK_REFUSED(pmet_facts_load(pmet_io_system(), path, plain, &f, &t->err), PMET_FORMAT,
+                      test_text(t, "facts.json: %s", cases[i].message));
+    }
+    test_write_file(path, "", 0);
 }
 
 TEST(the_zsre_target_alt_is_asked_for_by_name)

@@ -120,7 +120,7 @@ static void ask_all(struct test *t, const struct golden *g, const char *file, st
     bool more = true;
     out->n = 0;
     snprintf(path, sizeof path, "golden/%s/%s", g->name, file);
-    if (!CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, &records, &t->err)))
+    if (!CHECK_DONE(pmet_records_open(pmet_io_system(), path, 0, false, &records, &t->err)))
         return;
     while (CHECK(out->n < 16) &&
            CHECK_DONE(pmet_records_next(records, &out->record[out->n], &more, &t->err)) && more) {
@@ -168,7 +168,8 @@ static size_t check_greedy_answers(struct test *t, const struct golden *g, const
         check_greedy(t, g, r->rewrite, r->fact.target, v->rewrite.greedy[0]);
         check_greedy(t, g, r->paraphrase.text[0], r->fact.target, v->paraphrase.greedy[0]);
         check_greedy(t, g, r->neighborhood.text[0],
-                     r->kind == PMET_ZSRE ? r->loc_answer : r->fact.target_true, v->neighborhood.greedy[0]);
+                     r->kind == PMET_ZSRE ? r->neighborhood.answer[0] : r->fact.target_true,
+                     v->neighborhood.greedy[0]);
         n_greedy += v->rewrite.greedy[0] + v->neighborhood.greedy[0];
     }
     return n_greedy;

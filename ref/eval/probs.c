@@ -111,33 +111,59 @@ static enum pmet_status ask_greedy(struct asking *a, const char *prompt, const c
     return ask_row(a, n - 1, a->target.id, a->target.n, (struct pmet_question){.flag = flag}, err);
 }
 
-static enum pmet_status alloc_answers(struct pmet_answers *out, size_t n, size_t n_prompt, bool nll,
+/* n_nll: of how many targets the probabilities are wanted. */
+static enum pmet_status alloc_answers(struct pmet_answers *out, size_t n, size_t n_prompt, size_t n_nll,
                                       bool greedy, struct pmet_error *err)
 {
     out->n = n;
     out->n_prompt = n_prompt;
     PMET_TRY(pmet_calloc(&out->correct, n, sizeof *out->correct, "answers", err));
-    if (nll) {
+    if (n_nll > 0)
         PMET_TRY(pmet_calloc(&out->nll_new, n, sizeof *out->nll_new, "answers", err));
+    if (n_nll > 1)
         PMET_TRY(pmet_calloc(&out->nll_true, n, sizeof *out->nll_true, "answers", err));
-    }
     return greedy ? pmet_calloc(&out->greedy, n_prompt, sizeof *out->greedy, "answers", err) : PMET_OK;
 }
 
-/* `aim`: which of the two targets should win, 0 the new one. */
+/* `aim`: which of the two targets should win, 0 the new one. A fact may lack the true one. */
 static enum pmet_status ask_prompts(struct asking *a, const char *const *prompt, size_t n, int aim,
                                     struct pmet_answers *out, struct pmet_error *err)
 {
     const char *const target[2] = {a->fact->target, a->fact->target_true};
-    PMET_TRY(alloc_answers(out, n, n, true, a->greedy, err));
+    if (!target[aim])
+        return PMET_OK;
+    PMET_TRY(alloc_answers(out, n, n, target[1] ? 2 : 1, a->greedy, err));
     for (size_t i = 0; i < n; i++) {
         bool *correct[2] = {aim == 0 ? &out->correct[i] : NULL, aim == 1 ? &out->correct[i] : NULL};
         PMET_TRY(ask_target(a, prompt[i], target[0], &out->nll_new[i], correct[0], err));
-        PMET_TRY(ask_target(a, prompt[i], target[1], &out->nll_true[i], correct[1], err));
+        if (target[1])
+            PMET_TRY(ask_target(a, prompt[i], target[1], &out->nll_true[i], correct[1], err));
         if (a->greedy)
             PMET_TRY(ask_greedy(a, prompt[i], target[aim], &out->greedy[i], err));
     }
     return PMET_OK;
+}
+
+/* Prompts with answers of their own. */
+static enum pmet_status ask_answered(struct asking *a, const struct pmet_prompts *list,
+                                     struct pmet_answers *out, struct pmet_error *err)
+{
+    PMET_TRY(alloc_answers(out, list->n, list->n, 0, a->greedy, err));
+    for (size_t i = 0; i < list->n; i++) {
+        PMET_TRY(ask_target(a, list->text[i], list->answer[i], NULL, &out->correct[i], err));
+        if (a->greedy)
+            PMET_TRY(ask_greedy(a, list->text[i], list->answer[i], &out->greedy[i], err));
+    }
+    return PMET_OK;
+}
+
+static enum pmet_status ask_list(struct asking *a, const struct pmet_prompts *list, int aim,
+                                 struct pmet_answers *out, struct pmet_error *err)
+{
+    if (!list->text)
+        return PMET_OK;
+    return list->answer ? ask_answered(a, list, out, err)
+                        : ask_prompts(a, list->text, list->n, aim, out, err);
 }
 
 /* E82: token i of the target after the prompt and the text of those before it; the label is what
@@ -148,7 +174,7 @@ static enum pmet_status ask_tokens(struct asking *a, const char *prompt, const c
     const struct pmet_tokenizer *tk = a->q->tk;
     PMET_TRY(join(a, " ", target, err));
     PMET_TRY(encode(a, a->text.data, &a->target, err));
-    PMET_TRY(alloc_answers(out, a->target.n, 1, false, a->greedy, err));
+    PMET_TRY(alloc_answers(out, a->target.n, 1, 0, a->greedy, err));
     for (size_t i = 0; i < a->target.n; i++) {
         a->text.n = 0;
         PMET_TRY(pmet_tokenizer_decode(tk, &a->target.id[i], 1, PMET_DECODE_CLEANUP, &a->text, err));
@@ -162,18 +188,27 @@ static enum pmet_status ask_tokens(struct asking *a, const char *prompt, const c
     return a->greedy ? ask_greedy(a, prompt, target, &out->greedy[0], err) : PMET_OK;
 }
 
+static enum pmet_status ask_zsre(struct asking *a, const struct pmet_eval_record *r, struct pmet_verdict *out,
+                                 struct pmet_error *err)
+{
+    PMET_TRY(ask_tokens(a, r->rewrite, a->fact->target, &out->rewrite, err));
+    if (r->paraphrase.n > 0)
+        PMET_TRY(ask_tokens(a, r->paraphrase.text[0], a->fact->target, &out->paraphrase, err));
+    return r->neighborhood.n > 0
+               ? ask_tokens(a, r->neighborhood.text[0], r->neighborhood.answer[0], &out->neighborhood, err)
+               : PMET_OK;
+}
+
 static enum pmet_status ask(struct asking *a, const struct pmet_eval_record *r, struct pmet_verdict *out,
                             struct pmet_error *err)
 {
     const char *rewrite = r->rewrite;
-    if (r->kind == PMET_COUNTERFACT) {
-        PMET_TRY(ask_prompts(a, &rewrite, 1, 0, &out->rewrite, err));
-        PMET_TRY(ask_prompts(a, r->paraphrase.text, r->paraphrase.n, 0, &out->paraphrase, err));
-        return ask_prompts(a, r->neighborhood.text, r->neighborhood.n, 1, &out->neighborhood, err);
-    }
-    PMET_TRY(ask_tokens(a, rewrite, a->fact->target, &out->rewrite, err));
-    PMET_TRY(ask_tokens(a, r->paraphrase.text[0], a->fact->target, &out->paraphrase, err));
-    return ask_tokens(a, r->neighborhood.text[0], r->loc_answer, &out->neighborhood, err);
+    PMET_TRY(ask_list(a, &r->portability, 0, &out->portability, err));
+    if (r->kind == PMET_ZSRE)
+        return ask_zsre(a, r, out, err);
+    PMET_TRY(ask_prompts(a, &rewrite, 1, 0, &out->rewrite, err));
+    PMET_TRY(ask_list(a, &r->paraphrase, 0, &out->paraphrase, err));
+    return ask_list(a, &r->neighborhood, 1, &out->neighborhood, err);
 }
 
 static void stop_asking(struct asking *a)
@@ -258,4 +293,5 @@ void pmet_verdict_free(struct pmet_verdict *v)
     pmet_answers_free(&v->rewrite);
     pmet_answers_free(&v->paraphrase);
     pmet_answers_free(&v->neighborhood);
+    pmet_answers_free(&v->portability);
 }

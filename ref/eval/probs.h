@@ -8,11 +8,11 @@
 #include "ref/eval/records.h"
 #include "tokenizer/tokenizer.h"
 
-/* To one list of prompts. CounterFact: an answer a prompt. zsRE: one a token of the target, prompt
- * after prompt. */
+/* To one list of prompts; all NULL where the record does not have it. An answer a prompt; zsRE: one a
+ * token of the target, prompt after prompt. */
 struct pmet_answers {
     size_t n;
-    double *nll_new, *nll_true; /* [n] E80: mean of -log p over the target's tokens; NULL in zsRE */
+    double *nll_new, *nll_true; /* [n] E80: mean of -log p over the target's tokens; or NULL */
     bool *correct;              /* [n] E81, E82 */
     size_t n_prompt;
     bool *greedy; /* [n_prompt] E83: the model goes on with the target; NULL unless asked for */
@@ -20,7 +20,7 @@ struct pmet_answers {
 void pmet_answers_free(struct pmet_answers *a);
 
 struct pmet_verdict {
-    struct pmet_answers rewrite, paraphrase, neighborhood;
+    struct pmet_answers rewrite, paraphrase, neighborhood, portability;
 };
 void pmet_verdict_free(struct pmet_verdict *v);
 

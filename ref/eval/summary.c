@@ -7,7 +7,8 @@
 static const char *const names[PMET_N_METRIC] = {
     "rewrite_success",   "paraphrase_success",  "neighborhood_success", "rewrite_diff",     "paraphrase_diff",
     "neighborhood_diff", "rewrite_acc",         "paraphrase_acc",       "neighborhood_acc", "rewrite_greedy",
-    "paraphrase_greedy", "neighborhood_greedy", "ngram_entropy",        "reference_score",  "essence_score"};
+    "paraphrase_greedy", "neighborhood_greedy", "ngram_entropy",        "reference_score",  "essence_score",
+    "portability_acc",   "portability_greedy"};
 
 void pmet_summary_add(struct pmet_summary *s, size_t metric, double value)
 {
@@ -39,8 +40,9 @@ void pmet_summary_probs(struct pmet_summary *s, size_t list, const double *nll_n
 void pmet_summary_flags(struct pmet_summary *s, enum pmet_metric_kind kind, size_t list, size_t n_set,
                         size_t n)
 {
+    const size_t portability = kind == PMET_ACC ? PMET_PORTABILITY_ACC : PMET_PORTABILITY_GREEDY;
     if (n > 0)
-        pmet_summary_add(s, kind + list, (double)n_set / (double)n);
+        pmet_summary_add(s, list < 3 ? kind + list : portability, (double)n_set / (double)n);
 }
 
 static double hundredths(double x)

@@ -17,6 +17,8 @@ enum pmet_metric_kind {
     PMET_NGRAM_ENTROPY = PMET_GREEDY + 3, /* bits */
     PMET_REFERENCE_SCORE,
     PMET_ESSENCE_SCORE,
+    PMET_PORTABILITY_ACC, /* share of prompts with the right answer of their own (E81) */
+    PMET_PORTABILITY_GREEDY,
     PMET_N_METRIC
 };
 
@@ -31,7 +33,8 @@ struct pmet_summary {
  * above. */
 void pmet_summary_probs(struct pmet_summary *s, size_t list, const double *nll_new, const double *nll_true,
                         size_t n);
-/* The share of n flags that are set; nothing for n = 0. kind: PMET_ACC or PMET_GREEDY. */
+/* The share of n flags that are set; nothing for n = 0. kind: PMET_ACC or PMET_GREEDY; `list` may
+ * also be 3, portability. */
 void pmet_summary_flags(struct pmet_summary *s, enum pmet_metric_kind kind, size_t list, size_t n_set,
                         size_t n);
 /* One record's value of a metric. */

@@ -59,9 +59,7 @@ static void drop_marked(struct pmet_facts *facts)
             facts->fact[kept++] = *f;
             continue;
         }
-        free(f->subject);
-        free(f->target);
-        free(f->target_true);
+        pmet_fact_free(f);
         facts->n_dropped++;
     }
     facts->n_fact = kept;

@@ -143,11 +143,18 @@ enum pmet_status pmet_edit_job_rows(struct pmet_edit_job *j, struct pmet_error *
     const size_t n = j->facts.n_fact;
     pmet_edit_job_free_rows(j);
     PMET_TRY(pmet_calloc(&j->rows, n, sizeof *j->rows, "rows", err));
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < j->facts.n_fact;) {
         PMET_TRY(pmet_raise_progress(&j->listener, PMET_PHASE_ROWS, i, n, err));
-        PMET_TRY(make_rows(j, i, j->contexts_to_write, err));
+        const enum pmet_status status = make_rows(j, i, j->contexts_to_write, err);
+        if (status == PMET_OK)
+            i++;
+        else if (j->request.skip_invalid && pmet_skipped_may(status) && j->facts.n_fact > 1)
+            PMET_TRY(pmet_facts_skip(&j->facts, i, err));
+        else
+            return status;
     }
     PMET_TRY(pmet_raise_progress(&j->listener, PMET_PHASE_ROWS, n, n, err));
+    pmet_skipped_note(&j->facts.skipped, j->facts.path, &j->listener);
     if (!j->contexts_to_write)
         note_odd_facts(j);
     j->editor.rows = j->rows;

@@ -2,6 +2,7 @@
  * What an edit says of itself: the record pmet_edit.json, a line for each fact, and the inputs that
  * a work folder is identified by.      SPEC §9.5, §9.11 */
 #include <string.h>
+#include "ref/facts/facts_record.h"
 #include "ref/job/edit.h"
 #include "tensors/dtype.h"
 #include "tensors/json.h"
@@ -14,12 +15,12 @@ json_t *pmet_edit_job_facts_json(const struct pmet_edit_job *j)
         const struct pmet_fact *f = &j->facts.fact[i];
         const struct pmet_fact_report *r = &j->editor.targets.fact[i];
         json_t *line = json_pack(
-            "{s:I, s:s, s:s, s:s, s:b, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:b}", "case_id",
-            (json_int_t)f->case_id, "prompt", f->prompt, "subject", f->subject, "target", f->target,
-            "applied", r->applied, "stop", pmet_stop_name(r->result.stop), "passes",
-            (json_int_t)r->result.n_forward, "updates", (json_int_t)r->result.n_updates, "loss_first",
-            pmet_json_real(r->result.first.loss), "loss_last", pmet_json_real(r->result.last.loss),
-            "prob_before", pmet_json_real(j->before[i].prob), "prob_after", pmet_json_real(j->after[i].prob),
+            "{s:o, s:s, s:s, s:s, s:b, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:b, s:b, s:b, s:b}", "case_id",
+            pmet_fact_id(f), "prompt", f->prompt, "subject", f->subject, "target", f->target, "applied",
+            r->applied, "stop", pmet_stop_name(r->result.stop), "passes", (json_int_t)r->result.n_forward,
+            "updates", (json_int_t)r->result.n_updates, "loss_first", pmet_json_real(r->result.first.loss),
+            "loss_last", pmet_json_real(r->result.last.loss), "prob_before",
+            pmet_json_real(j->before[i].prob), "prob_after", pmet_json_real(j->after[i].prob),
             "greedy_before", j->before[i].greedy, "greedy_after", j->after[i].greedy, "odd_lookup",
             j->rows[i].odd_lookup, "odd_target", j->rows[i].odd_target);
         if (line && r->failure[0])
@@ -87,16 +88,25 @@ static json_t *stats_json(const struct pmet_edit_job *j)
     return list;
 }
 
+/* The facts that were edited, and those left out, if there are any. */
+static json_t *edited_json(const struct pmet_edit_job *j)
+{
+    json_t *facts = json_pack("{s:s, s:I, s:I}", "sha256", j->facts.sha256, "count",
+                              (json_int_t)j->facts.n_fact, "applied", (json_int_t)j->editor.n_applied);
+    if (j->facts.skipped.n > 0)
+        json_object_set_new(facts, "skipped", pmet_skipped_json(&j->facts.skipped));
+    return facts;
+}
+
 json_t *pmet_edit_job_record_json(const struct pmet_edit_job *j)
 {
-    return json_pack(
-        "{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:{s:s, s:I, s:I}, s:o, s:o, s:f, s:o, s:o}",
-        "version", PMET_VERSION, "method", j->method->name, "device", j->s->op->kind, "fingerprint",
-        j->fingerprint, "parts", parts_json(&j->parts), "base", j->s->fingerprint, "ancestors",
-        ancestors_json(j), "ancestor_parts", ancestor_parts_json(j), "seed", (json_int_t)j->request.seed,
-        "facts", "sha256", j->facts.sha256, "count", (json_int_t)j->facts.n_fact, "applied",
-        (json_int_t)j->editor.n_applied, "hparams", pmet_hparams_json(&j->h), "contexts", contexts_json(j),
-        "ridge", j->request.ridge, "stats", stats_json(j), "matrices", pmet_edit_job_matrices_json(j));
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:o, s:o}", "version",
+                     PMET_VERSION, "method", j->method->name, "device", j->s->op->kind, "fingerprint",
+                     j->fingerprint, "parts", parts_json(&j->parts), "base", j->s->fingerprint, "ancestors",
+                     ancestors_json(j), "ancestor_parts", ancestor_parts_json(j), "seed",
+                     (json_int_t)j->request.seed, "facts", edited_json(j), "hparams",
+                     pmet_hparams_json(&j->h), "contexts", contexts_json(j), "ridge", j->request.ridge,
+                     "stats", stats_json(j), "matrices", pmet_edit_job_matrices_json(j));
 }
 
 /* The facts as they are edited, whatever file and options they come from. */

@@ -83,9 +83,9 @@ static enum pmet_status run_batch(struct pmet_eval_job *j, struct batch *b, stru
 static double work_of(const struct pmet_eval_job *j, const struct pmet_eval_record *r)
 {
     const struct pmet_config *c = &j->s->model->config;
-    const struct pmet_prompts *const list[2] = {&r->paraphrase, &r->neighborhood};
+    const struct pmet_prompts *const list[3] = {&r->paraphrase, &r->neighborhood, &r->portability};
     size_t n_byte = strlen(r->rewrite);
-    for (size_t k = 0; k < 2; k++)
+    for (size_t k = 0; k < 3; k++)
         for (size_t i = 0; i < list[k]->n; i++)
             n_byte += strlen(list[k]->text[i]);
     const size_t n_text = r->fact.record < j->request.n_generate ? r->generation.n : 0;
@@ -101,6 +101,15 @@ static double next_work(double work, double took_s)
     return took_s < short_s ? 2 * work : took_s > long_s ? work / 2 : work;
 }
 
+/* Records whose tokens were refused when all were checked. */
+static bool is_left_out(const struct pmet_eval_job *j, const struct pmet_eval_record *r)
+{
+    for (size_t i = 0; i < j->skipped.n; i++)
+        if (j->skipped.item[i].record == r->fact.record)
+            return true;
+    return false;
+}
+
 static enum pmet_status run_records(struct pmet_eval_job *j, struct pmet_records *records, struct batch *b,
                                     struct pmet_error *err)
 {
@@ -110,7 +119,9 @@ static enum pmet_status run_records(struct pmet_eval_job *j, struct pmet_records
         const double started = pmet_seconds();
         for (double work = 0; more && b->n < MOST_BATCH && work < most;) {
             PMET_TRY(pmet_records_next(records, &b->record[b->n], &more, err));
-            if (more && n_seen++ < j->n_resumed)
+            if (more && is_left_out(j, &b->record[b->n]))
+                pmet_eval_record_free(&b->record[b->n]);
+            else if (more && n_seen++ < j->n_resumed)
                 pmet_eval_record_free(&b->record[b->n]);
             else if (more)
                 work += work_of(j, &b->record[b->n++]);
@@ -133,7 +144,8 @@ enum pmet_status pmet_eval_job_run(struct pmet_eval_job *j, struct pmet_error *e
     struct batch *b = NULL;
     enum pmet_status status;
     PMET_GO(pmet_calloc(&b, 1, sizeof *b, "records", err));
-    PMET_GO(pmet_records_open(j->s->io, j->request.facts, j->request.limit, &records, err));
+    PMET_GO(pmet_records_open(j->s->io, j->request.facts, j->request.limit, j->request.skip_invalid, &records,
+                              err));
     status = stop(j) ? j->stop.status : run_records(j, records, b, err);
 done:
     if (j->stop.status != PMET_OK) {
@@ -185,6 +197,7 @@ void pmet_eval_job_free(struct pmet_eval_job *j)
     pmet_store_close(j->store);
     json_decref(j->header);
     free(j->lines);
+    pmet_skipped_free(&j->skipped);
     pmet_snippets_free(&j->snippets);
     pmet_tfidf_close(j->tfidf);
 }

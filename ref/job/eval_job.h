@@ -16,6 +16,7 @@ struct pmet_eval_job {
     const struct pmet_listener *listener; /* or NULL */
     /* after open */
     size_t n_record;
+    struct pmet_skipped skipped; /* records left out */
     char facts_sha256[65], idf_sha256[65];
     struct pmet_snippets snippets; /* an answer for each of the first records whose texts are asked for */
     struct pmet_tfidf *tfidf;      /* NULL without snippets */

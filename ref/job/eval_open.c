@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "ref/event.h"
 #include "ref/job/eval_job.h"
 #include "tensors/json.h"
@@ -13,11 +14,16 @@ static enum pmet_status check_request(const struct pmet_eval_job *j, struct pmet
 {
     const struct pmet_evaluate_request *r = &j->request;
     const char *model = j->s->ck->dir, *before = j->before ? j->before->ck->dir : NULL;
+    struct stat st;
     if (!r->facts)
         return pmet_fail(err, PMET_INPUT, "the request lacks facts");
-    if (strcmp(r->facts, "-") == 0)
-        return pmet_fail(err, PMET_INPUT,
-                         "facts: found standard input; expected a file, which is read twice");
+    if (strcmp(r->facts, "-") == 0 ||
+        (stat(r->facts, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)))
+        return pmet_fail(
+            err, PMET_INPUT,
+            "%s: found a pipe or a device; expected a file, since records are read twice: write them "
+            "to one first",
+            strcmp(r->facts, "-") == 0 ? "standard input" : r->facts);
     if (r->idf && !r->snippets)
         return pmet_fail(err, PMET_INPUT, "%s: found weights of terms without snippets; expected both",
                          r->idf);
@@ -61,11 +67,9 @@ static void queries_free(struct queries *q)
     free(q->query);
 }
 
-/* A record without texts asks for nothing: no element has empty ids. */
 static enum pmet_status add_query(const struct pmet_eval_job *j, struct queries *q,
-                                  const struct pmet_eval_record *r, struct pmet_error *err)
+                                  const struct pmet_eval_record *r, bool wants, struct pmet_error *err)
 {
-    const bool wants = r->generation.n > 0;
     const char *const text[3] = {wants ? r->relation_id : "", wants ? r->target_id : "", r->fact.subject};
     if (!text[0] || !text[1])
         return pmet_fail(
@@ -82,12 +86,25 @@ static enum pmet_status add_query(const struct pmet_eval_job *j, struct queries 
     return PMET_OK;
 }
 
+/* One query for each record of the file, in its order, also for those left out. A record without
+ * texts asks for nothing: no element has empty ids. */
+static enum pmet_status add_queries(const struct pmet_eval_job *j, struct queries *q,
+                                    const struct pmet_eval_record *r, struct pmet_error *err)
+{
+    if (!j->request.snippets || r->fact.record >= j->request.n_generate)
+        return PMET_OK;
+    while (q->n < r->fact.record)
+        PMET_TRY(add_query(j, q, r, false, err));
+    return add_query(j, q, r, r->generation.n > 0, err);
+}
+
 static enum pmet_status check_records(struct pmet_eval_job *j, struct queries *q, struct pmet_error *err)
 {
     struct pmet_records *records = NULL;
     enum pmet_status status;
     bool more = true;
-    PMET_TRY(pmet_records_open(j->s->io, j->request.facts, j->request.limit, &records, err));
+    PMET_TRY(pmet_records_open(j->s->io, j->request.facts, j->request.limit, j->request.skip_invalid,
+                               &records, err));
     for (;;) {
         struct pmet_eval_record record;
         PMET_GO(pmet_records_next(records, &record, &more, err));
@@ -96,14 +113,20 @@ static enum pmet_status check_records(struct pmet_eval_job *j, struct queries *q
         status = check_record(j, &record, j->s, err);
         if (status == PMET_OK && j->before)
             status = check_record(j, &record, j->before, err);
-        if (status == PMET_OK && j->request.snippets && j->n_record < j->request.n_generate)
-            status = add_query(j, q, &record, err);
+        if (status == PMET_OK)
+            status = add_queries(j, q, &record, err);
+        j->n_record += status == PMET_OK;
+        if (j->request.skip_invalid && pmet_skipped_may(status))
+            status =
+                pmet_skipped_add(pmet_records_skipped(records), record.fact.record, record.fact.line, err);
         pmet_eval_record_free(&record);
         if (status != PMET_OK)
             goto done;
-        j->n_record++;
     }
     memcpy(j->facts_sha256, pmet_records_sha256(records), sizeof j->facts_sha256);
+    j->skipped = *pmet_records_skipped(records);
+    *pmet_records_skipped(records) = (struct pmet_skipped){0};
+    pmet_skipped_note(&j->skipped, j->request.facts, j->listener);
     if (j->n_record == 0)
         status = pmet_fail(err, PMET_INPUT, "%s: holds no records", j->request.facts);
 done:
