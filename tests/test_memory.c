@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -14,6 +15,7 @@
 #include "ref/cpu/table.h"
 #include "ref/model/load.h"
 #include "ref/method/solve.h"
+#include "ref/method/stats.h"
 #include "ref/text/entropy.h"
 #include "ref/text/snippets.h"
 #include "ref/text/tfidf.h"
@@ -150,6 +152,17 @@ static enum pmet_status open_and_fingerprint(struct pmet_error *err)
     return status;
 }
 
+static enum pmet_status load_published(struct pmet_error *err)
+{
+    const struct pmet_stats_source from = {
+        .io = pmet_io_system(), .dir = test_tmpdir(), .fingerprint = "own"};
+    struct pmet_stats_info info;
+    double *c = NULL;
+    const enum pmet_status status = pmet_stats_load(&from, "m", 3, &c, &info, err);
+    free(c);
+    return status;
+}
+
 static enum pmet_status read_npz(struct pmet_error *err)
 {
     struct pmet_npz *z;
@@ -197,10 +210,12 @@ static enum pmet_status write_copy(struct pmet_error *err)
     return status;
 }
 
+static const char *torch_file;
+
 static enum pmet_status open_torch_bin(struct pmet_error *err)
 {
     struct pmet_torch_bin *b;
-    PMET_TRY(pmet_torch_bin_open(pmet_io_system(), "tests/data/kinds.bin", &b, err));
+    PMET_TRY(pmet_torch_bin_open(pmet_io_system(), torch_file, &b, err));
     pmet_torch_bin_close(b);
     return PMET_OK;
 }
@@ -292,6 +307,16 @@ TEST(reading_an_npz)
     fail_each(t, read_npz);
 }
 
+TEST(finding_and_reading_published_statistics)
+{
+    mkdir(test_path("gpt"), 0777);
+    mkdir(test_path("gpt/wikipedia_stats"), 0777);
+    size_t n;
+    const char *npz = test_slurp(t, "tests/data/compressed.npz", &n);
+    test_write_file(test_path("gpt/wikipedia_stats/m_float32_mom2_180.npz"), npz, n);
+    fail_each(t, load_published);
+}
+
 TEST(reading_a_file_whole)
 {
     fail_each(t, read_whole);
@@ -352,7 +377,12 @@ TEST(opening_a_model_with_notes)
 
 TEST(opening_a_torch_bin)
 {
-    fail_each(t, open_torch_bin);
+    static const char *const files[] = {"tests/data/kinds.bin", "tests/data/views-legacy4.bin",
+                                        "tests/data/views-zip4.bin"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        torch_file = files[i];
+        fail_each(t, open_torch_bin);
+    }
 }
 
 TEST(cutting_a_text_into_words)
