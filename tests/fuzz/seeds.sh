@@ -49,7 +49,8 @@ tokenizer) for m in gptj-A neox-A; do joined $m golden/$m/model/tokenizer.json g
     printf '%s' '{"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"<|endoftext|>":3},"merges":["a b"]},"added_tokens":[{"id":3,"content":"<|endoftext|>","special":true,"normalized":false,"single_word":false,"lstrip":false,"rstrip":true}],"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true},"post_processor":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"}}' > "$out/small" ;;
 vocab) m=golden/gptj-C/model
     joined gptj-C $m/vocab.json $m/merges.txt $m/added_tokens.json
-    printf '{"a":0,"b":1,"ab":2}\377#version: 0.2\na b\n\377{"<|endoftext|>":3}\377{"add_prefix_space":true}' > "$out/small" ;;
+    printf '{"a":0,"b":1,"ab":2}\377#version: 0.2\na b\n\377{"<|endoftext|>":3}\377{"add_prefix_space":true}' > "$out/small"
+    printf '{"a":0,"b":1,"ab":2}\377a b\n\377{"x":3}\377{"tokenizer_class":"GPTNeoXTokenizer","added_tokens_decoder":{"3":{"content":"x","special":true,"lstrip":true}},"pad_token":"p","clean_up_tokenization_spaces":false}\377{"eos_token":{"content":"  ","rstrip":true},"additional_special_tokens":["s","is"]}\377{"model_type":"gpt_neox","vocab_size":10}' > "$out/beside" ;;
 config | model) for m in gptj-A gptj-C neox-A neox-C; do
         [ $1 = config ] && put golden/$m/model/config.json $m
     done || [ $1 != config ]
