@@ -341,6 +341,8 @@ static const struct refusal refusals[] = {
      "nowhere/config.json: open: No such file or directory"},
     {"a file that is missing", NULL, INTACT, "diff m/model.safetensors nowhere.safetensors",
      "nowhere.safetensors: open: No such file or directory"},
+    {"a work folder that is a file", NULL, INTACT, EDIT " --work facts.json",
+     "facts.json: found a file; expected a work folder, or a free name"},
     {"nothing to inspect", NULL, DO(WRITTEN("x.json", "{\"a\": 1}")), "inspect x.json",
      "x.json: found JSON with keys of no known kind; expected a checkpoint, a file of tensors, or a folder "
      "of "

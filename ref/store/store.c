@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "ref/store/private.h"
 #include "tensors/folder.h"
@@ -17,10 +18,13 @@ enum pmet_status pmet_store_open(const struct pmet_io *io, const char *dir, stru
 {
     struct pmet_store *s;
     char *lock = NULL;
+    struct stat st;
     enum pmet_status status;
     PMET_TRY(pmet_calloc(&s, 1, sizeof *s, dir, err));
     *s = (struct pmet_store){.io = io, .dir = dir, .lock = -1};
     PMET_GO(pmet_path_join(dir, "pmet.lock", &lock, err));
+    if (stat(dir, &st) == 0 && !S_ISDIR(st.st_mode))
+        PMET_GO(pmet_fail(err, PMET_INPUT, "%s: found a file; expected a work folder, or a free name", dir));
     if (io->mkdir(io->user, dir, 0777) != 0 && errno != EEXIST)
         status = pmet_fail_errno(err, dir, "create");
     else
