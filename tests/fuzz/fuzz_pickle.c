@@ -1,23 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * A pickle by itself. */
-#include "tensors/pickle.h"
+#include "tensors/torch_private.h"
 #include "tests/fuzz/target.h"
 
 void fuzz_one(const char *data, size_t n)
 {
-    static const struct pmet_pickle_global globals[] = {{"collections OrderedDict", PMET_ROLE_DICT},
-                                                        {"torch._utils _rebuild_tensor_v2", PMET_ROLE_CALL},
-                                                        {"torch FloatStorage", PMET_ROLE_NAME}};
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_pickle *p = NULL;
-    size_t n_used;              /* more may follow, as in the form before torch 1.6 */
-    char *copy = malloc(n + 1); /* so that one byte too far is seen */
+    size_t n_used = 0;
+    char *copy = malloc(n + (n == 0)); /* so that one byte too far is seen */
     memcpy(copy, data, n);
-    fuzz_expect(
-        pmet_pickle_read(copy, n, "a.pkl", globals, sizeof globals / sizeof *globals, &n_used, &p, &err),
-        &err);
-    if (p)
-        pmet_pickle_found(pmet_pickle_root(p));
+    fuzz_expect(pmet_pickle_read(copy, n, "a.pkl", pmet_torch_names, PMET_TORCH_N_NAME, &n_used, &p, &err),
+                &err);
+    for (size_t i = 0; p && pmet_pickle_at(p, i); i++)
+        fuzz_touch(pmet_pickle_found(pmet_pickle_at(p, i)), 1);
+    if (p && (n_used == 0 || n_used > n || !pmet_pickle_root(p)))
+        abort();
     pmet_pickle_free(p);
     free(copy);
 }

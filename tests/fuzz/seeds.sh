@@ -44,7 +44,7 @@ npz | zip | stats) for f in tests/data/*.npz; do put $f "$(basename $f)"; done
 torch_bin) for f in tests/data/*.bin; do put $f "$(basename $f)"; done ;;
 pickle) printf '\200\2ccollections\nOrderedDict\nq\0)Rq\1(X\1\0\0\0aK\1X\1\0\0\0b(K\2K\3tu.' > "$out/dict"
     printf '\200\4\225\0\0\0\0\0\0\0\0]\224(\214\1a\224G\0\0\0\0\0\0\0\0\214\13collections\214\13OrderedDict\223)Rh\1e.' > "$out/list"
-    tail -c +3 tests/data/legacy.bin > "$out/legacy" ;;
+    for f in tests/data/*legacy*.bin; do put $f "$(basename $f)"; done ;; # begins with pickles
 tokenizer) for m in gptj-A neox-A; do joined $m golden/$m/model/tokenizer.json golden/$m/model/tokenizer_config.json; done
     printf '%s' '{"model":{"type":"BPE","vocab":{"a":0,"b":1,"ab":2,"<|endoftext|>":3},"merges":["a b"]},"added_tokens":[{"id":3,"content":"<|endoftext|>","special":true,"normalized":false,"single_word":false,"lstrip":false,"rstrip":true}],"normalizer":{"type":"NFC"},"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true},"post_processor":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"}}' > "$out/small" ;;
 vocab) m=golden/gptj-C/model
