@@ -9,6 +9,7 @@
 #include "ref/job/record.h"
 #include "ref/method/stats.h"
 #include "tensors/folder.h"
+#include "tensors/npz.h"
 #include "tensors/weights.h"
 
 struct job {
@@ -88,6 +89,28 @@ done:
     return status;
 }
 
+/* The sum of a published archive: its header, or with --check all of it. */
+static enum pmet_status inspect_published(const struct job *j, const char *file, struct pmet_error *err)
+{
+    struct pmet_npz *npz = NULL;
+    struct pmet_tensor sum;
+    char *path = NULL;
+    enum pmet_status status;
+    PMET_GO(pmet_path_join(j->path, file, &path, err));
+    PMET_GO(pmet_npz_open(j->c->io, path, &npz, err));
+    PMET_GO(pmet_npz_look(npz, "mom2.mom2", &sum, NULL, err));
+    print_line("%s: %s %s, a published archive, of no named model", file,
+               format_shape(sum.shape, sum.n_dim).text, pmet_dtype_name(sum.dtype));
+    if (j->check) {
+        PMET_GO(pmet_npz_find(npz, "mom2.mom2", &sum, err));
+        status = check_finite(path, &sum, err);
+    }
+done:
+    pmet_npz_close(npz);
+    free(path);
+    return status;
+}
+
 static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *err)
 {
     char **names = NULL;
@@ -99,7 +122,7 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
         if (pmet_ends_with(names[i], ".safetensors"))
             PMET_GO(inspect_moment(j, names[i], &is_moment, err));
         if (pmet_ends_with(names[i], ".npz")) {
-            print_line("%s: a published archive, of no named model", names[i]);
+            PMET_GO(inspect_published(j, names[i], err));
             n_npz++;
         }
         n_moment += is_moment;
@@ -107,7 +130,7 @@ static enum pmet_status inspect_stats(const struct job *j, struct pmet_error *er
     }
     print_line("%s: %zu second moments%s", j->path, n_moment + n_npz,
                !j->check   ? ""
-               : n_npz > 0 ? "; those of safetensors are finite, symmetric, counted"
+               : n_npz > 0 ? "; finite, and those of safetensors symmetric, counted"
                            : "; finite, symmetric, counted");
 done:
     pmet_free_names(names, n);

@@ -66,9 +66,10 @@ static void write_files(struct test *t)
     CHECK_DONE(pmet_safetensors_write(pmet_io_system(), "adapter.safetensors", &lora, 1, NULL, 0, &t->err));
     cli_shell(
         "mkdir nothing bare cache cache/snapshots cache/blobs && cp m/tokenizer.json bare && mkdir dead && "
-        "touch dead/.pmet-unfinished && mkdir published && cp mom2.npz published/ && mkfifo fifo && cp -r m "
+        "touch dead/.pmet-unfinished && mkdir published && mkfifo fifo && cp -r m "
         "lfs && "
         "cp pointer.safetensors lfs/model.safetensors");
+    cli_shell("cp '%s/tests/data/compressed.npz' published/mom2.npz", cli_start);
 }
 
 #define FOUND(what) "found " what "; expected a checkpoint, a file of tensors, or a folder of statistics"
@@ -153,7 +154,12 @@ TEST(inspect_says_what_a_file_is_and_who_takes_it)
                          "; --check reads a checkpoint, a file of tensors, or a folder of statistics\n"));
         }
     }
-    CHECK(cli(NULL, "inspect published") == 0 && strstr(cli_out(), "published: 1 second moments\n"));
+    CHECK(cli(NULL, "inspect published") == 0);
+    CHECK_STR(cli_out(), "mom2.npz: [3,3] F32, a published archive, of no named model\n"
+                         "published: 1 second moments\n");
+    CHECK(cli(NULL, "inspect --check published") == 0);
+    cli_shell("printf x | dd of=published/mom2.npz bs=1 seek=460 conv=notrunc status=none");
+    CHECK(cli(NULL, "inspect --check published") == 1);
     if (!CHECK(cli(NULL, "inspect adapter.safetensors") == 0 && strstr(cli_out(), ": 1 tensors")))
         test_fail(t, "%s%s", cli_out(), cli_err());
     CHECK(cli(NULL, "inspect out") == 0 && strstr(cli_out(), "edited       1 facts by "));
