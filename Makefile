@@ -123,7 +123,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 	@$(CC) $(LDFLAGS) -Wl,-rpath,'$$ORIGIN/..' $^ -o $@ $(ALL_LDLIBS)
 
 .PHONY: tests
-tests: $(B)/pmet $(TESTS) $(if $(filter $(REAL)$(SAN),float),$(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda $(CUDA_LIB))
+tests: $(B)/pmet $(TESTS) $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c)) $(if $(filter $(REAL)$(SAN),float),$(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda $(CUDA_LIB))
 
 PYTHON   ?= python3
 LONG     := $(addprefix build/float/tests/,test_kill test_work test_fuzz test_cli_faults)

@@ -3,12 +3,11 @@
 #include "ref/eval/records.h"
 #include "tests/fuzz/target.h"
 
-void fuzz_one(const char *data, size_t n)
+static void read_all(const char *path, bool skip_invalid)
 {
     struct pmet_error err = {PMET_OK, ""};
     struct pmet_records *r = NULL;
-    enum pmet_status status =
-        pmet_records_open(pmet_io_system(), fuzz_file("records.json", data, n), 0, &r, &err);
+    enum pmet_status status = pmet_records_open(pmet_io_system(), path, 0, skip_invalid, &r, &err);
     for (bool more = status == PMET_OK; more;) {
         struct pmet_eval_record record = {0};
         status = pmet_records_next(r, &record, &more, &err);
@@ -20,4 +19,11 @@ void fuzz_one(const char *data, size_t n)
     if (status == PMET_OK)
         pmet_records_sha256(r);
     pmet_records_close(r);
+}
+
+void fuzz_one(const char *data, size_t n)
+{
+    const char *path = fuzz_file("records.json", data, n);
+    read_all(path, false);
+    read_all(path, true);
 }
