@@ -2,7 +2,6 @@
  * Rows of tokens for a fact, as the published code builds them.      SPEC §4.3, §4.4 */
 #include "ref/facts/rows.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tokenizer/unicode.h"
@@ -216,7 +215,6 @@ static enum pmet_status make_rows(struct maker *m, const struct pmet_contexts *c
     if (with_target) {
         struct pmet_fact_rows *out = m->out;
         int32_t *target = out->target;
-        assert(m->options->kl_prompt);
         PMET_TRY(fill(m, "{}", m->options->kl_prompt, NULL, err));
         out->target = NULL; /* the KL row carries no labels */
         const enum pmet_status status = add_row(m, err);
