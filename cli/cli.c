@@ -27,6 +27,13 @@ static const struct command commands[] = {
      "  pmet edit --dry-run --show 3 --model gpt-j-6b --facts counterfact.json\n"
      "  pmet edit --model gpt-j-6b --facts counterfact.json --limit 100 --stats stats --out edited",
      run_edit, USES_SEED},
+    {"hparams", "a file of hyper-parameters to start from", "--model DIR [--method NAME] [--explain]",
+     "Prints a complete file of hyper-parameters for --hparams: the published one for a model of its\n"
+     "dimensions, otherwise the published one of its family, scaled: six layers, up to a quarter of the\n"
+     "depth, the loss at the last layer, lambda in proportion to the width of the FFN. Needs config.json "
+     "only.\n"
+     "What is scaled is a start: tune lambda, the learning rate and the clamp on a few facts.",
+     "  pmet hparams --model pythia-1b --explain > hparams.json", run_hparams, USES_NEITHER},
     {"stats", "second moments of a model's keys over a text, as edit needs them",
      "--model DIR --text FILE... --out DIR [OPTION]...",
      "One pass of a text through the model, for all layers that will be edited. FILE, or - for standard\n"

@@ -28,8 +28,7 @@ struct cli {
     bool half_activations, tf32;
     int color;
     bool quiet, verbose;
-    const char *tmpl; /* or NULL: hyper-parameters to start from, which a failure prints */
-    char kept[512];   /* what an unfinished command can go on from: "w keeps 3 of 10 facts: ..." */
+    char kept[512]; /* what an unfinished command can go on from: "w keeps 3 of 10 facts: ..." */
 };
 
 /* Which common options a command takes: all; all but --seed; none of those that say how to
@@ -51,6 +50,7 @@ int run_eval(struct cli *c, const struct command *self, int argc, char **argv);
 int run_generate(struct cli *c, const struct command *self, int argc, char **argv);
 int run_tokenize(struct cli *c, const struct command *self, int argc, char **argv);
 int run_trace(struct cli *c, const struct command *self, int argc, char **argv);
+int run_hparams(struct cli *c, const struct command *self, int argc, char **argv);
 int run_inspect(struct cli *c, const struct command *self, int argc, char **argv);
 int run_diff(struct cli *c, const struct command *self, int argc, char **argv);
 

@@ -194,7 +194,6 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
             snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", r->out, j.trace);
         else if (!done && j.job.store)
             pmet_edit_job_kept(&j.job, c->kept, sizeof c->kept);
-        c->tmpl = j.job.tmpl;
         status = done ? EXIT_DONE : say_failed(c, &err);
     }
     job_free(&j);

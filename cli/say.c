@@ -69,8 +69,6 @@ int say_failed(const struct cli *c, const struct pmet_error *err)
         put_line("stopped by signal %d; %s", sig, c->kept[0] ? c->kept : "nothing was left behind");
     else
         fprintf(stderr, "%s\n", err->message);
-    if (c->tmpl)
-        fprintf(stderr, "A file to start from (weights scaled for a large model: tune them):\n%s", c->tmpl);
     return sig ? 128 + sig : EXIT_FAILED;
 }
 

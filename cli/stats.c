@@ -241,7 +241,6 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
             snprintf(c->kept, sizeof c->kept, "%s is written, %s is not", q->out, x.trace);
         else if (!done)
             pmet_stats_job_kept(j, c->kept, sizeof c->kept);
-        c->tmpl = j->tmpl;
         status = done ? EXIT_DONE : say_failed(c, &err);
     }
     pmet_stats_job_free(j);

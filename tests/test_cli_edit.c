@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What an edited folder holds, says of itself, and is good for afterwards. */
 #include <jansson.h>
+#include "ref/method/method.h"
 #include "ref/method/needs.h"
 #include "tensors/dtype.h"
 #include "tensors/safetensors.h"
@@ -284,6 +285,31 @@ TEST(a_fact_whose_numbers_break_is_never_applied)
         CHECK(json_is_true(json_object_get(json_array_get(facts, i), "applied")) == (i == 6));
     CHECK(json_is_string(json_object_get(json_array_get(facts, 0), "failure")));
     json_decref(report);
+}
+
+TEST(hyper_parameters_printed_for_a_model_are_taken_by_edit)
+{
+    const char *dir = cli_bench(t, "hparams", "neox-A");
+    const char *rest =
+        test_text(t, "--model %s/m --facts %s/facts.json --contexts %s/contexts.json", dir, dir, dir);
+    CHECK(cli(NULL, "edit -q --dry-run %s", rest) == 1);
+    CHECK(strstr(cli_err(), "give --hparams FILE: `pmet hparams --model DIR` writes one to start from\n"));
+    for (size_t i = 0; pmet_methods[i]; i++) {
+        const struct pmet_hparam_set *set = pmet_methods[i]->hparams;
+        CHECK(cli(NULL, "hparams --explain --model %s/m --method %s", dir, pmet_methods[i]->name) == 0);
+        const char *path = test_text(t, "%s/%s.json", dir, pmet_methods[i]->name);
+        test_write_file(path, cli_out(), strlen(cli_out()));
+        for (size_t k = 0; k < set->n_key; k++)
+            if (!CHECK(strstr(cli_err(), test_text(t, "\n  %s ", set->key[k].name))))
+                test_fail(t, "%s of %s is not explained", set->key[k].name, set->title);
+        CHECK(strstr(cli_err(), "scaled from the published file for 44 layers"));
+        CHECK(cli(NULL, "edit -q --dry-run --method %s --hparams %s %s", pmet_methods[i]->name, path, rest) ==
+              0);
+    }
+    CHECK(cli(NULL, "hparams -q --model %s/m", dir) == 0);
+    CHECK_STR(cli_err(), "");
+    CHECK(cli(NULL, "hparams --model %s", dir) == 1);
+    CHECK(strstr(cli_err(), "config.json: open: No such file or directory\n"));
 }
 
 /* One record is broken, one has a prompt that no model takes: its only fault shows in its tokens. */

@@ -114,16 +114,20 @@ TEST(other_sizes_are_asked_for_a_file)
         const char *message;
     } cases[] = {
         {&pmet_family_gptj, &pmet_hparams_pmet, 28, 4095,
-         "no built-in hyper-parameters for a gptj model of 28 layers and width 4095; give --hparams FILE"},
+         "no built-in hyper-parameters for a gptj model of 28 layers and width 4095; give --hparams FILE: "
+         "`pmet hparams --model DIR` writes one to start from"},
         {&pmet_family_gptj, &pmet_hparams_pmet, 44, 6144,
-         "no built-in hyper-parameters for a gptj model of 44 layers and width 6144; give --hparams FILE"},
+         "no built-in hyper-parameters for a gptj model of 44 layers and width 6144; give --hparams FILE: "
+         "`pmet hparams --model DIR` writes one to start from"},
         {&pmet_family_neox, &pmet_hparams_pmet, 16, 2048,
          "no built-in hyper-parameters for a gpt_neox model of 16 layers and width 2048; give --hparams "
-         "FILE"},
+         "FILE: `pmet hparams --model DIR` writes one to start from"},
         {&llama, &pmet_hparams_pmet, 28, 4096,
-         "no built-in hyper-parameters for a llama model of 28 layers and width 4096; give --hparams FILE"},
+         "no built-in hyper-parameters for a llama model of 28 layers and width 4096; give --hparams FILE: "
+         "`pmet hparams --model DIR` writes one to start from"},
         {&pmet_family_gptj, &other_method, 28, 4096,
-         "no built-in hyper-parameters for a gptj model of 28 layers and width 4096; give --hparams FILE"},
+         "no built-in hyper-parameters for a gptj model of 28 layers and width 4096; give --hparams FILE: "
+         "`pmet hparams --model DIR` writes one to start from"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct pmet_hparams h;
@@ -133,38 +137,74 @@ TEST(other_sizes_are_asked_for_a_file)
     }
 }
 
+static bool template_of(struct test *t, const struct pmet_family *family, size_t n_layer, size_t d_ff,
+                        char **text)
+{
+    struct pmet_hparams_template out = {0};
+    const bool done =
+        CHECK_DONE(pmet_hparams_template(family, &pmet_hparams_pmet, n_layer, d_ff, &out, &t->err));
+    *text = out.text;
+    return done;
+}
+
 /* The template loads, its layers fit the model, and for the two known sizes it is the built-in
  * file. */
 TEST(a_template_loads_for_every_number_of_layers)
 {
     const struct pmet_family *const *families = pmet_families;
-    for (size_t i = 0; families[i]; i++)
+    for (size_t i = 0; families[i]; i++) {
+        const size_t d_ff = 4 * families[i]->preset->d_model;
         for (size_t n = 1; n <= 130; n++) {
             char *text;
             struct pmet_hparams h, built_in;
-            struct pmet_error err = {PMET_OK, ""};
-            if (!CHECK_OK(pmet_hparams_template(families[i], &pmet_hparams_pmet, n, &text, &err), &err))
+            if (!template_of(t, families[i], n, d_ff, &text))
                 continue;
-            if (CHECK_OK(load_text(text, strlen(text), &h, &err), &err)) {
+            if (CHECK_DONE(load_text(text, strlen(text), &h, &t->err))) {
                 CHECK(h.layers[h.n_layer - 1] < n && h.v_loss_layer == n - 1 && h.n_layer <= 6);
                 CHECK(n < 12 || h.n_layer >= 4);
             }
             if (n == families[i]->preset->n_layer) {
-                CHECK_OK(pmet_hparams_default(families[i], &pmet_hparams_pmet, n,
-                                              families[i]->preset->d_model, &built_in, &err),
-                         &err);
+                CHECK_DONE(pmet_hparams_default(families[i], &pmet_hparams_pmet, n,
+                                                families[i]->preset->d_model, &built_in, &t->err));
                 CHECK_STR(built_in.sha256, h.sha256);
             }
             free(text);
         }
-    char *text = NULL;
-    struct pmet_error err = {PMET_OK, ""};
-    CHECK(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 0, &text, &err) == PMET_UNSUPPORTED &&
-          !text);
-    CHECK_STR(err.message, "no hyper-parameters for a gptj model of 0 layers");
-    err = (struct pmet_error){PMET_OK, ""};
-    CHECK(pmet_hparams_template(&llama, &pmet_hparams_pmet, 12, &text, &err) == PMET_UNSUPPORTED && !text);
-    CHECK_STR(err.message, "no hyper-parameters for a llama model of 12 layers");
+    }
+    struct pmet_hparams_template out = {0};
+    CHECK_REFUSED(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 0, 16, &out, &t->err),
+                  PMET_UNSUPPORTED, "no hyper-parameters of PMET for a gptj model of 0 layers");
+    CHECK_REFUSED(pmet_hparams_template(&llama, &pmet_hparams_pmet, 12, 16, &out, &t->err), PMET_UNSUPPORTED,
+                  "no hyper-parameters of PMET for a llama model of 12 layers");
+    CHECK(!out.text);
+}
+
+/* E180 by hand: Pythia-1b, the demo models, GPT-J's depth with another width. */
+TEST(a_template_is_scaled_by_depth_and_width)
+{
+    static const struct {
+        const struct pmet_family *family;
+        size_t n_layer, d_ff, last, n_edited;
+        double lambda;
+    } cases[] = {
+        {&pmet_family_neox, 16, 8192, 5, 6, 5000},   /* 15000 / 3 */
+        {&pmet_family_gptj, 8, 1024, 3, 4, 380},     /* 6000 / 16 = 375 */
+        {&pmet_family_neox, 6, 768, 2, 3, 470},      /* 15000 / 32 = 468.75 */
+        {&pmet_family_gptj, 28, 8192, 8, 6, 3000},   /* the published layers */
+        {&pmet_family_neox, 44, 24576, 10, 5, 15000} /* the published file */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *text;
+        struct pmet_hparams h;
+        if (!template_of(t, cases[i].family, cases[i].n_layer, cases[i].d_ff, &text))
+            continue;
+        if (CHECK_DONE(load_text(text, strlen(text), &h, &t->err))) {
+            CHECK(h.n_layer == cases[i].n_edited && h.layers[h.n_layer - 1] == cases[i].last);
+            CHECK(h.mom2_update_weight == cases[i].lambda && h.v_num_grad_steps == 30);
+            CHECK(h.v_loss_layer == cases[i].n_layer - 1);
+        }
+        free(text);
+    }
 }
 
 /* GPT-J's template with one key set to a JSON value, or removed. */
@@ -176,7 +216,7 @@ struct refusal {
 static void try_refusals(struct test *t, const struct refusal *r, size_t n, enum pmet_status expected)
 {
     char *text = NULL;
-    if (!CHECK_DONE(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &t->err)))
+    if (!template_of(t, &pmet_family_gptj, 28, 16384, &text))
         return;
     for (size_t i = 0; i < n; i++) {
         struct pmet_hparams h;
@@ -302,7 +342,7 @@ TEST(limits_themselves_are_accepted)
         {"mom2_update_weight", "0.5"}};
     char *text = NULL;
     struct pmet_hparams h;
-    CHECK_DONE(pmet_hparams_template(&pmet_family_gptj, &pmet_hparams_pmet, 28, &text, &t->err));
+    template_of(t, &pmet_family_gptj, 28, 16384, &text);
     for (size_t i = 0; text && i < sizeof cases / sizeof *cases; i++) {
         json_t *root = test_json(t, json_loads(text, 0, NULL));
         json_object_set_new(root, cases[i].key, json_loads(cases[i].value, JSON_DECODE_ANY, NULL));
@@ -351,7 +391,7 @@ static enum pmet_status load_damaged(const char *path, struct pmet_error *err)
 TEST(damaged_files_are_read_or_refused_in_one_line)
 {
     char *text = NULL;
-    if (!CHECK_DONE(pmet_hparams_template(&pmet_family_neox, &pmet_hparams_pmet, 44, &text, &t->err)))
+    if (!template_of(t, &pmet_family_neox, 44, 24576, &text))
         return;
     const size_t taken = fuzz(t, text, strlen(text), 4000, 3, load_damaged);
     CHECK(taken > 200 && taken < 2000);

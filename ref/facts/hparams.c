@@ -256,15 +256,16 @@ enum pmet_status pmet_hparams_default(const struct pmet_family *family, const st
 {
     const struct pmet_preset *p = find_preset(family, set);
     if (!p || p->n_layer != n_layer || p->d_model != d_model)
-        return pmet_fail(
-            err, PMET_INPUT,
-            "no built-in hyper-parameters for a %s model of %zu layers and width %zu; give --hparams FILE",
-            family->name, n_layer, d_model);
+        return pmet_fail(err, PMET_INPUT,
+                         "no built-in hyper-parameters for a %s model of %zu layers and width %zu; give "
+                         "--hparams FILE: `pmet "
+                         "hparams --model DIR` writes one to start from",
+                         family->name, n_layer, d_model);
     return read_text(p->text, strlen(p->text), "built-in hyper-parameters", set, out, err);
 }
 
-/* The published choice scaled: six layers where there are so many, ending about a quarter of the
- * way up. */
+/* E180, the published choice scaled: six layers where there are so many, ending about a quarter of
+ * the way up. */
 static void scale_layers(size_t n_layer, char *text, size_t size)
 {
     const size_t last = n_layer > 4 ? n_layer / 4 + 1 : n_layer / 2, n = last < 5 ? last + 1 : 6;
@@ -277,26 +278,42 @@ static bool begins_with(const char *text, const char *begin)
     return strncmp(text, begin, strlen(begin)) == 0;
 }
 
+/* E180: lambda stands for a number of ordinary keys, and fills the d_ff dimensions of C. */
+static double scale_lambda(const char *line, const struct pmet_preset *p, size_t d_ff)
+{
+    char rounded[32];
+    const double published = strtod(strchr(line, ':') + 1, NULL);
+    snprintf(rounded, sizeof rounded, "%.1e", published * (double)d_ff / (4 * (double)p->d_model));
+    return strtod(rounded, NULL);
+}
+
 enum pmet_status pmet_hparams_template(const struct pmet_family *family, const struct pmet_hparam_set *set,
-                                       size_t n_layer, char **out, struct pmet_error *err)
+                                       size_t n_layer, size_t d_ff, struct pmet_hparams_template *out,
+                                       struct pmet_error *err)
 {
     const struct pmet_preset *p = find_preset(family, set);
     char layers[160] = "";
-    if (!p || n_layer == 0)
-        return pmet_fail(err, PMET_UNSUPPORTED, "no hyper-parameters for a %s model of %zu layers",
-                         family->name, n_layer);
+    if (!p || n_layer == 0 || d_ff == 0)
+        return pmet_fail(err, PMET_UNSUPPORTED, "no hyper-parameters of %s for a %s model of %zu layers",
+                         set->title, family->name, n_layer);
     const size_t size = strlen(p->text) + 256;
-    PMET_TRY(pmet_calloc(out, size, 1, "hparams", err));
+    PMET_TRY(pmet_calloc(&out->text, size, 1, "hparams", err));
+    out->n_layer = p->n_layer;
+    out->d_model = p->d_model;
+    out->scaled = n_layer != p->n_layer || d_ff != 4 * p->d_model;
     scale_layers(n_layer, layers, sizeof layers);
     size_t n = 0;
     for (const char *line = p->text, *end; *line; line = end) {
         end = strchr(line, '\n') + 1;
         if (n_layer != p->n_layer && begins_with(line, "    \"layers\": "))
-            n += (size_t)snprintf(*out + n, size - n, "    \"layers\": [%s],\n", layers);
+            n += (size_t)snprintf(out->text + n, size - n, "    \"layers\": [%s],\n", layers);
         else if (begins_with(line, "    \"v_loss_layer\": "))
-            n += (size_t)snprintf(*out + n, size - n, "    \"v_loss_layer\": %zu,\n", n_layer - 1);
+            n += (size_t)snprintf(out->text + n, size - n, "    \"v_loss_layer\": %zu,\n", n_layer - 1);
+        else if (out->scaled && begins_with(line, "    \"mom2_update_weight\": "))
+            n += (size_t)snprintf(out->text + n, size - n, "    \"mom2_update_weight\": %.15g,\n",
+                                  scale_lambda(line, p, d_ff));
         else
-            n += (size_t)snprintf(*out + n, size - n, "%.*s", (int)(end - line), line);
+            n += (size_t)snprintf(out->text + n, size - n, "%.*s", (int)(end - line), line);
     }
     return PMET_OK;
 }

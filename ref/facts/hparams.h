@@ -74,14 +74,20 @@ enum pmet_status pmet_hparams_load(const struct pmet_io *io, const char *path,
                                    const struct pmet_hparam_set *set, struct pmet_hparams *out,
                                    struct pmet_error *err);
 /* The family's preset for a model of these dimensions; without one it is refused: the message asks
- * for --hparams, and pmet_hparams_template gives what to start from. */
+ * for --hparams, and names the command that writes a file. */
 enum pmet_status pmet_hparams_default(const struct pmet_family *family, const struct pmet_hparam_set *set,
                                       size_t n_layer, size_t d_model, struct pmet_hparams *out,
                                       struct pmet_error *err);
-/* A JSON text for a model of n_layer layers: the family's preset, its layers moved; free() releases
- * it. */
+/* A JSON file to start from for a model of n_layer layers and d_ff features of the FFN: the family's
+ * preset, scaled by E180 where the model is another. free() releases out->text. */
+struct pmet_hparams_template {
+    char *text;
+    size_t n_layer, d_model; /* of the model that the preset was published for */
+    bool scaled;
+};
 enum pmet_status pmet_hparams_template(const struct pmet_family *family, const struct pmet_hparam_set *set,
-                                       size_t n_layer, char **out, struct pmet_error *err);
+                                       size_t n_layer, size_t d_ff, struct pmet_hparams_template *out,
+                                       struct pmet_error *err);
 
 /* An object of the file's SHA-256 and the recorded keys; NULL where memory runs out. */
 json_t *pmet_hparams_json(const struct pmet_hparams *h);

@@ -89,7 +89,6 @@ void pmet_edit_job_free(struct pmet_edit_job *j)
     pmet_contexts_free(&j->contexts);
     pmet_facts_free(&j->facts);
     pmet_record_free(&j->record);
-    free(j->tmpl);
     memset(j, 0, sizeof *j);
 }
 

@@ -45,7 +45,6 @@ struct pmet_edit_job {
     struct pmet_store *store; /* the work folder, or NULL */
     json_t *inputs, *solve_inputs;
     struct pmet_ops *solve_op; /* plain C, where the solve does not fit the device; else NULL */
-    char *tmpl;                /* hyper-parameters to start from, where there were none */
     /* results */
     struct pmet_editor editor;
     struct pmet_outdir *dir;

@@ -103,7 +103,7 @@ const char *pmet_session_fingerprint(const struct pmet_session *s)
 
 enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
                                       const char *path, const struct pmet_listener *listener,
-                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err)
+                                      struct pmet_hparams *out, struct pmet_error *err)
 {
     const struct pmet_config *config = &s->model->config;
     if (path) {
@@ -113,11 +113,5 @@ enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct
                             path, out->passed_over);
         return PMET_OK;
     }
-    const enum pmet_status status =
-        pmet_hparams_default(config->family, set, config->n_layer, config->d_model, out, err);
-    if (status != PMET_OK && tmpl) {
-        struct pmet_error ignored = {PMET_OK, ""};
-        pmet_hparams_template(config->family, set, config->n_layer, tmpl, &ignored);
-    }
-    return status;
+    return pmet_hparams_default(config->family, set, config->n_layer, config->d_model, out, err);
 }

@@ -25,12 +25,11 @@ struct pmet_session {
 enum pmet_status pmet_session_open_io(const struct pmet_io *io, const char *dir, enum pmet_device device,
                                       size_t n_threads, struct pmet_session **out, struct pmet_error *err);
 
-/* The file's hyper-parameters, or the built-in ones if path is NULL. Where there are none for the
- * model, *tmpl (if tmpl is not NULL) receives a file to start from, which free() releases. A note
- * names the keys that are passed over. */
+/* The file's hyper-parameters, or the built-in ones if path is NULL. A note names the keys that are
+ * passed over. */
 enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct pmet_hparam_set *set,
                                       const char *path, const struct pmet_listener *listener,
-                                      struct pmet_hparams *out, char **tmpl, struct pmet_error *err);
+                                      struct pmet_hparams *out, struct pmet_error *err);
 
 /* Refuses an output that is, holds or lies inside something else, under whatever path, or holds what
  * links in that folder point to; `what` names it ("the model"). Either may be NULL, or not exist

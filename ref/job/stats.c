@@ -181,7 +181,7 @@ static enum pmet_status plan(struct pmet_stats_job *j, struct pmet_error *err)
     const struct pmet_stats_request *r = &j->request;
     struct pmet_hparams h = {0};
     if (r->hparams || j->n_layer == 0)
-        PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, j->listener, &h, &j->tmpl, err));
+        PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, j->listener, &h, err));
     if (j->n_layer == 0) {
         PMET_TRY(j->method->check(&h, j->s->model, err));
         memcpy(j->layer, h.layers, h.n_layer * sizeof *h.layers);
@@ -263,7 +263,6 @@ void pmet_stats_job_free(struct pmet_stats_job *j)
     json_decref(j->head);
     pmet_stats_free(&j->stats);
     pmet_docs_close(j->docs);
-    free(j->tmpl);
 }
 
 enum pmet_status pmet_make_stats(const struct pmet_session *s, const struct pmet_stats_request *request,

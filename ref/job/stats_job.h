@@ -24,7 +24,6 @@ struct pmet_stats_job {
     size_t layer[PMET_MAX_EDIT_LAYERS], n_layer; /* n_layer 0: the hyper-parameters' */
     bool attn; /* attention's output matrices, too, whatever the hyper-parameters say */
     /* after open */
-    char *tmpl; /* hyper-parameters to start from, where there were none */
     struct pmet_docs *docs;
     struct pmet_stats_options options;
     struct pmet_outdir *dir;
