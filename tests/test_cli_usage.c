@@ -103,6 +103,8 @@ TEST(json_is_one_object_and_quiet_is_quiet)
     json_t *v = one_object(t);
     CHECK(json_is_number(json_object_get(json_object_get(v, "seconds"), "stats")));
     CHECK(json_integer_value(json_object_get(v, "used")) == 4);
+    CHECK_STR(json_string_value(json_object_get(json_array_get(json_object_get(v, "texts"), 0), "form")),
+              "JSON lines of records");
     CHECK_STR(cli_err(), "");
     CHECK(cli(NULL, "generate -q --json --model m --prompt Egypt --prompt 'The capital' --max-tokens 3") ==
           0);
@@ -420,4 +422,18 @@ TEST(colour_is_for_those_who_ask)
     CHECK(cli(NULL, "generate --color always --model nowhere --prompt x") == 1);
     CHECK(strchr(cli_err(), '\033'));
     unsetenv("NO_COLOR");
+}
+
+/* A note names each file's form, as it is opened; the result names the forms, also when --quiet. */
+TEST(the_form_of_a_text_is_named)
+{
+    cli_enter(t, "forms", "gptj-A");
+    cli_shell("printf '[\"one\",\\n \"two\"]' > a.json; printf 'one\\n\\ntwo\\n' | gzip > b.txt.gz");
+    CHECK(cli(NULL, "stats --model m --text a.json --text b.txt.gz --layers 0 --out out") == 0);
+    CHECK(strstr(cli_err(), "pmet stats: a.json: JSON array of strings, 2 documents\n"
+                            "pmet stats: b.txt.gz: plain text, gzip, 2 documents\n"));
+    CHECK(strstr(cli_out(), " documents (of 4: JSON array of strings, plain text)\n"));
+    CHECK(cli(NULL, "stats -q --model m --text a.json --layers 0 --out other") == 0);
+    CHECK(strstr(cli_out(), " documents (of 2: JSON array of strings)\n"));
+    CHECK_STR(cli_err(), "");
 }
