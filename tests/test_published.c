@@ -76,8 +76,9 @@ struct choice {
 };
 
 #define TWO(a, b)                                                                                            \
-    "found /" a " and /" b " for \"m\", and neither is the one of mom2_n_samples (100000); expected one of " \
-    "them (--stats with a folder that holds it alone)"
+    "found /" a " and /" b                                                                                   \
+    " for \"m\", between which mom2_n_samples (100000) does not decide; expected one "                       \
+    "(--stats with a folder that holds it alone)"
 
 TEST(a_published_archive_is_found_by_the_pattern_of_its_name)
 {

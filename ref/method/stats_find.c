@@ -119,8 +119,9 @@ static enum pmet_status search_published(struct search *s, struct pmet_error *er
             s->from->dir, s->module);
     if (s->rival)
         return pmet_fail(err, PMET_INPUT,
-                         "%s: found %s and %s for \"%s\", and neither is the one of mom2_n_samples (%zu); "
-                         "expected one of them (--stats with a folder that holds it alone)",
+                         "%s: found %s and %s for \"%s\", between which mom2_n_samples (%zu) does not "
+                         "decide; expected one "
+                         "(--stats with a folder that holds it alone)",
                          s->from->dir, s->best + strlen(s->from->dir), s->rival + strlen(s->from->dir),
                          s->module, s->from->n_samples);
     return PMET_OK;
