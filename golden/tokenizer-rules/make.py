@@ -289,7 +289,9 @@ def run_settings(case):
 
 # ---------------------------------------------------------------- strings.json: what the other goldens lack
 STRINGS = [
-    *(f"a{chr(c)}b" for c in range(0x1C, 0x20)), *(f"a {chr(c)} b" for c in range(0x1C, 0x20)), "\u001c\u001d\u001e\u001f", "x\u001c\n\u001fy",
+    *(f"a{chr(c)}b" for c in range(0x1C, 0x20)), *(f"a {chr(c)} b" for c in range(0x1C, 0x20)),
+    *(f"x\n\n{chr(c)}y" for c in range(0x1C, 0x20)),  # two newlines are one token only where white space follows it
+    "\u001c\u001d\u001e\u001f", "x\u001c\n\u001fy",
     "a\u0085b", "a\u00a0\u2028 b", "a\u180eb", "a\u200bb", "a\ufeffb", "\ufeffa",
     "it ' s", "a ' n't b", "a ' ' b", "I 'm , you 're ; he 's . we 've ?", "no ! n't ' ' x", "x ' 've", "' re 're", " 'm 'm", "a . . b ?!",
     " ' . '", "do n't 've 's 're 'm", "a ,b ?c !d .e",
