@@ -30,11 +30,11 @@ const char *pmet_json_kind(const json_t *value)
     return "null";
 }
 
-enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, size_t line0, json_t **out,
-                                 struct pmet_error *err)
+static enum pmet_status parse(const char *text, size_t n, const char *path, size_t line0, size_t flags,
+                              json_t **out, struct pmet_error *err)
 {
     json_error_t e;
-    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    json_t *value = json_loadb(text, n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | flags, &e);
     if (!value && json_error_code(&e) == json_error_out_of_memory)
         return pmet_fail_memory(err, path, n);
     if (!value) {
@@ -48,17 +48,35 @@ enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, s
     return PMET_OK;
 }
 
-enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size_t max_bytes, json_t **out,
-                                struct pmet_error *err)
+enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, size_t line0, json_t **out,
+                                 struct pmet_error *err)
+{
+    return parse(text, n, path, line0, 0, out, err);
+}
+
+static enum pmet_status load(const struct pmet_io *io, const char *path, size_t max_bytes, size_t flags,
+                             json_t **out, struct pmet_error *err)
 {
     char *text;
     size_t n;
     PMET_TRY(pmet_read_file(io, path, max_bytes, &text, &n, err));
     const size_t n_mark = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a byte order mark */
-    const enum pmet_status status = pmet_json_parse(
-        text + n_mark, n - n_mark, strcmp(path, "-") == 0 ? "standard input" : path, 0, out, err);
+    const enum pmet_status status = parse(
+        text + n_mark, n - n_mark, strcmp(path, "-") == 0 ? "standard input" : path, 0, flags, out, err);
     free(text);
     return status;
+}
+
+enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size_t max_bytes, json_t **out,
+                                struct pmet_error *err)
+{
+    return load(io, path, max_bytes, 0, out, err);
+}
+
+enum pmet_status pmet_json_load_real(const struct pmet_io *io, const char *path, size_t max_bytes,
+                                     json_t **out, struct pmet_error *err)
+{
+    return load(io, path, max_bytes, JSON_DECODE_INT_AS_REAL, out, err);
 }
 
 static enum pmet_status wrong_kind(const json_t *obj, const char *path, const char *key, const char *expected,

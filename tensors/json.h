@@ -16,6 +16,10 @@ enum pmet_status pmet_json_parse(const char *text, size_t n, const char *path, s
 enum pmet_status pmet_json_load(const struct pmet_io *io, const char *path, size_t max_bytes, json_t **out,
                                 struct pmet_error *err);
 
+/* The same with every number as a double, so that none is too large for an integer. */
+enum pmet_status pmet_json_load_real(const struct pmet_io *io, const char *path, size_t max_bytes,
+                                     json_t **out, struct pmet_error *err);
+
 /* Writes a value (NULL: out of memory, when it was made), indented, and a newline, atomically. */
 enum pmet_status pmet_json_save(const struct pmet_io *io, const char *path, const json_t *value,
                                 unsigned indent, struct pmet_error *err);

@@ -297,14 +297,14 @@ TEST(odd_content_of_tokenizer_files_is_refused_by_name_or_read)
     refuse(t, "added_tokens.json", "{\"y\": 4, \"x\": 3}", PMET_OK, NULL); /* any order */
     refuse(t, "tokenizer_config.json", "{\"add_prefix_space\": \"yes\"}", PMET_INPUT,
            "tokenizer_config.json: add_prefix_space: found a string; expected true or false");
-    refuse(t, "tokenizer_config.json", "{\"bos_token\": 3}", PMET_INPUT,
-           "tokenizer_config.json: bos_token: found an integer; expected a token");
+    refuse(t, "tokenizer_config.json", "{\"bos_token\": 3.5}", PMET_INPUT,
+           "tokenizer_config.json: bos_token: found a number with a fraction or exponent; expected a token");
     refuse(t, "tokenizer_config.json", "{\"bos_token\": \"\", \"eos_token\": null, \"whatever\": false}",
            PMET_OK, NULL);
-    refuse(
-        t, "tokenizer_config.json", "{\"tokenizer_class\": 3}", PMET_UNSUPPORTED,
-        "tokenizer_config.json: tokenizer_class: found an integer; expected GPT2Tokenizer, GPTNeoXTokenizer "
-        "or PreTrainedTokenizerFast");
+    refuse(t, "tokenizer_config.json", "{\"tokenizer_class\": 3.5}", PMET_UNSUPPORTED,
+           "tokenizer_config.json: tokenizer_class: found a number with a fraction or exponent; expected "
+           "GPT2Tokenizer, GPTNeoXTokenizer "
+           "or PreTrainedTokenizerFast");
     refuse(t, "tokenizer_config.json", "{\"added_tokens_decoder\": {\"-3\": {\"content\": \"x\"}}}",
            PMET_FORMAT,
            "tokenizer_config.json: added_tokens_decoder.token \"x\": found -3; expected an id from 0 to "

@@ -12,13 +12,16 @@
 #define END_OF_TEXT "<|endoftext|>"
 #define COUNT_OF(list) (sizeof(list) / sizeof *(list))
 
+typedef enum pmet_status load_fn(const struct pmet_io *io, const char *path, size_t max_bytes, json_t **out,
+                                 struct pmet_error *err);
+
 static enum pmet_status load_if_there(const struct pmet_io *io, const char *dir, const char *name,
-                                      struct pmet_settings_file *file, struct pmet_error *err)
+                                      load_fn *load, struct pmet_settings_file *file, struct pmet_error *err)
 {
     PMET_TRY(pmet_path_join(dir, name, &file->path, err));
     if (access(file->path, F_OK) != 0)
         return PMET_OK;
-    PMET_TRY(pmet_json_load(io, file->path, PMET_MAX_TOKENIZER_FILE, &file->root, err));
+    PMET_TRY(load(io, file->path, PMET_MAX_TOKENIZER_FILE, &file->root, err));
     if (!json_is_object(file->root))
         return pmet_fail(err, PMET_FORMAT, "%s: found %s; expected an object", file->path,
                          pmet_json_kind(file->root));
@@ -64,10 +67,11 @@ static enum pmet_status choose_class(struct pmet_settings *s, struct pmet_error 
 enum pmet_status pmet_settings_load(const struct pmet_io *io, const char *dir, struct pmet_settings *s,
                                     struct pmet_error *err)
 {
-    PMET_TRY(load_if_there(io, dir, "tokenizer_config.json", &s->config, err));
-    PMET_TRY(load_if_there(io, dir, "special_tokens_map.json", &s->map, err));
-    PMET_TRY(load_if_there(io, dir, "added_tokens.json", &s->added, err));
-    PMET_TRY(load_if_there(io, dir, "config.json", &s->model, err));
+    /* where no length is set, transformers writes 10^30 for model_max_length */
+    PMET_TRY(load_if_there(io, dir, "tokenizer_config.json", pmet_json_load_real, &s->config, err));
+    PMET_TRY(load_if_there(io, dir, "special_tokens_map.json", pmet_json_load, &s->map, err));
+    PMET_TRY(load_if_there(io, dir, "added_tokens.json", pmet_json_load, &s->added, err));
+    PMET_TRY(load_if_there(io, dir, "config.json", pmet_json_load, &s->model, err));
     return choose_class(s, err);
 }
 
