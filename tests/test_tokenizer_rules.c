@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The tables of golden/tokenizer-rules/: what the real libraries do with added tokens, with the files
- * beside a vocabulary, and with strings that the other goldens lack.      SPEC §2, E2-E7 */
+ * The tables of golden/tokenizer-rules/: what the real libraries do with added tokens, with the
+ * files beside a vocabulary, and with strings that the other goldens lack.      SPEC §2, E2-E7 */
 #include <sys/stat.h>
 #include <unistd.h>
 #include "tests/test.h"
@@ -68,7 +68,8 @@ static void decodes(struct test *t, const struct pmet_tokenizer *tk, const json_
     free(text.data);
 }
 
-/* E2, E5, E6: each flag alone, then random sets of added tokens on texts full of them and of blanks. */
+/* E2, E5, E6: each flag alone, then random sets of added tokens on texts full of them and of
+ * blanks. */
 TEST(added_tokens_are_cut_as_the_library_cuts_them)
 {
     json_t *root = load(t, RULES "added.json"), *row, *text;
@@ -172,8 +173,8 @@ TEST(files_beside_the_vocabulary_count_as_in_transformers)
     CHECK(i > 80 && n_refused > 20);
 }
 
-/* E3: U+001C to U+001F are no white space. E7: what the ten replacements make. E2: the raw cut comes
- * before NFC. */
+/* E3: U+001C to U+001F are no white space. E7: what the ten replacements make. E2: the raw cut
+ * comes before NFC. */
 TEST(strings_that_tell_one_rule_from_its_absence)
 {
     json_t *root = load(t, RULES "strings.json"), *row, *s;

@@ -125,7 +125,8 @@ static int32_t id_of_added(const struct pmet_vocab_builder *b, const char *conte
                     : (int32_t)(json_object_size(b->vocab) + b->n_new);
 }
 
-/* A token that is there already: flags that nobody has said yet are taken, others must be the same. */
+/* A token that is there already: flags that no file has given yet are taken, others must be
+ * equal. */
 static enum pmet_status check_same(const struct pmet_vocab_builder *b, struct pmet_added *there,
                                    const struct pmet_added *flags, struct pmet_error *err)
 {

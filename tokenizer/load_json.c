@@ -77,7 +77,8 @@ static enum pmet_status read_pre_tokenizer(struct pmet_vocab_builder *b, const j
     return flag(b, v, "pre_tokenizer", "use_regex", true, &b->tk->use_regex, err);
 }
 
-/* Adds no token: null, ByteLevel (which moves offsets only), or a template that holds only the text. */
+/* Must add no token: null, ByteLevel (which moves offsets only), or a template of the text
+ * alone. */
 static enum pmet_status read_post_processor(const struct pmet_vocab_builder *b, const json_t *v,
                                             struct pmet_error *err)
 {
@@ -98,8 +99,9 @@ static enum pmet_status read_post_processor(const struct pmet_vocab_builder *b, 
     for (size_t i = 0; i < json_array_size(single); i++) {
         const json_t *token = json_object_get(json_array_get(single, i), "SpecialToken");
         if (token)
-            return refuse(b, "post_processor.single", json_object_get(token, "id"),
-                          "only the text: no row of the method begins or ends with an added token", err);
+            return refuse(
+                b, "post_processor.single", json_object_get(token, "id"),
+                "only the text, as with null: no row of the method begins or ends with an added token", err);
     }
     return json_array_size(single) == 1 ? PMET_OK
                                         : refuse(b, "post_processor.single", single, "one sequence", err);

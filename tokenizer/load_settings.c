@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * What stands beside the vocabulary: tokenizer_config.json, special_tokens_map.json, added_tokens.json
- * and three keys of config.json. Each key has its effect, is known to have none, or is refused.
- * SPEC §2.3 */
+ * What stands beside the vocabulary: tokenizer_config.json, special_tokens_map.json,
+ * added_tokens.json and three keys of config.json. Each key has its effect, is known to have none, or
+ * is refused.      SPEC §2.3 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +28,8 @@ static enum pmet_status load_if_there(const struct pmet_io *io, const char *dir,
     return PMET_OK;
 }
 
-/* Class of transformers by the name of tokenizer_config.json or config.json, with or without "Fast";
- * else by the model. */
+/* Class of transformers by the name in tokenizer_config.json or config.json, with or without
+ * "Fast"; else by the model. */
 static enum pmet_status choose_class(struct pmet_settings *s, struct pmet_error *err)
 {
     static const struct {

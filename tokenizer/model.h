@@ -93,9 +93,9 @@ enum pmet_status pmet_build_vocab(struct pmet_vocab_builder *b, const json_t *vo
 enum pmet_status pmet_build_merge(struct pmet_vocab_builder *b, const char *left, size_t n_left,
                                   const char *right, size_t n_right, const char *where,
                                   struct pmet_error *err);
-/* One token to cut out. Its id is the vocabulary's, else the next after all; another than it (-1: none
- * is given) is refused. flags NULL: none are said. Where the token is there already its flags must be
- * these; once special it stays so. */
+/* One token to cut out. Its id is the vocabulary's, else the next after all; a given id (-1: none)
+ * that differs is refused. flags NULL: none are given. Where the token is there already, its flags
+ * must be equal; once special it stays so. */
 enum pmet_status pmet_build_added(struct pmet_vocab_builder *b, const char *content, json_int_t id,
                                   const struct pmet_added *flags, bool special, struct pmet_error *err);
 enum pmet_status pmet_build_end(struct pmet_vocab_builder *b, struct pmet_error *err);

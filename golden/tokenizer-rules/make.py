@@ -225,8 +225,8 @@ def settings_cases():
                  "eos_token": END, "errors": "replace", "is_local": True, "local_files_only": False, "model_max_length": 2048,
                  "pad_token": None, "tokenizer_class": "GPT2Tokenizer", "unk_token": END})
     case("tokenizer.json: a template with a token", GPT2, {"post_processor": bos},
-         refused=f'tokenizer.json: post_processor.single: found "{END}"; expected only the text: no row of the method begins or ends '
-                 'with an added token')
+         refused=f'tokenizer.json: post_processor.single: found "{END}"; expected only the text, as with null: no row of the method '
+                 'begins or ends with an added token')
     case("tokenizer.json: a template without one", GPT2, {"post_processor": no_token})
     case("tokenizer.json: Bert's processor", GPT2, {"post_processor": {"type": "BertProcessing", "sep": [END, n - 1], "cls": [END, n - 1]}},
          refused='tokenizer.json: post_processor.type: found "BertProcessing"; expected null, ByteLevel or a TemplateProcessing that adds '
