@@ -54,6 +54,7 @@ static enum pmet_status read_config(const struct job *j, struct pmet_config *con
     PMET_GO(pmet_json_load(j->c->io, path, (size_t)1 << 24, &json, err));
     status = pmet_config_read(json, path, pmet_families, config, &notes, err);
 done:
+    pmet_notes_free(&notes);
     json_decref(json);
     free(path);
     return status;

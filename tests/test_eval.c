@@ -98,6 +98,12 @@ TEST(the_summary_is_the_published_one)
     check_metric(t, &e, "post_essence_score", 12.3456, 0, 1);
     check_metric(t, &e, "post_score", 3 / (1 / 44.44 + 1 / 66.67 + 1 / 44.44), (double)NAN, 3);
     CHECK(!metric(&e, "post_reference_score") && !metric(&e, "post_rewrite_greedy"));
+    s = (struct pmet_summary){0};
+    e = (struct pmet_evaluation){0};
+    for (size_t list = 0; list < 3; list++) /* one success is 0, and so is their harmonic mean */
+        pmet_summary_probs(&s, list, list == 1 ? high : low, list == 1 ? low : high, 1);
+    pmet_summary_report(&s, "post", &e);
+    check_metric(t, &e, "post_score", 0, (double)NAN, 1);
 }
 
 /* ---- records ---- */

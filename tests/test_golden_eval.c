@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The published evaluation of the golden models, unedited and edited: probabilities, right tokens,
  * choices, perplexity. */
-#include "ref/eval/evaluate.h"
+#include "ref/job/eval_job.h"
 #include "tensors/dtype.h"
 #include "tests/golden.h"
 
@@ -335,6 +335,54 @@ TEST(the_edited_model_is_judged_as_by_the_published_code)
 {
     EACH_GOLDEN (m)
         check_state(t, m, "pmet");
+}
+
+/* The summary of frozen evaluations: what summarize.py makes of the same file. */
+static void check_summary(struct test *t, const json_t *records, const json_t *expected)
+{
+    struct pmet_summary s = {0};
+    struct pmet_evaluation e = {0};
+    const char *name;
+    json_t *value;
+    for (size_t i = 0; i < json_array_size(records); i++)
+        CHECK_DONE(pmet_eval_sum_up(&s, json_array_get(records, i), "post", "golden", &t->err));
+    pmet_summary_report(&s, "post", &e);
+    CHECK(e.n_metric == json_object_size(expected) && e.n_metric > 2);
+    json_object_foreach((json_t *)(uintptr_t)expected, name, value)
+    {
+        const struct pmet_metric *m = NULL;
+        for (size_t k = 0; k < e.n_metric; k++)
+            if (strcmp(e.metric[k].name + strlen("post_"), name) == 0)
+                m = &e.metric[k];
+        if (!CHECK(m != NULL))
+            continue;
+        const bool score = json_is_number(value), plain = strcmp(name, "essence_score") == 0;
+        const double mean = json_number_value(score ? value : json_object_get(value, "mean")),
+                     std = json_number_value(json_object_get(value, "std")),
+                     tol = plain ? 1e-12 * mean : 1e-9;
+        CHECK_CLOSE(&m->mean, &mean, 1, tol); /* two decimals: equal but for the last bit of a double */
+        if (!score)
+            CHECK_CLOSE(&m->std, &std, 1, tol);
+        CHECK(score || m->n == (size_t)json_integer_value(json_object_get(value, "records")));
+    }
+}
+
+/* E86, E87 */
+TEST(the_summary_of_frozen_evaluations_is_the_published_one)
+{
+    static const char *const state[] = {"base", "pmet"}, *const kind[] = {"counterfact", "zsre"};
+    EACH_GOLDEN (m) {
+        struct golden g;
+        if (!golden_open(t, &g, m))
+            continue;
+        const json_t *all = golden_json(t, &g, "summary.json");
+        for (size_t i = 0; i < 2; i++) {
+            const json_t *found = golden_json(t, &g, test_text(t, "eval.%s.fp64.json", state[i]));
+            for (size_t k = 0; k < 2; k++)
+                check_summary(t, json_object_get(found, kind[k]),
+                              json_object_get(json_object_get(all, state[i]), kind[k]));
+        }
+    }
 }
 
 /* Prompt and target that share a token: rows are tokenised whole, places are not (E80). Targets
