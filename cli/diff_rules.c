@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "cli/diff_job.h"
+#include "cli/progress.h"
 
 #define SMALLEST 1e-6 /* scalars: errors are relative to |b|, or to this if |b| is less */
 #define FAR_OUT 10    /* of its own yardstick, for a single fact of a run */
@@ -187,7 +188,9 @@ static enum pmet_status measure(struct diff_job *j, const struct pmet_tensor *ta
     e->n_elem = tb->n_elem;
     e->kind = classify(e->name, e->key, sizeof e->key);
     PMET_GO(widen(ta, &a, err));
+    PMET_GO(check_stop(err));
     PMET_GO(widen(tb, &b, err));
+    PMET_GO(check_stop(err));
     if (!same_shape(&a, &b)) {
         snprintf(e->why, sizeof e->why, "shapes %.71s and %.71s", format_shape(a.shape, a.n_dim).text,
                  format_shape(b.shape, b.n_dim).text);
@@ -199,6 +202,7 @@ static enum pmet_status measure(struct diff_job *j, const struct pmet_tensor *ta
     if (e->beyond)
         goto done;
     e->dist = distance(a.x, b.x, a.n, &e->max_err);
+    PMET_GO(check_stop(err));
     e->sum = relative_squares(a.x, b.x, a.n);
     if (!pmet_dtype_is_float(a.dtype)) {
         e->kind = DIFF_EXACT;
@@ -216,14 +220,21 @@ done:
 
 enum pmet_status diff_measure(struct diff_job *j, struct pmet_error *err)
 {
-    PMET_TRY(pmet_calloc(&j->entry, j->b->all.n, sizeof *j->entry, "a comparison", err));
-    for (size_t i = 0; i < j->b->all.n; i++) {
+    const size_t n = j->b->all.n;
+    struct progress progress;
+    enum pmet_status status = PMET_OK;
+    PMET_TRY(pmet_calloc(&j->entry, n, sizeof *j->entry, "a comparison", err));
+    progress_begin(&progress, j->c, "comparing", "tensors");
+    for (size_t i = 0; i < n; i++) {
         const struct pmet_tensor *tb = &j->b->all.tensor[i], *ta = pmet_tensors_find(&j->a->all, tb->name);
-        PMET_TRY(check_stop(err));
+        progress_update(&progress, i, n);
+        PMET_GO(check_stop(err));
         if (ta)
-            PMET_TRY(measure(j, ta, tb, &j->entry[j->n_entry++], err));
+            PMET_GO(measure(j, ta, tb, &j->entry[j->n_entry++], err));
     }
-    return PMET_OK;
+done:
+    progress_drop(&progress);
+    return status;
 }
 
 /* ---- limits ---- */

@@ -15,7 +15,8 @@ static enum pmet_status on_progress(struct edit_job *j, const struct pmet_event 
                   [PMET_PHASE_ROWS] = {"reading", "facts", true},
                   [PMET_PHASE_CONTEXTS] = {"writing contexts", "tokens", true},
                   [PMET_PHASE_DELTA] = {"optimising", "facts", false},
-                  [PMET_PHASE_SOLVE] = {"editing", "matrices", false}};
+                  [PMET_PHASE_SOLVE] = {"editing", "matrices", false},
+                  [PMET_PHASE_WRITE] = {"writing", "parts", true}};
     if (event->phase != j->phase)
         progress_end(&j->progress);
     j->phase = event->phase;
@@ -31,7 +32,7 @@ static enum pmet_status on_pass(struct edit_job *j, const struct pmet_event *eve
     snprintf(j->progress.note, sizeof j->progress.note, "  fact %zu pass %zu, loss %.3g", event->index,
              fact->step->it + 1, fact->step->losses.loss);
     PMET_TRY(check_stop(err));
-    progress_update(&j->progress, j->progress.done, j->progress.total);
+    progress_tick(&j->progress);
     return PMET_OK;
 }
 
@@ -49,6 +50,8 @@ static enum pmet_status on_event(void *user, const struct pmet_event *event, str
     struct edit_job *j = user;
     if (event->kind == PMET_EVENT_PROGRESS)
         PMET_TRY(on_progress(j, event));
+    if (event->kind == PMET_EVENT_POLL)
+        return progress_event(&j->progress, j->c, NULL, NULL, event);
     if (event->kind == PMET_EVENT_NOTE)
         progress_event(&j->progress, j->c, NULL, NULL, event);
     if (event->kind == PMET_EVENT_PASS)
@@ -108,6 +111,7 @@ static enum pmet_status edit(struct edit_job *j, struct pmet_error *err)
         return edit_plan(j, err);
     PMET_TRY(run(j, err));
     PMET_TRY(pmet_edit_job_write(&j->job, err));
+    progress_end(&j->progress);
     PMET_TRY(check_stop(err));
     PMET_TRY(pmet_edit_job_commit(&j->job, err));
     return j->trace ? edit_trace_write(j, err) : PMET_OK;

@@ -16,14 +16,19 @@ struct eval {
     int decode;
     bool json;
     struct pmet_eval_job job;
+    bool reading; /* the records, before the work */
     struct progress progress;
 };
 
 static enum pmet_status on_event(void *user, const struct pmet_event *event, struct pmet_error *err)
 {
     struct eval *e = user;
+    const bool reading = event->kind == PMET_EVENT_PROGRESS && event->phase == PMET_PHASE_ROWS;
     (void)err;
-    return progress_event(&e->progress, e->c, "evaluating", "records", event);
+    if (event->kind == PMET_EVENT_PROGRESS && reading != e->reading)
+        progress_drop(&e->progress);
+    e->reading = event->kind == PMET_EVENT_PROGRESS ? reading : e->reading;
+    return progress_event(&e->progress, e->c, reading ? "reading" : "evaluating", "records", event);
 }
 
 /* ---- what is printed ---- */

@@ -5,6 +5,7 @@
 #include "cli/kinds.h"
 #include "cli/lines.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "cli/session.h"
 #include "ref/eval/generate.h"
 #include "tensors/json.h"
@@ -19,8 +20,8 @@ struct job {
 
 static int should_stop(void *user)
 {
-    (void)user;
-    return stop_signal();
+    struct progress *p = user;
+    return progress_update(p, p->done + 1, p->total);
 }
 
 static json_t *as_json(const char *prompt, size_t n_bytes, const struct pmet_ids *ids, size_t n_prompt,
@@ -39,6 +40,7 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     struct pmet_ids ids = {0};
     struct pmet_text text = {0}, clean = {0};
     struct pmet_rng rng;
+    struct progress progress = {0};
     enum pmet_status status;
     size_t n_bytes = strlen(prompt);
     line_trim(&prompt, &n_bytes); /* it may be the text of a file */
@@ -53,7 +55,10 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
     if (!pmet_add_size(n_prompt, j->n_new, &options.n_total))
         options.n_total = SIZE_MAX; /* refused, as any other that is too many */
     pmet_rng_seed(&rng, c->seed);
-    PMET_GO(pmet_generate(s->model, &ids, 1, &options, &rng, should_stop, NULL, err));
+    progress_begin(&progress, c, "writing", "tokens");
+    progress_update(&progress, 0, j->n_new);
+    PMET_GO(pmet_generate(s->model, &ids, 1, &options, &rng, should_stop, &progress, err));
+    progress_drop(&progress);
     PMET_GO(check_stop(err));
     PMET_GO(pmet_tokenizer_decode(s->tk, ids.id, ids.n, 0, &text, err));
     if (j->json) {
@@ -66,6 +71,7 @@ static enum pmet_status continue_prompt(const struct cli *c, const struct job *j
         status = check_stop(err); /* a full disk ends it here, not after the next prompt */
     }
 done:
+    progress_drop(&progress);
     free(ids.id);
     free(text.data);
     free(clean.data);

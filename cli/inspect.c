@@ -5,6 +5,7 @@
 #include <string.h>
 #include "cli/kinds.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "cli/session.h"
 #include "ref/job/record.h"
 #include "ref/method/stats.h"
@@ -18,10 +19,26 @@ struct job {
     bool check;
 };
 
+/* How far the check of a model's values is. */
+struct checked {
+    struct progress *progress;
+    size_t n_block;
+};
+
 static enum pmet_status check_finite(const char *path, const struct pmet_tensor *t, struct pmet_error *err)
 {
+    const size_t size = pmet_dtype_size(t->dtype);
     double x;
-    const size_t i = pmet_first_not_finite(t->data, t->dtype, t->n_elem);
+    size_t i = 0;
+    for (size_t n, at; i < t->n_elem; i += n) {
+        PMET_TRY(check_stop(err));
+        n = t->n_elem - i < PMET_FINITE_BLOCK ? t->n_elem - i : PMET_FINITE_BLOCK;
+        at = pmet_first_not_finite((const char *)t->data + i * size, t->dtype, n);
+        if (at < n) {
+            i += at;
+            break;
+        }
+    }
     if (i == t->n_elem)
         return PMET_OK;
     pmet_to_f64(&x, (const char *)t->data + i * pmet_dtype_size(t->dtype), t->dtype, 1);
@@ -196,10 +213,34 @@ static void print_record(const struct pmet_record *r, const struct pmet_session 
     }
 }
 
+/* Each question is about one more block of a tensor. */
+static bool on_block(const void *user)
+{
+    const struct checked *checked = user;
+    return progress_update(checked->progress, checked->progress->done + 1, checked->n_block) != 0;
+}
+
+static enum pmet_status check_values(const struct job *j, const struct pmet_session *s,
+                                     struct pmet_error *err)
+{
+    struct progress progress;
+    struct checked checked = {&progress, 0};
+    for (size_t i = 0; i < s->ck->n_tensor; i++)
+        checked.n_block += pmet_checkpoint_at(s->ck, i)->n_elem / PMET_FINITE_BLOCK + 1;
+    progress_begin(&progress, j->c, "checking", "blocks of a million numbers");
+    progress_update(&progress, 0, checked.n_block);
+    s->op->stopped = on_block;
+    s->op->stopped_user = &checked;
+    const enum pmet_status status = pmet_model_check_finite(s->model, err);
+    progress_drop(&progress);
+    s->op->stopped = NULL;
+    return status;
+}
+
 static enum pmet_status check_model(const struct job *j, const struct pmet_session *s,
                                     const struct pmet_record *r, struct pmet_error *err)
 {
-    PMET_TRY(pmet_model_check_finite(s->model, err));
+    PMET_TRY(check_values(j, s, err));
     if (r->json && !pmet_record_fits(r, s->fingerprint, &s->parts))
         return pmet_fail(err, PMET_INPUT,
                          "%s/" PMET_RECORD_FILE

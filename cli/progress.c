@@ -4,18 +4,29 @@
 #include <string.h>
 
 enum { BAR_WIDTH = 24 };
-static const double bar_every_s = 0.1, line_every_s = 30;
+static const double bar_every_s = 0.1, line_every_s = 30, first_line_s = 1;
+
+static struct progress *current;
+
+static void tick_current(void)
+{
+    if (current)
+        progress_tick(current);
+}
 
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit)
 {
     const double now = pmet_seconds();
+    const bool bar = !c->quiet && !stderr_is_plain();
     *p = (struct progress){.c = c,
                            .what = what,
                            .unit = unit,
-                           .bar = !c->quiet && !stderr_is_plain(),
+                           .bar = bar,
                            .started = now,
-                           .shown = now,
+                           .shown = bar ? now : now - line_every_s + first_line_s,
                            .running = true};
+    current = p;
+    signals_tick(tick_current);
 }
 
 static void rate_and_left(const struct progress *p, char *text, size_t size)
@@ -76,11 +87,18 @@ int progress_update(struct progress *p, size_t done, size_t total)
     return stop_signal();
 }
 
+int progress_tick(struct progress *p)
+{
+    return p->running && p->seen ? progress_update(p, p->done, p->total) : stop_signal();
+}
+
 enum pmet_status progress_event(struct progress *p, const struct cli *c, const char *what, const char *unit,
                                 const struct pmet_event *event)
 {
     if (event->kind == PMET_EVENT_NOTE)
         say(c, event->warning ? WARNING : NOTE, "%s", event->text);
+    if (event->kind == PMET_EVENT_POLL)
+        return progress_tick(p) ? PMET_INTERRUPTED : PMET_OK;
     if (event->kind != PMET_EVENT_PROGRESS)
         return PMET_OK;
     if (!p->running)
@@ -93,6 +111,7 @@ void progress_drop(struct progress *p)
     if (p->running)
         say_no_progress();
     p->running = false;
+    current = current == p ? NULL : current;
 }
 
 void progress_end(struct progress *p)

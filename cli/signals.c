@@ -9,6 +9,12 @@ enum { N_STOP = 3 }; /* the first of these ask to stop; the others are ignored *
 
 static volatile sig_atomic_t stopped_by;
 static const struct pmet_io *unguarded;
+static void (*on_call)(void);
+
+void signals_tick(void (*tick)(void))
+{
+    on_call = tick;
+}
 
 static void on_signal(int sig)
 {
@@ -20,11 +26,6 @@ int stop_signal(void)
     return stopped_by;
 }
 
-const volatile int *stop_flag(void)
-{
-    return &stopped_by;
-}
-
 enum pmet_status check_stop(struct pmet_error *err)
 {
     if (stopped_by)
@@ -32,12 +33,19 @@ enum pmet_status check_stop(struct pmet_error *err)
     return ferror(stdout) ? pmet_fail(err, PMET_IO, "standard output takes no more") : PMET_OK;
 }
 
-/* After a signal nothing more is written; the caller's cleaning up goes on. */
+/* After a signal nothing more is read or written; the caller's cleaning up goes on. */
 static bool stopped(void)
 {
+    if (on_call)
+        on_call();
     if (stopped_by)
         errno = ECANCELED;
     return stopped_by != 0;
+}
+
+static ssize_t guarded_read(void *user, int fd, void *buf, size_t n)
+{
+    return stopped() ? -1 : unguarded->read(user, fd, buf, n);
 }
 
 static ssize_t guarded_write(void *user, int fd, const void *buf, size_t n)
@@ -59,7 +67,9 @@ const struct pmet_io *signals_begin(struct signals *s, const struct pmet_io *io)
     sigemptyset(&stop.sa_mask);
     stopped_by = 0;
     unguarded = io;
+    on_call = NULL;
     s->io = *io;
+    s->io.read = guarded_read;
     s->io.write = guarded_write;
     s->io.copy_range = guarded_copy_range;
     for (size_t i = 0; i < N_SIGNAL; i++) {

@@ -22,8 +22,10 @@ void signals_end(struct signals *s); /* the handlers as they were */
 
 /* The signal that asked to stop, or 0. */
 int stop_signal(void);
-const volatile int *stop_flag(void); /* the same, for struct pmet_ops */
 /* As a status: PMET_INTERRUPTED once a signal has come, PMET_IO once standard output has failed. */
 enum pmet_status check_stop(struct pmet_error *err);
+
+/* Called before each call that reads or writes, to show that time goes on; NULL: nobody. */
+void signals_tick(void (*tick)(void));
 
 #endif

@@ -189,9 +189,11 @@ static enum pmet_status whole_json(const struct job *j, const struct pmet_io *io
     if (!json_is_array(in))
         PMET_GO(pmet_fail(err, PMET_INPUT, "%s: found %s; expected an array of %s", j->file,
                           pmet_json_kind(in), j->decode ? "id arrays" : "strings"));
-    for (size_t i = 0; i < json_array_size(in); i++)
+    for (size_t i = 0; i < json_array_size(in); i++) {
+        PMET_GO(check_stop(err));
         PMET_GO(j->decode ? decode_json(j, i, json_array_get(in, i), out, err)
                           : encode_json(j, i, json_array_get(in, i), out, err));
+    }
     char *text = json_dumps(out, JSON_COMPACT);
     if (text)
         puts(text);

@@ -6,6 +6,7 @@
 #include "cli/kinds.h"
 #include "cli/lines.h"
 #include "cli/options.h"
+#include "cli/progress.h"
 #include "cli/session.h"
 #include "cli/tensor_list.h"
 #include "tensors/json.h"
@@ -20,6 +21,7 @@ struct job {
     struct tensor_list list;
     bool force;
     size_t row, n_row;
+    struct progress progress;
 };
 
 static enum pmet_status add(struct job *j, const char *name, size_t n_dim, const size_t *shape,
@@ -104,6 +106,7 @@ static enum pmet_status trace_prompt(struct job *j, const char *text, size_t n, 
     if (ids.n == 0 || ids.n > j->s->model->config.n_ctx)
         PMET_GO(pmet_fail(err, PMET_INPUT, "%s: prompt %zu: found %zu tokens; expected 1 to %zu", j->prompts,
                           j->row, ids.n, j->s->model->config.n_ctx));
+    progress_update(&j->progress, j->row, 0);
     PMET_GO(add_ids(j, &ids, err));
     PMET_GO(forward(j, &ids, err));
     j->row++;
@@ -186,8 +189,10 @@ static enum pmet_status trace(struct job *j, struct pmet_error *err)
     PMET_TRY(session_open(j->c, j->model, &j->s, err));
     PMET_TRY(pmet_model_check_ends(j->s->model, err));
     PMET_TRY(pmet_read_file(j->c->io, j->prompts, max_prompts, &text, &n, err));
+    progress_begin(&j->progress, j->c, "tracing", "prompts");
     const enum pmet_status status = trace_text(j, text, n, err);
     free(text);
+    progress_drop(&j->progress);
     PMET_TRY(status);
     if (j->row == 0)
         return pmet_fail(err, PMET_INPUT, "%s: found no prompt; expected at least one", j->prompts);

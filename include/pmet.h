@@ -116,12 +116,14 @@ enum pmet_phase {
     PMET_PHASE_SOLVE,    /* matrices edited */
     PMET_PHASE_EVALUATE, /* records evaluated */
     PMET_PHASE_TEXT,     /* bytes of text; total 0: not known, a pipe */
-    PMET_PHASE_WRITE     /* files of statistics */
+    PMET_PHASE_WRITE     /* files of statistics; edited matrices, then the folder that they are in */
 };
 
 /* What a long call reports while it runs. */
 enum pmet_event_kind {
     PMET_EVENT_PROGRESS, /* `done` of `total` in `phase` */
+    PMET_EVENT_POLL,     /* nothing new: raised within long operations, many times a second, for whoever
+                            wants to stop them or to show that they go on */
     PMET_EVENT_NOTE,     /* a line worth showing: `text`, `warning` */
     PMET_EVENT_PASS,     /* one pass of the optimisation of fact `index` */
     PMET_EVENT_FACT,     /* the optimisation of fact `index` has ended */

@@ -23,6 +23,17 @@ enum pmet_status pmet_raise_progress(const struct pmet_listener *listener, enum 
         &(struct pmet_event){.kind = PMET_EVENT_PROGRESS, .phase = phase, .done = done, .total = total}, err);
 }
 
+enum pmet_status pmet_raise_poll(const struct pmet_listener *listener, struct pmet_error *err)
+{
+    return pmet_raise(listener, &(struct pmet_event){.kind = PMET_EVENT_POLL}, err);
+}
+
+bool pmet_listener_stops(const void *listener)
+{
+    struct pmet_error ignored = {PMET_OK, ""};
+    return pmet_raise_poll(listener, &ignored) != PMET_OK;
+}
+
 void pmet_raise_note(const struct pmet_listener *listener, bool warning, const char *fmt, ...)
 {
     char line[1024];

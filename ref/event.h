@@ -19,6 +19,9 @@ enum pmet_status pmet_raise(const struct pmet_listener *listener, const struct p
                             struct pmet_error *err);
 enum pmet_status pmet_raise_progress(const struct pmet_listener *listener, enum pmet_phase phase, size_t done,
                                      size_t total, struct pmet_error *err);
+enum pmet_status pmet_raise_poll(const struct pmet_listener *listener, struct pmet_error *err);
+/* struct pmet_ops' `stopped` for a listener: raises PMET_EVENT_POLL. */
+bool pmet_listener_stops(const void *listener);
 /* A line for whoever listens, made printable; what the listener returns is ignored. */
 void pmet_raise_note(const struct pmet_listener *listener, bool warning, const char *fmt, ...)
     PMET_PRINTF(3, 4);

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHUNK = 32768 };
+enum { CHUNK = 32768, AT_ONCE = 1 << 26 }; /* read, written with one call: a signal is heard in between */
 
 static int regular_size(int fd, uint64_t *n_bytes)
 {
@@ -177,7 +177,7 @@ enum pmet_status pmet_write_all(const struct pmet_io *io, int fd, const void *da
 {
     const unsigned char *at = data;
     while (n > 0) {
-        const ssize_t put = io->write(io->user, fd, at, n);
+        const ssize_t put = io->write(io->user, fd, at, n < AT_ONCE ? n : AT_ONCE);
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0) {

@@ -55,7 +55,8 @@ static void make_refusable(void)
     cli_shell(
         "cp -r s one && rm one/*.0.mlp.fc_out.safetensors && "
         "cp -r s wide && cp s/*.0.mlp.fc_out.safetensors wide/transformer.h.1.mlp.fc_out.safetensors && "
-        "cp -r s other && sed -i 's/\"fingerprint\":\"./\"fingerprint\":\"g/' other/*.1.mlp* && "
+        "cp -r s other && sed -i 's/\"fingerprint\":\"./\"fingerprint\":\"g/; "
+        "s/\"weights\":\"./\"weights\":\"g/' other/*.1.mlp* && "
         "sed 's/v_lr/v_lrr/' hparams.json > bad.json && sed 's/\"layers\": \\[/&90, /' hparams.json > "
         "deep.json && echo '[\"{}\", \"no hole\"]' > holes.json && mkdir there && "
         "echo '{\"prompt\": \"Lima\", \"subject\": \"x\", \"target_new\": \"y\"}' > prompt.json && "

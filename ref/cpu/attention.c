@@ -166,12 +166,13 @@ static enum pmet_status attention(const struct pmet_ops *op, real *out, const st
 #pragma omp parallel for num_threads((int)cpu->n_thread) schedule(dynamic)
         for (size_t i = 0; i < batch->n_row * n_part; i++) {
             const size_t b = i / n_part, e = i % n_part * n_e;
-            attend_row(out, a, b, e, pmet_smaller(n_e, n_head - e), cpu->scratch[pmet_thread()],
-                       probs ? probs + probs_at[b] : NULL);
+            if (!pmet_cpu_stopped(op))
+                attend_row(out, a, b, e, pmet_smaller(n_e, n_head - e), cpu->scratch[pmet_thread()],
+                           probs ? probs + probs_at[b] : NULL);
         }
     }
     free(probs_at);
-    return status;
+    return status ? status : pmet_cpu_finish(op, err);
 }
 
 void pmet_cpu_attention(struct pmet_ops *op)

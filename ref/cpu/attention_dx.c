@@ -75,6 +75,8 @@ static enum pmet_status attention_dx(const struct pmet_ops *op, const struct pme
 #pragma omp parallel for num_threads((int)cpu->n_thread) schedule(dynamic)
     for (size_t be = 0; be < in->batch->n_row * n_head; be++) {
         const size_t b = be / n_head, e = be % n_head;
+        if (pmet_cpu_stopped(op))
+            continue;
         const struct pmet_attended a = pmet_attended(in, b, e);
         double *own = (double *)(void *)cpu->scratch[pmet_thread()];
         const struct sums z = {own, own + d_head, own + d_head * (1 + a.n_own),
@@ -91,7 +93,7 @@ static enum pmet_status attention_dx(const struct pmet_ops *op, const struct pme
             store(g[2], a.first + t, e, z.g_v + t * d_head, d_head);
         }
     }
-    return PMET_OK;
+    return pmet_cpu_finish(op, err);
 }
 
 void pmet_cpu_attention_dx(struct pmet_ops *op)

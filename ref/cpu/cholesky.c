@@ -136,11 +136,11 @@ static bool factor_tile(double *a, size_t stride, size_t n, size_t *pivot, doubl
     return false;
 }
 
-/* A matrix in tiles; failed: at a pivot. After that, or a signal, nothing more is done. */
+/* A matrix in tiles; failed: at a pivot, or the caller wants to stop; then nothing more is done. */
 struct tiles {
+    const struct pmet_ops *op;
     double *a, *value;
     size_t n, side, *pivot;
-    const struct pmet_ops *op;
     bool failed;
 };
 
@@ -159,7 +159,7 @@ static bool tiles_failed(const struct tiles *t)
     bool failed;
 #pragma omp atomic read seq_cst
     failed = t->failed;
-    return failed || pmet_stopped(t->op);
+    return failed || pmet_cpu_stopped(t->op);
 }
 
 static void diagonal_step(struct tiles *t, double *jj, size_t j)
@@ -214,13 +214,15 @@ static void factor_by_tasks(struct tiles *t)
 static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err)
 {
-    struct tiles t = {a, value, n, n < SMALL ? TILE / 2 : TILE, pivot, op, false};
+    struct tiles t = {op, a, value, n, n < SMALL ? TILE / 2 : TILE, pivot, false};
+    PMET_TRY(pmet_ops_ask(op, err));
 #pragma omp parallel num_threads((int)pmet_cpu_of(op)->n_thread) if (n > t.side)
 #pragma omp master /* libgomp does not free what any other thread keeps of its tasks' dependences */
     factor_by_tasks(&t);
+    PMET_TRY(pmet_cpu_finish(op, err));
     return t.failed ? pmet_fail(err, PMET_NUMERIC, "not positive definite: pivot %zu of %zu is %g", *pivot, n,
                                 *value)
-                    : pmet_cpu_end(op, err);
+                    : PMET_OK;
 }
 
 /* C columns of y [n_row, C] -= a x: a(i, k) = a[i*a_row + k*a_term], x [n_k, C]. With R rows the
@@ -286,7 +288,7 @@ static void substitute_back(const double *l, size_t stride, double *y, size_t nb
  * L are in cache. */
 static void solve_part(const struct pmet_ops *op, const double *l, double *y, size_t n, size_t n_y)
 {
-    for (size_t j = 0; j < n && !pmet_stopped(op); j += BLOCK) {
+    for (size_t j = 0; j < n && !pmet_cpu_stopped(op); j += BLOCK) {
         const size_t nb = pmet_smaller(BLOCK, n - j);
         for (size_t c = 0; c < n_y; c++)
             substitute(l + j * n + j, n, y + (c * n + j) * C, nb);
@@ -295,7 +297,7 @@ static void solve_part(const struct pmet_ops *op, const double *l, double *y, si
                 subtract_product(y + (c * n + i) * C, pmet_smaller(GROUP, n - i), l + i * n + j, n, 1,
                                  y + (c * n + j) * C, nb);
     }
-    for (size_t j = (n - 1) / BLOCK * BLOCK;; j -= BLOCK) {
+    for (size_t j = (n - 1) / BLOCK * BLOCK; !pmet_cpu_stopped(op); j -= BLOCK) {
         const size_t nb = pmet_smaller(BLOCK, n - j);
         for (size_t c = 0; c < n_y; c++)
             substitute_back(l + j * n + j, n, y + (c * n + j) * C, nb);
@@ -306,7 +308,7 @@ static void solve_part(const struct pmet_ops *op, const double *l, double *y, si
             for (size_t c = 0; c < n_y; c++)
                 subtract_product(y + (c * n + i) * C, GROUP, part[0], 1, GROUP, y + (c * n + j) * C, nb);
         }
-        if (j == 0 || pmet_stopped(op))
+        if (j == 0)
             break;
     }
 }
@@ -321,6 +323,7 @@ static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *
                  n_part = (n_rhs + width - 1) / width;
     if (n == 0 || n_rhs == 0)
         return PMET_OK;
+    PMET_TRY(pmet_ops_ask(op, err));
     PMET_TRY(pmet_cpu_scratch(cpu, n * width * (sizeof(double) / sizeof(real)), 0, err));
 #pragma omp parallel for num_threads((int)cpu->n_thread) schedule(dynamic)
     for (size_t part = 0; part < n_part; part++) {
@@ -334,7 +337,7 @@ static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *
             for (size_t c = 0; c < width && c0 + c < n_rhs; c++)
                 b[i * n_rhs + c0 + c] = y[(c / C * n + i) * C + c % C];
     }
-    return pmet_cpu_end(op, err);
+    return pmet_cpu_finish(op, err);
 }
 
 void pmet_cpu_cholesky(struct pmet_ops *op)

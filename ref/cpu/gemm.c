@@ -59,15 +59,17 @@ static enum pmet_status gemm64(const struct pmet_ops *op, bool ta, bool tb, size
                                double beta, double *c, size_t ldc, struct pmet_error *err)
 {
     const size_t n_row = (m + TILE - 1) / TILE, n_col = (n + TILE - 1) / TILE;
+    PMET_TRY(pmet_ops_ask(op, err));
 #pragma omp parallel for num_threads((int)pmet_cpu_of(op)->n_thread) schedule(dynamic) if (n_row * n_col > 1)
     for (size_t tile = 0; tile < n_row * n_col; tile++) {
         const size_t i = tile / n_col * TILE, j = tile % n_col * TILE;
-        if (!pmet_stopped(op))
-            pmet_gemm64_tile(ta, tb, pmet_smaller(TILE, m - i), pmet_smaller(TILE, n - j), k, alpha,
-                             ta ? a + i : a + i * lda, lda, tb ? b + j * ldb : b + j, ldb, beta,
-                             c + i * ldc + j, ldc);
+        if (pmet_cpu_stopped(op))
+            continue;
+        pmet_gemm64_tile(ta, tb, pmet_smaller(TILE, m - i), pmet_smaller(TILE, n - j), k, alpha,
+                         ta ? a + i : a + i * lda, lda, tb ? b + j * ldb : b + j, ldb, beta, c + i * ldc + j,
+                         ldc);
     }
-    return pmet_cpu_end(op, err);
+    return pmet_cpu_finish(op, err);
 }
 
 void pmet_cpu_gemm(struct pmet_ops *op)

@@ -138,6 +138,7 @@ static enum pmet_status multiply(const struct pmet_ops *op, const struct product
                  n_acc = most * BLOCK * TILE;
     if (p->n_tok == 0 || p->n_out == 0)
         return PMET_OK;
+    PMET_TRY(pmet_ops_ask(op, err));
     PMET_TRY(pmet_cpu_scratch(cpu, n_acc + TILE * (span(p->n_k) + BLOCK), most * BLOCK * p->n_k, err));
     real *pack = cpu->scratch[cpu->n_thread];
     for (size_t t = 0; t < p->n_tok; t += GROUP) {
@@ -151,11 +152,11 @@ static enum pmet_status multiply(const struct pmet_ops *op, const struct product
                           pmet_smaller(BLOCK, n - r), p->n_k);
 #pragma omp for schedule(dynamic)
             for (size_t tile = 0; tile < n_tile; tile++)
-                if (!pmet_stopped(op))
+                if (!pmet_cpu_stopped(op))
                     multiply_tile(p, t, n, tile * TILE, pack, (block *)own, own + n_acc);
         }
     }
-    return pmet_cpu_end(op, err);
+    return pmet_cpu_finish(op, err);
 }
 
 /* E24 */
@@ -224,16 +225,17 @@ static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, 
     const size_t n_tile = (width + GRAM_TILE - 1) / GRAM_TILE, n_pair = n_tile * (n_tile + 1) / 2;
     if (n == 0)
         return PMET_OK;
+    PMET_TRY(pmet_ops_ask(op, err));
     PMET_TRY(pmet_cpu_scratch(cpu, GRAM_TILE * (GRAM_TILE + 2 * pmet_block_step(n)), 0, err));
 #pragma omp parallel for num_threads(team(cpu, n_pair)) schedule(dynamic)
     for (size_t pair = 0; pair < n_pair; pair++) {
         size_t row = 0, rest = pair; /* the pair-th tile of the lower triangle */
         while (rest > row)
             rest -= ++row;
-        if (!pmet_stopped(op))
+        if (!pmet_cpu_stopped(op))
             gram_tile(c, x, n, width, row * GRAM_TILE, rest * GRAM_TILE, cpu->scratch[pmet_thread()]);
     }
-    return pmet_cpu_end(op, err);
+    return pmet_cpu_finish(op, err);
 }
 
 void pmet_cpu_matmul(struct pmet_ops *op)

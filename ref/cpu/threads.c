@@ -5,11 +5,6 @@
 
 enum { MOST_THREADS = 1024 };
 
-enum pmet_status pmet_cpu_end(const struct pmet_ops *op, struct pmet_error *err)
-{
-    return pmet_stopped(op) ? pmet_fail(err, PMET_INTERRUPTED, "interrupted; nothing is written") : PMET_OK;
-}
-
 enum pmet_status pmet_cpu_scratch(struct pmet_cpu *cpu, size_t n_each, size_t n_shared,
                                   struct pmet_error *err)
 {
@@ -25,6 +20,27 @@ enum pmet_status pmet_cpu_scratch(struct pmet_cpu *cpu, size_t n_each, size_t n_
         cpu->cap[i] = n;
     }
     return PMET_OK;
+}
+
+bool pmet_cpu_stopped(const struct pmet_ops *op)
+{
+    struct pmet_cpu *cpu = pmet_cpu_of(op);
+    bool stop;
+#pragma omp atomic read
+    stop = cpu->stop;
+    if (stop || !op->stopped || pmet_thread() != 0 || !op->stopped(op->stopped_user))
+        return stop;
+#pragma omp atomic write
+    cpu->stop = true;
+    return true;
+}
+
+enum pmet_status pmet_cpu_finish(const struct pmet_ops *op, struct pmet_error *err)
+{
+    struct pmet_cpu *cpu = pmet_cpu_of(op);
+    const bool stop = cpu->stop;
+    cpu->stop = false;
+    return stop ? pmet_fail(err, PMET_INTERRUPTED, "interrupted; nothing is written") : PMET_OK;
 }
 
 enum pmet_status pmet_cpu_threads(size_t n_threads, struct pmet_cpu **out, struct pmet_error *err)

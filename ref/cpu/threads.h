@@ -12,6 +12,7 @@ struct pmet_cpu {
     char name[64];
     real **scratch; /* [n_thread + 1]: one a thread, one shared */
     size_t *cap;    /* reals in each */
+    bool stop;      /* the caller wants to stop; for all threads of the entry in progress */
 };
 
 static inline struct pmet_cpu *pmet_cpu_of(const struct pmet_ops *op)
@@ -24,18 +25,17 @@ static inline size_t pmet_smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-static inline bool pmet_stopped(const struct pmet_ops *op)
-{
-    return op->stop && *op->stop;
-}
-/* What an entry returns that has left out work since then. */
-enum pmet_status pmet_cpu_end(const struct pmet_ops *op, struct pmet_error *err);
-
 /* This thread's number inside a parallel region. */
 static inline size_t pmet_thread(void)
 {
     return (size_t)omp_get_thread_num();
 }
+
+/* For each block of a parallel loop: should it be left out? The calling thread asks the caller, the
+ * others look at what it was told. */
+bool pmet_cpu_stopped(const struct pmet_ops *op);
+/* At the end of an entry that asked: PMET_INTERRUPTED if it was told to stop. */
+enum pmet_status pmet_cpu_finish(const struct pmet_ops *op, struct pmet_error *err);
 
 /* Makes every thread's scratch at least n_each reals and the shared one n_shared. It never shrinks;
  * contents are lost where it grows. */

@@ -73,6 +73,8 @@ enum pmet_status pmet_edit_job_commit(struct pmet_edit_job *j, struct pmet_error
 
 void pmet_edit_job_free(struct pmet_edit_job *j)
 {
+    if (j->s)
+        pmet_session_listen(j->s, NULL);
     pmet_outdir_discard(j->dir);
     pmet_ops_free(j->solve_op);
     for (size_t k = 0; j->written && k < j->editor.n_update; k++)

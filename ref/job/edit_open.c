@@ -35,7 +35,8 @@ static enum pmet_status open_moments(struct pmet_edit_job *j, struct pmet_error 
                                                  .n_ancestor = j->record.n_ancestor,
                                                  .n_samples = j->h.mom2_n_samples,
                                                  .dataset = j->h.mom2_dataset,
-                                                 .dtype = j->h.mom2_dtype};
+                                                 .dtype = j->h.mom2_dtype,
+                                                 .listener = &j->listener};
     return pmet_moments_open(&j->moments, j->editor.update, j->editor.n_update, &j->listener, err);
 }
 
@@ -69,6 +70,7 @@ enum pmet_status pmet_edit_job_open(struct pmet_edit_job *j, struct pmet_error *
     const double started = pmet_seconds();
     const struct pmet_edit_request *r = &j->request;
     const struct pmet_facts_options options = {r->limit, r->conflicts, r->zsre_alt, r->skip_invalid};
+    pmet_session_listen(j->s, &j->listener);
     PMET_TRY(pmet_edit_check_paths(r, j->s->io, j->s->ck->dir, err));
     PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, &j->listener, &j->h, err));
     PMET_TRY(j->method->check(&j->h, j->s->model, err));

@@ -38,6 +38,10 @@ enum pmet_status pmet_edit_job_fit(struct pmet_edit_job *j, struct pmet_error *e
     const double editing = j->s->model->weight_bytes + matrices_bytes(j) + needs.keys;
     if (editing + needs.solve_device > (double)n_all * 7 / 8)
         PMET_TRY(pmet_ops_cpu(j->s->n_threads, &j->solve_op, err));
+    if (j->solve_op) {
+        j->solve_op->stopped = op->stopped;
+        j->solve_op->stopped_user = op->stopped_user;
+    }
     j->editor.solve_op = j->solve_op;
     PMET_TRY(pmet_capacity_check(op, "the edit", device_bytes(j, &needs, needs.one_fact), err));
     if (j->solve_op)

@@ -34,9 +34,12 @@ static enum pmet_status round_matrix(const struct pmet_edit_job *j, const struct
     snprintf(w->name, sizeof w->name, "%s", t->name);
     w->dtype = out_dtype(j, t);
     PMET_TRY(pmet_calloc(&w->data, n, pmet_dtype_size(w->dtype), "an edited matrix", err));
-    narrow(w->data, w->dtype, u->W, n);
     for (size_t i = 0; i < n; i++) {
         double x;
+        if (i % u->d_in == 0) {
+            PMET_TRY(pmet_raise_poll(&j->listener, err));
+            narrow((char *)w->data + i * pmet_dtype_size(w->dtype), w->dtype, u->W + i, u->d_in);
+        }
         pmet_to_f64(&x, (const char *)w->data + i * pmet_dtype_size(w->dtype), w->dtype, 1);
         if (!isfinite(x))
             return pmet_fail(err, PMET_NUMERIC,
@@ -64,8 +67,11 @@ static enum pmet_status write_weights(struct pmet_edit_job *j, struct pmet_error
     const size_t n = j->editor.n_update;
     struct pmet_replacement *replace;
     PMET_TRY(pmet_calloc(&j->written, n, sizeof *j->written, "edited matrices", err));
-    for (size_t k = 0; k < n; k++)
+    for (size_t k = 0; k < n; k++) {
+        PMET_TRY(pmet_raise_progress(&j->listener, PMET_PHASE_WRITE, k, n + 1, err));
         PMET_TRY(round_matrix(j, &j->editor.update[k], &j->written[k], err));
+    }
+    PMET_TRY(pmet_raise_progress(&j->listener, PMET_PHASE_WRITE, n, n + 1, err));
     PMET_TRY(pmet_calloc(&replace, n, sizeof *replace, "edited matrices", err));
     for (size_t k = 0; k < n; k++)
         replace[k] = (struct pmet_replacement){j->written[k].name, j->written[k].dtype, j->written[k].data};
@@ -90,6 +96,7 @@ static enum pmet_status compare(const struct pmet_edit_job *j, const struct pmet
         const struct pmet_tensor *t = pmet_checkpoint_find(ck, w->name);
         const size_t n_bytes =
             j->editor.update[k].d_out * j->editor.update[k].d_in * pmet_dtype_size(w->dtype);
+        PMET_TRY(pmet_raise_poll(&j->listener, err));
         if (!t || t->dtype != w->dtype || t->n_bytes != n_bytes || memcmp(t->data, w->data, n_bytes) != 0)
             return pmet_fail(err, PMET_IO,
                              "%s: %s: read back, it is not what was written; expected the edited matrix",
@@ -191,6 +198,8 @@ enum pmet_status pmet_edit_job_write(struct pmet_edit_job *j, struct pmet_error 
     PMET_TRY(read_back(j, err));
     PMET_TRY(write_facts(j, err));
     PMET_TRY(write_record(j, err));
+    PMET_TRY(pmet_raise_progress(&j->listener, PMET_PHASE_WRITE, j->editor.n_update + 1,
+                                 j->editor.n_update + 1, err));
     j->s_write = pmet_seconds() - started;
     return PMET_OK;
 }

@@ -193,6 +193,10 @@ enum pmet_status pmet_eval_job_finish(struct pmet_eval_job *j, struct pmet_error
 
 void pmet_eval_job_free(struct pmet_eval_job *j)
 {
+    struct pmet_session *const session[] = {j->s, j->before};
+    for (size_t i = 0; i < 2; i++)
+        if (session[i])
+            pmet_session_listen(session[i], NULL);
     pmet_journal_close(j->journal);
     pmet_store_close(j->store);
     json_decref(j->header);

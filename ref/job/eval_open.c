@@ -122,6 +122,7 @@ static enum pmet_status check_records(struct pmet_eval_job *j, struct queries *q
         pmet_eval_record_free(&record);
         if (status != PMET_OK)
             goto done;
+        PMET_GO(pmet_raise_progress(j->listener, PMET_PHASE_ROWS, j->n_record, 0, err));
     }
     memcpy(j->facts_sha256, pmet_records_sha256(records), sizeof j->facts_sha256);
     j->skipped = *pmet_records_skipped(records);
@@ -255,6 +256,9 @@ static enum pmet_status open_journal(struct pmet_eval_job *j, struct pmet_error 
 enum pmet_status pmet_eval_job_open(struct pmet_eval_job *j, struct pmet_error *err)
 {
     struct queries q = {0};
+    pmet_session_listen(j->s, j->listener);
+    if (j->before)
+        pmet_session_listen(j->before, j->listener);
     PMET_TRY(check_request(j, err));
     enum pmet_status status = check_records(j, &q, err);
     status = status ? status : open_snippets(j, &q, err);

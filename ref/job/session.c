@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "ref/device/device.h"
 #include "ref/event.h"
+#include "ref/event.h"
 #include "tensors/dtype.h"
 
 /* A faster precision is about matrices of one kind: a model that has none of them is told so. */
@@ -76,6 +77,12 @@ void pmet_session_close(struct pmet_session *s)
     pmet_checkpoint_close(s->ck);
     pmet_ops_free(s->op);
     free(s);
+}
+
+void pmet_session_listen(const struct pmet_session *s, const struct pmet_listener *listener)
+{
+    s->op->stopped = listener && listener->on_event ? pmet_listener_stops : NULL;
+    s->op->stopped_user = listener;
 }
 
 struct pmet_shape pmet_session_shape(const struct pmet_session *s)

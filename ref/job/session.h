@@ -31,6 +31,10 @@ enum pmet_status pmet_session_hparams(const struct pmet_session *s, const struct
                                       const char *path, const struct pmet_listener *listener,
                                       struct pmet_hparams *out, struct pmet_error *err);
 
+/* From now on the session's operators ask the listener, which must outlive that, whether to stop;
+ * NULL: nobody. */
+void pmet_session_listen(const struct pmet_session *s, const struct pmet_listener *listener);
+
 /* Refuses an output that is, holds or lies inside something else, under whatever path, or holds what
  * links in that folder point to; `what` names it ("the model"). Either may be NULL, or not exist
  * yet. */

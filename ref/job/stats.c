@@ -203,6 +203,7 @@ enum pmet_status pmet_stats_job_open(struct pmet_stats_job *j, struct pmet_error
 {
     const struct pmet_stats_request *r = &j->request;
     const struct pmet_io *io = j->s->io;
+    pmet_session_listen(j->s, j->listener);
     PMET_TRY(check_request(j, err));
     PMET_TRY(plan(j, err));
     PMET_TRY(pmet_docs_open(io, r->texts, r->n_text, j->listener, &j->docs, err));
@@ -255,6 +256,8 @@ void pmet_stats_job_kept(const struct pmet_stats_job *j, char *line, size_t size
 
 void pmet_stats_job_free(struct pmet_stats_job *j)
 {
+    if (j->s)
+        pmet_session_listen(j->s, NULL);
     if (j->journal && j->state.next == 0) /* nothing in it binds the next run */
         discard_sums(j);
     pmet_outdir_discard(j->dir);

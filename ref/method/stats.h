@@ -86,6 +86,7 @@ struct pmet_stats_source {
      * mom2_dtype; 0 and NULL: unknown */
     size_t n_samples;
     const char *dataset, *dtype;
+    const struct pmet_listener *listener; /* or NULL; polled while a matrix is read */
 };
 
 /* How a moment's file relates to the model in hand. */

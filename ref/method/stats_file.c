@@ -103,8 +103,8 @@ enum pmet_status pmet_stats_write(const struct pmet_io *io, const char *dir, con
 }
 
 /* |c_ij - c_ji| <= 1e-5 sqrt(c_ii c_jj), in tiles: along a column every element is another page. */
-static enum pmet_status check_symmetric(const char *path, const double *c, size_t d_in,
-                                        struct pmet_error *err)
+static enum pmet_status check_symmetric(const struct pmet_listener *listener, const char *path,
+                                        const double *c, size_t d_in, struct pmet_error *err)
 {
     const size_t tile = 32, n_tile = (d_in + tile - 1) / tile;
     double *size;
@@ -114,6 +114,8 @@ static enum pmet_status check_symmetric(const char *path, const double *c, size_
     enum pmet_status status = PMET_OK;
     for (size_t k = 0; k < n_tile * n_tile && status == PMET_OK; k++) {
         const size_t at = k / n_tile * tile, across = k % n_tile * tile;
+        if (across == 0)
+            status = pmet_raise_poll(listener, err);
         for (size_t i = at; across <= at && i < at + tile && i < d_in; i++)
             for (size_t j = across; j < across + tile && j < i; j++)
                 if (!(fabs(c[i * d_in + j] - c[j * d_in + i]) <= 1e-5 * size[i] * size[j]))
@@ -139,26 +141,35 @@ static enum pmet_status check_shape(const char *path, const struct pmet_tensor *
     return PMET_OK;
 }
 
+static void read_row(double *row, const struct pmet_tensor *t, size_t i, size_t d_in)
+{
+    pmet_to_f64(row, (const char *)t->data + i * d_in * pmet_dtype_size(t->dtype), t->dtype, d_in);
+}
+
 /* mom2 / divisor as doubles; in the float build rounded to float on the way, as published. */
-static enum pmet_status take(const char *path, const struct pmet_tensor *t, size_t d_in, double divisor,
-                             double **out, struct pmet_error *err)
+static enum pmet_status take(const struct pmet_listener *listener, const char *path,
+                             const struct pmet_tensor *t, size_t d_in, double divisor, double **out,
+                             struct pmet_error *err)
 {
     double *c;
+    enum pmet_status status;
     PMET_TRY(pmet_calloc(&c, t->n_elem, sizeof *c, "second moments", err));
-    pmet_to_f64(c, t->data, t->dtype, t->n_elem);
-    for (size_t i = 0; i < t->n_elem; i++) {
-        c[i] = (double)(real)(c[i] / divisor);
-        if (!isfinite(c[i])) {
-            free(c);
-            return pmet_fail(err, PMET_NUMERIC, "%s: mom2: element [%zu,%zu] is not finite", path, i / d_in,
-                             i % d_in);
+    for (size_t i = 0; i < d_in; i++) {
+        double *row = c + i * d_in;
+        PMET_GO(pmet_raise_poll(listener, err));
+        read_row(row, t, i, d_in);
+        for (size_t j = 0; j < d_in; j++) {
+            row[j] = (double)(real)(row[j] / divisor);
+            if (!isfinite(row[j]))
+                PMET_GO(
+                    pmet_fail(err, PMET_NUMERIC, "%s: mom2: element [%zu,%zu] is not finite", path, i, j));
         }
     }
-    const enum pmet_status status = check_symmetric(path, c, d_in, err);
-    if (status == PMET_OK)
-        *out = c;
-    else
-        free(c);
+    PMET_GO(check_symmetric(listener, path, c, d_in, err));
+    *out = c;
+    return PMET_OK;
+done:
+    free(c);
     return status;
 }
 
@@ -341,10 +352,10 @@ enum pmet_status pmet_stats_load(const struct pmet_stats_source *from, const cha
     enum pmet_status status;
     PMET_GO(file_open(from, module_name, d_in, &f, info, err));
     if (f.st) {
-        status = take(f.path, pmet_tensors_find(&f.st->all, "mom2"), d_in, 1, out, err);
+        status = take(from->listener, f.path, pmet_tensors_find(&f.st->all, "mom2"), d_in, 1, out, err);
     } else {
         PMET_GO(pmet_npz_find(f.npz, "mom2.mom2", &sum, err));
-        status = take(f.path, &sum, d_in, (double)info->count, out, err);
+        status = take(from->listener, f.path, &sum, d_in, (double)info->count, out, err);
     }
 done:
     file_close(&f);
@@ -353,25 +364,29 @@ done:
 
 /* ---- the factor ---- */
 
-static enum pmet_status take_factor(const char *path, const struct pmet_tensor *t, size_t d_in, double **out,
+static enum pmet_status take_factor(const struct pmet_listener *listener, const char *path,
+                                    const struct pmet_tensor *t, size_t d_in, double **out,
                                     struct pmet_error *err)
 {
     double *l;
+    enum pmet_status status;
     PMET_TRY(pmet_calloc(&l, t->n_elem, sizeof *l, "the factor of second moments", err));
-    pmet_to_f64(l, t->data, t->dtype, t->n_elem);
-    for (size_t i = 0; i < d_in; i++)
+    for (size_t i = 0; i < d_in; i++) {
+        PMET_GO(pmet_raise_poll(listener, err));
+        read_row(l + i * d_in, t, i, d_in);
         for (size_t j = 0; j <= i; j++)
-            if (!isfinite(l[i * d_in + j]) || (i == j && !(l[i * d_in + i] > 0))) {
-                const double value = l[i * d_in + j];
-                free(l);
-                return pmet_fail(
+            if (!isfinite(l[i * d_in + j]) || (i == j && !(l[i * d_in + i] > 0)))
+                PMET_GO(pmet_fail(
                     err, PMET_NUMERIC,
                     "%s: factor: element [%zu,%zu] is %g; expected a factor of mom2, which is positive on "
                     "the diagonal",
-                    path, i, j, value);
-            }
+                    path, i, j, l[i * d_in + j]));
+    }
     *out = l;
     return PMET_OK;
+done:
+    free(l);
+    return status;
 }
 
 enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const char *module_name, size_t d_in,
@@ -382,7 +397,7 @@ enum pmet_status pmet_stats_factor(const struct pmet_stats_source *from, const c
     enum pmet_status status;
     PMET_GO(file_open(from, module_name, d_in, &f, &info, err));
     if (info.factor)
-        status = take_factor(f.path, pmet_tensors_find(&f.st->all, "factor"), d_in, out, err);
+        status = take_factor(from->listener, f.path, pmet_tensors_find(&f.st->all, "factor"), d_in, out, err);
 done:
     file_close(&f);
     return status;

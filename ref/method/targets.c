@@ -2,6 +2,7 @@
  * The targets (v*) of all facts, and those of the facts that are applied. */
 #include <stdlib.h>
 #include <string.h>
+#include "ref/event.h"
 #include "ref/method/editor.h"
 
 enum pmet_status pmet_targets_alloc(size_t n_fact, size_t n_target, size_t d_model, struct pmet_targets *out,
@@ -37,6 +38,7 @@ enum pmet_status pmet_applied_open(struct pmet_editor *e, struct pmet_applied *o
     for (size_t q = 0; q < t->n_target; q++)
         PMET_GO(pmet_calloc(&out->Z[q], t->n_fact * t->d_model, sizeof *out->Z[q], "targets", err));
     for (size_t i = 0; i < t->n_fact; i++) {
+        PMET_GO(pmet_raise_poll(&e->listener, err));
         if (!t->fact[i].applied)
             continue;
         PMET_GO(pmet_rows_build(e->tk, &e->facts->fact[i], e->contexts, &options, false, &out->rows[out->n],

@@ -78,6 +78,7 @@ enum pmet_status pmet_block_dx(const struct pmet_model *model, size_t l, real *g
                                const struct pmet_saved *saved, const struct pmet_batch *batch,
                                const struct pmet_kv *kv, struct pmet_scratch *s, struct pmet_error *err)
 {
+    PMET_TRY(pmet_ops_ask(model->op, err));
     return (model->config.parallel ? parallel_dx : sequential_dx)(model, l, g_x, g_out, saved, batch, kv, s,
                                                                   err);
 }

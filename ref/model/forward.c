@@ -126,6 +126,7 @@ enum pmet_status pmet_block(const struct pmet_model *model, size_t l, real *out,
     const size_t n = batch->n_tok, d = c->d_model;
     real *qkv = saved ? saved->qkv : s->qkv, *f = saved ? saved->f : s->f,
          *y = saved && saved->y ? saved->y : s->y;
+    PMET_TRY(pmet_ops_ask(op, err)); /* for tables whose entries are short, and ask nobody */
     PMET_TRY(look(tap, PMET_SITE_HIDDEN, l, x, n, d, err));
     PMET_TRY(attention_branch(model, l, x, batch, kv, s, qkv, tap, true, err));
     PMET_TRY(ffn_input(model, l, x, y, n, s, err));

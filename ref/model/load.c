@@ -478,8 +478,18 @@ struct pmet_weight *pmet_model_module(struct pmet_model *m, enum pmet_module mod
 static enum pmet_status check_finite(const struct pmet_model *m, const struct pmet_tensor *t,
                                      struct pmet_error *err)
 {
+    const size_t size = pmet_dtype_size(t->dtype);
     double x;
-    const size_t i = pmet_first_not_finite(t->data, t->dtype, t->n_elem);
+    size_t i = 0;
+    for (size_t n, at; i < t->n_elem; i += n) {
+        PMET_TRY(pmet_ops_ask(m->op, err));
+        n = t->n_elem - i < PMET_FINITE_BLOCK ? t->n_elem - i : PMET_FINITE_BLOCK;
+        at = pmet_first_not_finite((const char *)t->data + i * size, t->dtype, n);
+        if (at < n) {
+            i += at;
+            break;
+        }
+    }
     if (i == t->n_elem)
         return PMET_OK;
     pmet_to_f64(&x, (const char *)t->data + i * pmet_dtype_size(t->dtype), t->dtype, 1);

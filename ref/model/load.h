@@ -59,7 +59,8 @@ const struct pmet_tensor *pmet_model_tensor(const struct pmet_model *model, cons
 
 /* Looks for the first NaN or infinity in the weights; the message names file, tensor and element.
  * PMET_OK if all are finite. What is never read may hold anything: NeoX's masked_bias is -inf in
- * f16. */
+ * f16. Asks the table's caller after every PMET_FINITE_BLOCK elements of a tensor. */
+enum { PMET_FINITE_BLOCK = 1 << 20 };
 enum pmet_status pmet_model_check_finite(const struct pmet_model *model, struct pmet_error *err);
 /* The same for embedding, head, norms and biases alone, before the work: NaN there need not reach
  * the numbers that a command looks at, as in the row of a token that the text has not. Of GPT-J-6B it

@@ -9,14 +9,15 @@ static enum pmet_status gemm64(const struct pmet_ops *op, bool ta, bool tb, size
                                double alpha, const double *a, size_t lda, const double *b, size_t ldb,
                                double beta, double *c, size_t ldc, struct pmet_error *err)
 {
-    (void)op, (void)err;
-    for (size_t i = 0; i < m; i++)
+    for (size_t i = 0; i < m; i++) {
+        PMET_TRY(pmet_ops_ask(op, err));
         for (size_t j = 0; j < n; j++) {
             double sum = 0;
             for (size_t q = 0; q < k; q++)
                 sum += (ta ? a[q * lda + i] : a[i * lda + q]) * (tb ? b[j * ldb + q] : b[q * ldb + j]);
             c[i * ldc + j] = (beta == 0 ? 0 : beta * c[i * ldc + j]) + alpha * sum;
         }
+    }
     return PMET_OK;
 }
 
@@ -25,8 +26,8 @@ static enum pmet_status gemm64(const struct pmet_ops *op, bool ta, bool tb, size
 static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n, size_t *pivot, double *value,
                                  struct pmet_error *err)
 {
-    (void)op;
-    for (size_t j = 0; j < n; j++)
+    for (size_t j = 0; j < n; j++) {
+        PMET_TRY(pmet_ops_ask(op, err));
         for (size_t i = j; i < n; i++) {
             double sum = a[i * n + j];
             for (size_t k = 0; k < j; k++)
@@ -39,6 +40,7 @@ static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n,
             }
             a[i * n + j] = i == j ? sqrt(sum) : sum / a[j * n + j];
         }
+    }
     return PMET_OK;
 }
 
@@ -47,8 +49,8 @@ static enum pmet_status cholesky(const struct pmet_ops *op, double *a, size_t n,
 static enum pmet_status cholesky_solve(const struct pmet_ops *op, const double *l, double *b, size_t n,
                                        size_t n_rhs, struct pmet_error *err)
 {
-    (void)op, (void)err;
     for (size_t c = 0; c < n_rhs; c++) {
+        PMET_TRY(pmet_ops_ask(op, err));
         for (size_t i = 0; i < n; i++) {
             double sum = b[i * n_rhs + c];
             for (size_t k = 0; k < i; k++)

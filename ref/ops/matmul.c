@@ -8,14 +8,15 @@
 static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stride, const real *x,
                                struct pmet_weight w, const real *bias, size_t n_tok, struct pmet_error *err)
 {
-    (void)op, (void)err;
-    for (size_t t = 0; t < n_tok; t++)
+    for (size_t t = 0; t < n_tok; t++) {
+        PMET_TRY(pmet_ops_ask(op, err));
         for (size_t o = 0; o < w.n_out; o++) {
             double sum = 0;
             for (size_t i = 0; i < w.n_in; i++)
                 sum += (double)x[t * w.n_in + i] * (double)pmet_weight_at(w, o, i);
             y[t * y_stride + o] = (real)(bias ? sum + (double)bias[o] : sum);
         }
+    }
     return PMET_OK;
 }
 
@@ -23,8 +24,8 @@ static enum pmet_status matmul(const struct pmet_ops *op, real *y, size_t y_stri
 static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
                                   struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err)
 {
-    (void)op, (void)err;
-    for (size_t t = 0; t < n_tok; t++)
+    for (size_t t = 0; t < n_tok; t++) {
+        PMET_TRY(pmet_ops_ask(op, err));
         for (size_t i = 0; i < w.n_in; i++) {
             real *g = &g_x[t * w.n_in + i];
             double sum = 0;
@@ -32,6 +33,7 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
                 sum += (double)g_y[t * g_stride + o] * (double)pmet_weight_at(w, o, i);
             *g = (real)(add ? (double)*g + sum : sum);
         }
+    }
     return PMET_OK;
 }
 
@@ -39,14 +41,15 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
 static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
                              struct pmet_error *err)
 {
-    (void)op, (void)err;
-    for (size_t i = 0; i < width; i++)
+    for (size_t i = 0; i < width; i++) {
+        PMET_TRY(pmet_ops_ask(op, err));
         for (size_t j = 0; j <= i; j++) {
             double sum = 0;
             for (size_t t = 0; t < n; t++)
                 sum += (double)x[t * width + i] * (double)x[t * width + j];
             c[i * width + j] += (real)sum;
         }
+    }
     return PMET_OK;
 }
 

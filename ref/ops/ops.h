@@ -78,9 +78,11 @@ struct pmet_ops {
         *kind; /* "plain", "cpu", "cuda", "cuda, TF32": what results depend on, down to their rounding */
     void *state;
     struct pmet_peak peak;
-    /* NULL, or what a signal sets: on the CPU a product, a factor or a solve then ends at once with
-     * PMET_INTERRUPTED, its output undefined. Others end between two entries. */
-    const volatile int *stop;
+    /* Does the caller want to stop? Asked between the blocks of long entries, always on the thread
+     * that called: true ends the entry with PMET_INTERRUPTED and its outputs undefined. NULL:
+     * nobody is asked. */
+    bool (*stopped)(const void *user);
+    const void *stopped_user;
     void (*close)(struct pmet_ops *op); /* frees the table: pmet_ops_free */
 
     /* ---- memory ---- */
@@ -227,6 +229,9 @@ struct pmet_ops {
 };
 
 void pmet_ops_free(struct pmet_ops *op); /* accepts NULL */
+
+/* Asks: PMET_INTERRUPTED where the caller wants to stop. */
+enum pmet_status pmet_ops_ask(const struct pmet_ops *op, struct pmet_error *err);
 
 /* The host's memory, whatever the table: bytes that can be had without swapping, caches of files
  * counted as free (half of all if the system does not say), and bytes in all (4 GiB if it does not
