@@ -82,6 +82,7 @@ docs | stream)
     done
     cat "$out/strings.gz" "$out/strings.gz" > "$out/members.gz" ;;
 journal) printf '{"version": 1, "model": "m"}\none\ntwo\n' > "$out/records" ;;
+evaluated) printf '%s' '{"case_id": 0, "post": {"rewrite_prompts_probs": [{"target_new": 3.03, "target_true": 0.02}], "neighborhood_prompts_probs": [], "rewrite_prompts_correct": [false], "paraphrase_prompts_correct": [true, false], "rewrite_prompts_greedy": [true], "ngram_entropy": 5.1, "essence_score": 2}}' > "$out/line" ;;
 record) printf '%s' '{"version": "0.2.0", "fingerprint": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "base": {"fingerprint": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "ancestors": []}}' > "$out/record" ;;
 snippets) put $g/attribute_snippets.json snippets.json 13000 ;;
 tfidf) printf '{"a": 0, "the": 1}\377\223NUMPY\1\0v\0%-117s\n0123456789abcdef' "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }" > "$out/two"
