@@ -185,7 +185,9 @@ static enum pmet_status put(struct pmet_store *s, const char *name, struct pmet_
 static bool get(struct test *t, struct pmet_store *s, const char *name, const char *wanted)
 {
     struct pmet_safetensors *st = NULL;
-    CHECK_DONE(pmet_store_get(s, name, wanted, &st, &t->err));
+    CHECK_DONE(pmet_store_get(s, name, wanted, 4 * sizeof(double) + 1, &st, &t->err));
+    CHECK(!st); /* of another size */
+    CHECK_DONE(pmet_store_get(s, name, wanted, 4 * sizeof(double), &st, &t->err));
     if (!st)
         return false;
     const struct pmet_tensor *z = pmet_tensors_find(&st->all, "z");

@@ -66,7 +66,7 @@ static enum pmet_status recall_sum(const struct pmet_stats_job *j, size_t i, siz
     char name[64], key[65];
     enum pmet_status status = PMET_OK;
     PMET_TRY(name_sum(j, j->state.generation, i, name, key, err));
-    PMET_TRY(pmet_store_get(j->store, name, key, &st, err));
+    PMET_TRY(pmet_store_get(j->store, name, key, d_in * d_in * sizeof(real), &st, err));
     const struct pmet_tensor *t = st ? pmet_tensors_find(&st->all, "sum") : NULL;
     *found = t && t->n_bytes == d_in * d_in * sizeof(real);
     if (*found)

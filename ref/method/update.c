@@ -95,7 +95,7 @@ static enum pmet_status recall(struct pmet_editor *e, size_t k, struct pmet_upda
     if (e->all_again)
         return PMET_OK;
     store_name(name, k);
-    PMET_TRY(pmet_store_get(e->store, name, e->key, &st, err));
+    PMET_TRY(pmet_store_get(e->store, name, e->key, u->d_out * u->d_in * sizeof(real), &st, err));
     const struct pmet_tensor *t = st ? pmet_tensors_find(&st->all, "W") : NULL;
     const char *module = st ? pmet_safetensors_metadata(st, "module") : NULL;
     status = PMET_OK;

@@ -55,6 +55,9 @@ enum pmet_status pmet_journal_append(struct pmet_journal *j, const void *data, s
 {
     const uint64_t n = n_bytes;
     char hex[DIGEST + 1];
+    if (n_bytes > PMET_MAX_RECORD)
+        return pmet_fail(err, PMET_UNSUPPORTED, "%s: a record of %zu bytes; expected at most %zu", j->path,
+                         n_bytes, PMET_MAX_RECORD);
     PMET_TRY(pmet_grow(&j->record, &j->capacity, n_bytes + AROUND, 1, j->path, err));
     memcpy(j->record, &n, 8);
     memcpy(j->record + 8, data, n_bytes);
@@ -74,7 +77,7 @@ static size_t whole_record(const unsigned char *data, size_t n_bytes)
     if (n_bytes < AROUND)
         return 0;
     memcpy(&n, data, 8);
-    if (n > n_bytes - AROUND)
+    if (n > n_bytes - AROUND || n > PMET_MAX_RECORD)
         return 0;
     const unsigned char *digest = data + 8 + n;
     for (size_t i = 0; i < DIGEST; i++) /* most bytes begin no record: this finds out fast */
@@ -120,14 +123,17 @@ static enum pmet_status compare_heads(const struct pmet_journal *j, const char *
     return status;
 }
 
-/* Where the hole begins that the file ends with; without one, or on a system that cannot tell, the
- * file's end. A hole reads as zeros and costs nothing, but for reading it. */
-static size_t end_of_data(const struct pmet_journal *j, size_t n_bytes)
+/* The next bytes from *at on that are no hole of the file, up to *end; a system that cannot tell has
+ * no holes. A hole reads as zeros, and takes time and memory only to be read. */
+static bool next_data(const struct pmet_journal *j, size_t n_bytes, size_t *at, size_t *end)
 {
-    off_t end = 0;
-    for (off_t at = 0; (at = lseek(j->fd, at, SEEK_DATA)) >= 0 && (at = lseek(j->fd, at, SEEK_HOLE)) >= 0;)
-        end = at;
-    return errno != ENXIO || (size_t)end > n_bytes ? n_bytes : (size_t)end;
+    const off_t data = lseek(j->fd, (off_t)*at, SEEK_DATA),
+                hole = data < 0 ? -1 : lseek(j->fd, data, SEEK_HOLE);
+    if (data < 0 && errno == ENXIO)
+        return false;
+    *at = data < 0 ? *at : (size_t)data;
+    *end = hole < 0 || (size_t)hole > n_bytes ? n_bytes : (size_t)hole;
+    return *at < *end;
 }
 
 /* A kill tears the last record, a power cut leaves zeros: such an end is cut off. Whole records
@@ -137,12 +143,15 @@ static enum pmet_status check_end(const struct pmet_journal *j, const unsigned c
                                   size_t n_bytes, const char *head, struct pmet_error *err)
 {
     const uint64_t n_head = strlen(head);
-    size_t end = end_of_data(j, n_bytes);
+    size_t end = at, from = at, to;
     bool begun = true, more = false;
+    for (; next_data(j, n_bytes, &from, &to); from = to) {
+        for (size_t i = from; !more && i < to && i + AROUND <= n_bytes; i++)
+            more = whole_record(data + i, n_bytes - i) > 0;
+        end = to;
+    }
     while (end > at && data[end - 1] == 0)
         end--;
-    for (size_t i = at; !more && i + AROUND <= end; i++)
-        more = whole_record(data + i, end - i) > 0;
     if (at == 0) {
         const size_t n = end < 8 ? end : 8, n_text = end - n < n_head ? end - n : (size_t)n_head;
         begun = memcmp(data, &n_head, n) == 0 && memcmp(data + n, head, n_text) == 0;

@@ -189,7 +189,15 @@ done:
     return status;
 }
 
-enum pmet_status pmet_store_get(struct pmet_store *s, const char *name, const char key[65],
+static size_t n_bytes_of(const struct pmet_tensors *all)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < all->n; i++)
+        n += all->tensor[i].n_bytes;
+    return n;
+}
+
+enum pmet_status pmet_store_get(struct pmet_store *s, const char *name, const char key[65], size_t n_bytes,
                                 struct pmet_safetensors **out, struct pmet_error *err)
 {
     struct pmet_safetensors *st = NULL;
@@ -204,7 +212,9 @@ enum pmet_status pmet_store_get(struct pmet_store *s, const char *name, const ch
     if (status != PMET_OK && status != PMET_FORMAT)
         return pmet_fail(err, status, "%s", why.message);
     const char *found = st ? pmet_safetensors_metadata(st, "key") : NULL;
-    status = found && strcmp(found, key) == 0 ? check_contents(st, &whole, err) : PMET_OK;
+    status = found && strcmp(found, key) == 0 && n_bytes_of(&st->all) == n_bytes
+                 ? check_contents(st, &whole, err)
+                 : PMET_OK;
     if (whole)
         *out = st;
     else

@@ -32,6 +32,8 @@ const char *pmet_store_dir(const struct pmet_store *s);
 
 struct pmet_journal;
 
+#define PMET_MAX_RECORD ((size_t)1 << 26) /* bytes; a fact takes some 100 KiB, an evaluation less */
+
 /* Receives every whole record of an earlier run but the head, in order, while the journal is
  * opened. */
 typedef enum pmet_status pmet_take_record(void *user, const void *data, size_t n_bytes,
@@ -62,9 +64,9 @@ void pmet_journal_close(struct pmet_journal *j); /* accepts NULL */
 enum pmet_status pmet_store_put(struct pmet_store *s, const char *name, const char key[65],
                                 const struct pmet_tensor *tensor, size_t n_tensor,
                                 const struct pmet_pair *pair, size_t n_pair, struct pmet_error *err);
-/* *out is NULL where there is no array with this key and whole contents. Fails only where the
- * system or memory does. */
-enum pmet_status pmet_store_get(struct pmet_store *s, const char *name, const char key[65],
+/* *out is NULL where there is no array with this key, n_bytes of elements and whole contents. Fails
+ * only where the system or memory does. */
+enum pmet_status pmet_store_get(struct pmet_store *s, const char *name, const char key[65], size_t n_bytes,
                                 struct pmet_safetensors **out, struct pmet_error *err);
 /* Removes arrays and journals of the store whose names are `prefix` and numbers ("sum-1-", "stats").
  * What cannot be removed does no harm: it is known by its key. */

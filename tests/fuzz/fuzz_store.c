@@ -12,8 +12,8 @@ void fuzz_one(const char *data, size_t n)
     fuzz_expect(pmet_store_open(pmet_io_system(), fuzz_dir(), &s, &err), &err);
     if (s)
         fuzz_expect(pmet_store_get(s, "matrix-0",
-                                   "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", &st,
-                                   &err),
+                                   "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", 24,
+                                   &st, &err),
                     &err);
     if (st)
         fuzz_touch_all(&st->all);
