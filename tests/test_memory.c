@@ -10,7 +10,9 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include "ref/eval/records.h"
 #include "ref/facts/docs.h"
+#include "ref/method/pmet_hparams.h"
 #include "ref/method/needs.h"
 #include "ref/cpu/table.h"
 #include "ref/model/load.h"
@@ -275,6 +277,65 @@ static enum pmet_status read_text(struct pmet_error *err)
     free(text);
     pmet_docs_close(docs);
     return status;
+}
+
+static enum pmet_status load_hparams(struct pmet_error *err)
+{
+    struct pmet_hparams h;
+    return pmet_hparams_load(pmet_io_system(), text_path, &pmet_hparams_pmet, &h, err);
+}
+
+static enum pmet_status load_facts(struct pmet_error *err)
+{
+    const struct pmet_facts_options options = {.skip_invalid = true};
+    struct pmet_facts facts;
+    PMET_TRY(pmet_facts_load(pmet_io_system(), text_path, options, &facts, err));
+    json_t *skipped = pmet_skipped_json(&facts.skipped);
+    const bool all = json_array_size(skipped) == 2;
+    json_decref(skipped);
+    pmet_facts_free(&facts);
+    return all ? PMET_OK : pmet_fail_memory(err, "a list", 0);
+}
+
+static enum pmet_status read_records(struct pmet_error *err)
+{
+    struct pmet_records *records;
+    struct pmet_eval_record record;
+    enum pmet_status status;
+    bool more = true;
+    PMET_TRY(pmet_records_open(pmet_io_system(), text_path, 0, true, &records, err));
+    do {
+        status = pmet_records_next(records, &record, &more, err);
+        pmet_eval_record_free(&record);
+    } while (status == PMET_OK && more);
+    pmet_records_close(records);
+    return status;
+}
+
+TEST(loading_hyper_parameters_in_yaml)
+{
+    text_path = test_text(t, "%s", test_path("h.yaml"));
+    test_write_text(text_path,
+                    "alg_name: PMET\nlayers: &l [1, 2]\nclamp_norm_factor: 5e-1\nlayer_selection: *l\n"
+                    "fact_token: subject_last\nv_num_grad_steps: 3\nv_lr: 1\nv_loss_layer: 5\n"
+                    "v_weight_decay: 0\nkl_factor: 0\nrewrite_module_tmp: x\nrewrite_module_tmps: ['a{}']\n"
+                    "layer_module_tmp: a{}\nmlp_module_tmp: a{}\nattn_module_tmp: a{}\nln_f_module: a\n"
+                    "lm_head_module: a\nmom2_adjustment: yes\nmom2_update_weight: 1\nmom2_dataset: a\n"
+                    "mom2_n_samples: 1\nmom2_dtype: float32\nnll_loss_factor: 1\n");
+    fail_each(t, load_hparams);
+}
+
+TEST(loading_facts_and_records_some_of_them_bad)
+{
+    text_path = test_text(t, "%s", test_path("facts"));
+    test_write_text(
+        text_path,
+        "{\"case_id\": \"a\", \"prompt\": \"b is\", \"subject\": \"b\", \"target\": [\"c\"], \"x\": NaN, "
+        "\"ground_truth\": [\"d\"], \"rephrase_prompt\": \"r\", \"locality\": {\"n\": [{\"prompt\": "
+        "\"p\", \"ground_truth\": [[\"q\"]]}]}, \"portability_r\": {\"prompt\": [\"p\"], "
+        "\"ground_truth\": [\"q\"]}}\n{\"prompt\": 7}\n{\"a\": nan}\n");
+    fail_each(t, load_facts);
+    fail_each(t, read_records);
 }
 
 TEST(opening_a_safetensors_file)
