@@ -193,16 +193,26 @@ static enum pmet_status parse(struct pmet_elements *e, size_t n, json_t **json, 
     char *changed = NULL;
     size_t n_changed;
     enum pmet_status status;
+    size_t first = 1;
+    while (first < n && is_blank(text[first]))
+        first++;
+    e->n_fault = n;
+    if (first < n && text[first] == '\'') {
+        e->fault = FAULT_OBJECT;
+        return pmet_fail(
+            err, PMET_FORMAT,
+            "%s: record %zu (line %zu): found a quote '; expected \", as in JSON: Python's json.dump "
+            "writes it, print and str do not",
+            e->path, e->record, e->line);
+    }
     snprintf(e->label, e->label_size, "%s: record %zu", e->path, e->record);
     PMET_GO(pmet_json_from_python(text, n, &changed, &n_changed, err));
     status =
         pmet_json_parse(changed ? changed : text, changed ? n_changed : n, e->label, e->line - 1, json, err);
 done:
     free(changed);
-    if (status == PMET_FORMAT) {
+    if (status == PMET_FORMAT)
         e->fault = FAULT_OBJECT;
-        e->n_fault = n;
-    }
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Context templates: nested and flat lists, generated ones, what is refused.      SPEC E40 */
+#include <unistd.h>
 #include <errno.h>
 #include <jansson.h>
 #include "ref/facts/contexts.h"
@@ -55,6 +56,7 @@ TEST(nesting_makes_groups_and_a_flat_list_two)
         {"[[\"{}\", \"a {}\"]]", {2, 0}, {"{}", "a {}"}},
         {"[[\"{}\"], [\"a {}\"], [\"{}\"]]", {1, 1, 1, 0}, {"{}", "a {}", "{}"}},
         {"[[\"{}\"]]", {1, 0}, {"{}"}},
+        {"\xef\xbb\xbf[[\"{}\"]]\r\n", {1, 0}, {"{}"}},
         {"[\"{}\"]", {1, 0}, {"{}"}},
         {"[\"a {}\"]", {1, 1, 0}, {"{}", "a {}"}},
         {"[\"{}\", \"a {}\", \"b {}\"]", {1, 2, 0}, {"{}", "a {}", "b {}"}},
@@ -126,6 +128,17 @@ TEST(what_is_no_list_of_templates_is_refused)
 }
 
 /* E40: braces become spaces, ". {}" follows. */
+TEST(a_sparse_file_is_refused_at_its_limit)
+{
+    const char *path = test_path("contexts.json");
+    struct pmet_contexts c;
+    test_write_file(path, "[", 1);
+    CHECK(truncate(path, (off_t)1 << 31) == 0);
+    CHECK_REFUSED(pmet_contexts_load(pmet_io_system(), path, &c, &t->err), PMET_FORMAT,
+                  "contexts.json: more than 16777216 bytes; expected at most that");
+    test_write_file(path, "", 0);
+}
+
 TEST(generated_texts_become_templates)
 {
     static const char *const texts[] = {"The end", "I {said} {}", "}", "", "ni\xc3\xb1o\n{"};

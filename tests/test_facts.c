@@ -219,7 +219,9 @@ TEST(records_that_are_not_json_are_refused)
         {"{\"a\":nan}", "record 0: line 1 column 8: not JSON: invalid token near 'nan'"},
         {"{\"a\":-NaN}", "record 0: line 1 column 6: not JSON: invalid token near '-'"},
         {"{\"a\":1\x01}", "record 0: line 1 column 7: not JSON: '}' expected near '\\x01'"},
-        {"{'a':1}", "record 0: line 1 column 2: not JSON: string or '}' expected near '''"},
+        {"{ 'a':1}",
+         "record 0 (line 1): found a quote '; expected \", as in JSON: Python's json.dump writes it, print "
+         "and str do not"},
     };
     TRY(cases, PMET_FORMAT);
 }
@@ -236,6 +238,8 @@ TEST(fields_of_the_wrong_kind_are_refused_by_name)
          "record 0 (line 1): found no prompt, src or requested_rewrite; expected a fact: are the facts "
          "inside "
          "\"requests\"? then write these alone, as an array"},
+        {"{\"concept\":\"b\",\"locality\":{\"n\":[{\"prompt\":\"p\"}]}}",
+         "record 0 (line 1): found no prompt, src or requested_rewrite; expected a fact"},
         {"{\"0\":" GOOD "}", "record 0 (line 1): found no prompt, src or requested_rewrite; expected a fact: "
                              "are the facts inside "
                              "\"0\"? then write these alone, as an array"},

@@ -99,13 +99,26 @@ static enum pmet_status read_flat(struct pmet_contexts *c, const json_t *root, c
     return add_group(c, root, leads ? 1 : 0, 0, path, err);
 }
 
+/* The file's JSON; a byte order mark, as some editors write it, is passed over. */
+static enum pmet_status load_json(const struct pmet_io *io, const char *path, json_t **root,
+                                  struct pmet_error *err)
+{
+    char *text;
+    size_t n;
+    PMET_TRY(pmet_read_file(io, path, max_file, &text, &n, err));
+    const size_t bom = n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    const enum pmet_status status = pmet_json_parse(text + bom, n - bom, path, 0, root, err);
+    free(text);
+    return status;
+}
+
 enum pmet_status pmet_contexts_load(const struct pmet_io *io, const char *path, struct pmet_contexts *out,
                                     struct pmet_error *err)
 {
     json_t *root = NULL;
     enum pmet_status status;
     memset(out, 0, sizeof *out);
-    PMET_GO(pmet_json_load(io, path, max_file, &root, err));
+    PMET_GO(load_json(io, path, &root, err));
     if (json_array_size(root) == 0)
         status = pmet_fail(err, PMET_FORMAT, "%s: found %s; expected a list of context templates", path,
                            json_is_array(root) ? "an empty array" : pmet_json_kind(root));

@@ -220,7 +220,8 @@ static enum pmet_status refuse_form(json_t *r, const struct place *at, struct pm
     json_t *v;
     json_object_foreach(r, key, v)
     {
-        if (json_is_object(v) || json_is_object(json_array_get(v, 0)))
+        const json_t *inner = json_is_array(v) ? json_array_get(v, 0) : v;
+        if (json_object_get(inner, "subject") || json_object_get(inner, "requested_rewrite"))
             return pmet_fail(
                 err, PMET_INPUT,
                 "%s: record %zu (line %zu): found no prompt, src or requested_rewrite; expected a "
