@@ -86,14 +86,22 @@ static __global__ void __launch_bounds__(BLOCK)
     }
 }
 
-/* c's lower triangle += sum [n_i, n_j], a tile whose corner is at (i0, j0). */
+/* A sum of outer products, added to c once: c[i, j] += sum_t a(t, i) b(t, j); `lower`: j <= i alone. */
+struct outer {
+    real *c;
+    const real *a, *b;
+    size_t a_stride, b_stride, n_tok, n_i, n_j; /* c has rows of n_j */
+    bool lower;
+};
+
+/* c += sum [n_i, n_j], a tile whose corner is at (i0, j0). */
 static __global__ void __launch_bounds__(BLOCK)
-    add_lower(real *c, size_t width, const real *sum, size_t i0, size_t j0, size_t n_i, size_t n_j)
+    add_tile(struct outer p, const real *sum, size_t i0, size_t j0, size_t n_i, size_t n_j)
 {
     for (size_t k = pmet_first(); k < n_i * n_j; k += pmet_step()) {
         const size_t i = i0 + k / n_j, j = j0 + k % n_j;
-        if (j <= i)
-            c[i * width + j] += sum[k];
+        if (!p.lower || j <= i)
+            p.c[i * p.n_j + j] += sum[k];
     }
 }
 
@@ -260,43 +268,61 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
     return multiply(op, &p, err);
 }
 
-/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a large sum over all of
- * the text, so each addition to it loses bits. */
-static enum pmet_status gram_tile(struct pmet_cuda *cuda, real *c, const real *x, real *sum, size_t n,
-                                  size_t width, size_t i, size_t j, struct pmet_error *err)
+/* The tile of the sum at rows i.., columns j.., summed apart: a c that is a sum over all of a text loses
+ * bits at each addition to it. */
+static enum pmet_status outer_tile(struct pmet_cuda *cuda, const struct outer *p, real *sum, size_t i,
+                                   size_t j, struct pmet_error *err)
 {
-    const size_t n_i = pmet_min(GRAM_TILE, width - i), n_j = pmet_min(GRAM_TILE, width - j),
-                 step = terms_in_one_sum(n);
-    for (size_t t = 0; t < n; t += step)
+    const size_t n_i = pmet_min(GRAM_TILE, p->n_i - i), n_j = pmet_min(GRAM_TILE, p->n_j - j),
+                 step = terms_in_one_sum(p->n_tok);
+    for (size_t t = 0; t < p->n_tok; t += step)
         PMET_BLAS_TRY(gemm(cuda->blas, of_reals(false), CUBLAS_OP_N, CUBLAS_OP_T, n_j, n_i,
-                           pmet_min(step, n - t), x + t * width + j, width, x + t * width + i, width,
-                           t > 0 ? 1 : 0, sum, n_j),
-                      "gram", err);
-    PMET_LAUNCH(add_lower, pmet_cuda_grid(n_i * n_j, BLOCK), BLOCK, 0, cuda->stream, c, width, sum, i, j, n_i,
-                n_j);
-    return pmet_cuda_launched("gram", err);
+                           pmet_min(step, p->n_tok - t), p->b + t * p->b_stride + j, p->b_stride,
+                           p->a + t * p->a_stride + i, p->a_stride, t > 0 ? 1 : 0, sum, n_j),
+                      "a sum of outer products", err);
+    PMET_LAUNCH(add_tile, pmet_cuda_grid(n_i * n_j, BLOCK), BLOCK, 0, cuda->stream, *p, sum, i, j, n_i, n_j);
+    return pmet_cuda_launched("a sum of outer products", err);
 }
 
+static enum pmet_status add_outer(const struct pmet_ops *op, const struct outer *p, struct pmet_error *err)
+{
+    struct pmet_cuda *cuda = pmet_cuda_of(op);
+    real *sum;
+    if (p->n_tok == 0 || p->n_i == 0 || p->n_j == 0)
+        return PMET_OK;
+    if (p->n_i > INT32_MAX || p->n_j > INT32_MAX || p->a_stride > INT32_MAX)
+        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: outer products [%zu, %zu]; at most 2^31 a side",
+                         p->n_i, p->n_j);
+    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SUM,
+                               pmet_min(GRAM_TILE, p->n_i) * pmet_min(GRAM_TILE, p->n_j) * sizeof *sum, &sum,
+                               err));
+    for (size_t i = 0; i < p->n_i; i += GRAM_TILE)
+        for (size_t j = 0; j < p->n_j && (!p->lower || j <= i); j += GRAM_TILE)
+            PMET_TRY(outer_tile(cuda, p, sum, i, j, err));
+    return PMET_OK;
+}
+
+/* E130 */
+static enum pmet_status matmul_dw(const struct pmet_ops *op, real *g_w, const real *g_y, size_t g_stride,
+                                  const real *x, size_t n_tok, size_t n_out, size_t n_in,
+                                  struct pmet_error *err)
+{
+    const struct outer p = {g_w, g_y, x, g_stride, n_in, n_tok, n_out, n_in, false};
+    return add_outer(op, &p, err);
+}
+
+/* E66 */
 static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
                              struct pmet_error *err)
 {
-    struct pmet_cuda *cuda = pmet_cuda_of(op);
-    const size_t side = pmet_min(GRAM_TILE, width);
-    real *sum;
-    if (n == 0 || width == 0)
-        return PMET_OK;
-    if (width > INT32_MAX)
-        return pmet_fail(err, PMET_UNSUPPORTED, "cuda: gram: width %zu; at most 2^31", width);
-    PMET_TRY(pmet_cuda_scratch(cuda, PMET_SCRATCH_SUM, side * side * sizeof *sum, &sum, err));
-    for (size_t i = 0; i < width; i += GRAM_TILE)
-        for (size_t j = 0; j <= i; j += GRAM_TILE)
-            PMET_TRY(gram_tile(cuda, c, x, sum, n, width, i, j, err));
-    return PMET_OK;
+    const struct outer p = {c, x, x, width, width, n, width, width, true};
+    return add_outer(op, &p, err);
 }
 
 void pmet_cuda_matmul(struct pmet_ops *op)
 {
     op->matmul = matmul;
     op->matmul_dx = matmul_dx;
+    op->matmul_dw = matmul_dw;
     op->gram = gram;
 }

@@ -113,6 +113,22 @@ void plain_matmul_dx(double *g_x, double *size, const double *g_y, const double 
     product_and_size(g_x, size, g_y, w, NULL, true, n_tok, n_in, n_out);
 }
 
+void plain_matmul_dw(double *g_w, double *size, const double *g_y, const double *x, size_t n_tok,
+                     size_t n_out, size_t n_in)
+{
+    double *g = absolute(g_y, n_tok * n_out), *a = absolute(x, n_tok * n_in);
+    for (int k = 0; k < 2; k++) {
+        real *left = reals(k ? g : g_y, n_tok * n_out), *right = reals(k ? a : x, n_tok * n_in),
+             *out = reals(k ? size : g_w, n_out * n_in);
+        ok(plain()->matmul_dw(plain(), out, left, n_out, right, n_tok, n_out, n_in, &err));
+        widen(k ? size : g_w, out, n_out * n_in);
+        free(left);
+        free(right);
+    }
+    free(g);
+    free(a);
+}
+
 void plain_gram(double *c, double *size, const double *x, size_t n, size_t width)
 {
     double *a = absolute(x, n * width);

@@ -20,6 +20,8 @@ void plain_matmul(double *y, double *size, const double *x, const double *w, con
 void plain_matmul_dx(double *g_x, double *size, const double *g_y, const double *w, size_t n_tok, size_t n_in,
                      size_t n_out);
 /* The lower triangle of c [width, width] += x^T x; that of size += |x|^T |x|. */
+void plain_matmul_dw(double *g_w, double *size, const double *g_y, const double *x, size_t n_tok,
+                     size_t n_out, size_t n_in);
 void plain_gram(double *c, double *size, const double *x, size_t n, size_t width);
 /* Rotates one head [d_head] at `position`. */
 void plain_rope(double *x, enum pmet_rope style, bool inverse, double base, size_t rotary_dim, size_t d_head,

@@ -115,6 +115,31 @@ TEST(a_row_of_a_product_never_depends_on_the_others)
         }
 }
 
+/* E130: one token adds an outer product; the gradients of a wider row are read in place. */
+TEST(matmul_dw_adds_the_outer_products_of_all_tokens)
+{
+    static const size_t widths[] = {0, 1, 2, 17, 65, 127, 129, 200};
+    for (size_t s = 0; s < N_SIZE; s++)
+        for (size_t extra = 0; extra <= 3; extra += 3) {
+            struct lab *lab = lab_open(t);
+            const size_t n = test_sizes[s], n_out = widths[(s + 3) % 8], n_in = widths[(s * 3 + 1) % 8],
+                         stride = n_out + extra;
+            const double *x = lab_random(lab, n * n_in, 1), *wide = lab_random(lab, n * stride, 1);
+            double *want = lab_random(lab, n_out * n_in, 1), *size = lab_zeros(lab, n_out * n_in),
+                   *g = lab_zeros(lab, n * n_out);
+            for (size_t k = 0; k < n * n_out; k++)
+                g[k] = wide[k / n_out * stride + k % n_out];
+            for (size_t k = 0; k < n_out * n_in; k++)
+                size[k] = fabs(want[k]);
+            real *c = lab_inout(lab, want, n_out * n_in);
+            LAB_OK(lab, lab->op->matmul_dw(lab->op, c, lab_in(lab, wide, n * stride), stride,
+                                           lab_in(lab, x, n * n_in), n, n_out, n_in, &lab->err));
+            plain_matmul_dw(want, size, g, x, n, n_out, n_in);
+            lab_close_to(lab, "matmul_dw", lab_get(lab, c, n_out * n_in), want, size, n_out * n_in,
+                         factor(n));
+        }
+}
+
 /* E66: what is above the diagonal belongs to nobody and stays. */
 TEST(gram_adds_to_the_lower_triangle_alone)
 {

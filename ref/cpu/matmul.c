@@ -192,55 +192,80 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
     return multiply(op, &p, err);
 }
 
-/* E66: the tile of x^T x at rows i.., columns j.., added to c once: c is a sum over all of the
- * text, and every rounding against it costs. On the diagonal only the lower triangle. */
-static void gram_tile(real *c, const real *x, size_t n_tok, size_t width, size_t i, size_t j, real *own)
+/* A sum of outer products, added to c once: c[i, j] += sum_t a(t, i) b(t, j); `lower`: j <= i alone. */
+struct outer {
+    real *c;
+    const real *a, *b;
+    size_t a_stride, b_stride, n_tok, n_i, n_j; /* c has rows of n_j */
+    bool lower;
+};
+
+/* The tile of the sum at rows i.., columns j... A c that is a sum over all of a text loses bits at every
+ * rounding against it, so the tile is summed apart. On the diagonal only the lower triangle. */
+static void outer_tile(const struct outer *p, size_t i, size_t j, real *own)
 {
     enum { N = GRAM_TILE / BLOCK };
-    const size_t m = pmet_smaller(GRAM_TILE, width - i), n = pmet_smaller(GRAM_TILE, width - j),
-                 step = pmet_block_step(n_tok);
+    const size_t m = pmet_smaller(GRAM_TILE, p->n_i - i), n = pmet_smaller(GRAM_TILE, p->n_j - j),
+                 step = pmet_block_step(p->n_tok);
+    const bool diagonal = p->lower && i == j;
     block *acc = (block *)own; /* [N][N] */
     real *left = own + GRAM_TILE * GRAM_TILE, *right = left + GRAM_TILE * step;
     memset(acc, 0, sizeof *acc * N * N);
-    for (size_t t = 0; t < n_tok; t += step) {
-        const size_t n_k = pmet_smaller(step, n_tok - t);
+    for (size_t t = 0; t < p->n_tok; t += step) {
+        const size_t n_k = pmet_smaller(step, p->n_tok - t);
         for (size_t b = 0; b < m; b += BLOCK)
-            pack_columns(left + b * n_k, x + t * width + i + b, width, pmet_smaller(BLOCK, m - b), n_k);
+            pack_columns(left + b * n_k, p->a + t * p->a_stride + i + b, p->a_stride,
+                         pmet_smaller(BLOCK, m - b), n_k);
         for (size_t b = 0; b < n; b += BLOCK)
-            pack_columns(right + b * n_k, x + t * width + j + b, width, pmet_smaller(BLOCK, n - b), n_k);
+            pack_columns(right + b * n_k, p->b + t * p->b_stride + j + b, p->b_stride,
+                         pmet_smaller(BLOCK, n - b), n_k);
         for (size_t a = 0; a < m; a += BLOCK)
-            for (size_t b = 0; b < (i == j ? a + 1 : n); b += BLOCK)
+            for (size_t b = 0; b < (diagonal ? a + 1 : n); b += BLOCK)
                 pmet_block(acc[a / BLOCK * N + b / BLOCK], left + a * n_k, 1, BLOCK, right + b * n_k, n_k,
                            n_k);
     }
     for (size_t r = 0; r < m; r++)
-        for (size_t k = 0; k < (i == j ? r + 1 : n); k++)
-            c[(i + r) * width + j + k] += acc[r / BLOCK * N + k / BLOCK][r % BLOCK][k % BLOCK];
+        for (size_t k = 0; k < (diagonal ? r + 1 : n); k++)
+            p->c[(i + r) * p->n_j + j + k] += acc[r / BLOCK * N + k / BLOCK][r % BLOCK][k % BLOCK];
 }
 
+static enum pmet_status add_outer(const struct pmet_ops *op, const struct outer *p, struct pmet_error *err)
+{
+    struct pmet_cpu *cpu = pmet_cpu_of(op);
+    const size_t n_row = (p->n_i + GRAM_TILE - 1) / GRAM_TILE, n_col = (p->n_j + GRAM_TILE - 1) / GRAM_TILE,
+                 n_tile = n_row * n_col;
+    if (p->n_tok == 0 || n_tile == 0)
+        return PMET_OK;
+    PMET_TRY(pmet_ops_ask(op, err));
+    PMET_TRY(pmet_cpu_scratch(cpu, GRAM_TILE * (GRAM_TILE + 2 * pmet_block_step(p->n_tok)), 0, err));
+#pragma omp parallel for num_threads(team(cpu, n_tile)) schedule(dynamic)
+    for (size_t tile = 0; tile < n_tile; tile++)
+        if ((!p->lower || tile % n_col <= tile / n_col) && !pmet_cpu_stopped(op))
+            outer_tile(p, tile / n_col * GRAM_TILE, tile % n_col * GRAM_TILE, cpu->scratch[pmet_thread()]);
+    return pmet_cpu_finish(op, err);
+}
+
+/* E130 */
+static enum pmet_status matmul_dw(const struct pmet_ops *op, real *g_w, const real *g_y, size_t g_stride,
+                                  const real *x, size_t n_tok, size_t n_out, size_t n_in,
+                                  struct pmet_error *err)
+{
+    const struct outer p = {g_w, g_y, x, g_stride, n_in, n_tok, n_out, n_in, false};
+    return add_outer(op, &p, err);
+}
+
+/* E66 */
 static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
                              struct pmet_error *err)
 {
-    struct pmet_cpu *cpu = pmet_cpu_of(op);
-    const size_t n_tile = (width + GRAM_TILE - 1) / GRAM_TILE, n_pair = n_tile * (n_tile + 1) / 2;
-    if (n == 0)
-        return PMET_OK;
-    PMET_TRY(pmet_ops_ask(op, err));
-    PMET_TRY(pmet_cpu_scratch(cpu, GRAM_TILE * (GRAM_TILE + 2 * pmet_block_step(n)), 0, err));
-#pragma omp parallel for num_threads(team(cpu, n_pair)) schedule(dynamic)
-    for (size_t pair = 0; pair < n_pair; pair++) {
-        size_t row = 0, rest = pair; /* the pair-th tile of the lower triangle */
-        while (rest > row)
-            rest -= ++row;
-        if (!pmet_cpu_stopped(op))
-            gram_tile(c, x, n, width, row * GRAM_TILE, rest * GRAM_TILE, cpu->scratch[pmet_thread()]);
-    }
-    return pmet_cpu_finish(op, err);
+    const struct outer p = {c, x, x, width, width, n, width, width, true};
+    return add_outer(op, &p, err);
 }
 
 void pmet_cpu_matmul(struct pmet_ops *op)
 {
     op->matmul = matmul;
     op->matmul_dx = matmul_dx;
+    op->matmul_dw = matmul_dw;
     op->gram = gram;
 }

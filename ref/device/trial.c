@@ -78,6 +78,7 @@ TRY(try_layernorm_dx, op->layernorm_dx(op, out, g, x, y, 1e-5, TOK, D, err))
 TRY(try_matmul, op->matmul(op, out, VOCAB, x, weight(s, kind), y, TOK, err))
 TRY(try_matmul_dx, op->matmul_dx(op, out, g, VOCAB, weight(s, kind), false, TOK, err))
 TRY(try_log_softmax, op->log_softmax(op, out, x, TOK, VOCAB, err))
+TRY(try_matmul_dw, op->matmul_dw(op, out, g, D, x, TOK, D, D, err))
 TRY(try_gram, op->gram(op, out, x, TOK, D, err))
 
 static enum pmet_status try_rope(struct side *s, int style, struct pmet_error *err)
@@ -197,6 +198,7 @@ static const struct entry {
     {"xent", try_xent, 0},
     {"kl", try_kl, 0},
     {"the optimiser", try_optimise, 0},
+    {"matmul_dw", try_matmul_dw, 0},
     {"gram", try_gram, 0},
     {"the solve", try_solve, 0},
 };

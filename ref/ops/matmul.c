@@ -37,6 +37,22 @@ static enum pmet_status matmul_dx(const struct pmet_ops *op, real *g_x, const re
     return PMET_OK;
 }
 
+/* E130  g_W[o,i] += sum_t g_y[t,o] x[t,i] */
+static enum pmet_status matmul_dw(const struct pmet_ops *op, real *g_w, const real *g_y, size_t g_stride,
+                                  const real *x, size_t n_tok, size_t n_out, size_t n_in,
+                                  struct pmet_error *err)
+{
+    (void)op, (void)err;
+    for (size_t o = 0; o < n_out; o++)
+        for (size_t i = 0; i < n_in; i++) {
+            double sum = 0;
+            for (size_t t = 0; t < n_tok; t++)
+                sum += (double)g_y[t * g_stride + o] * (double)x[t * n_in + i];
+            g_w[o * n_in + i] += (real)sum;
+        }
+    return PMET_OK;
+}
+
 /* E66  c[i,j] += sum_t x[t,i] x[t,j],  j <= i;  the sum is one of double, c is `real` */
 static enum pmet_status gram(const struct pmet_ops *op, real *c, const real *x, size_t n, size_t width,
                              struct pmet_error *err)
@@ -57,5 +73,6 @@ void pmet_plain_matmul(struct pmet_ops *op)
 {
     op->matmul = matmul;
     op->matmul_dx = matmul_dx;
+    op->matmul_dw = matmul_dw;
     op->gram = gram;
 }

@@ -141,6 +141,11 @@ struct pmet_ops {
     /* g_x[t*n_in + i] = sum_o g_y[t*g_stride + o] W[o,i], added to g_x if `add`. */
     enum pmet_status (*matmul_dx)(const struct pmet_ops *op, real *g_x, const real *g_y, size_t g_stride,
                                   struct pmet_weight w, bool add, size_t n_tok, struct pmet_error *err);
+    /* g_w[o*n_in + i] += sum_t g_y[t*g_stride + o] x[t*n_in + i]: the gradient of W in matmul; one
+     * token adds an outer product. */
+    enum pmet_status (*matmul_dw)(const struct pmet_ops *op, real *g_w, const real *g_y, size_t g_stride,
+                                  const real *x, size_t n_tok, size_t n_out, size_t n_in,
+                                  struct pmet_error *err);
     /* Rotates in place the first rotary_dim features of each head by position *
      * base^(-2i/rotary_dim), i < rotary_dim/2; pairs (2i, 2i+1) or (i, i + rotary_dim/2). inverse:
      * by the opposite angle, which is also the gradient. */
