@@ -141,7 +141,12 @@ static enum pmet_status add_layer(struct edit_job *j, const struct pmet_layer_ev
     for (size_t i = 0; i < event->n_array; i++) {
         const struct pmet_array *a = &event->array[i];
         snprintf(name, sizeof name, "%s.%s", a->name, u->name);
-        PMET_TRY(list_transposed(&j->list, name, a->data, a->n, a->width, err));
+        if (!a->each)
+            PMET_TRY(list_transposed(&j->list, name, a->data, a->n, a->width, err));
+        for (size_t k = 0; a->each && k < a->n && k < j->trace_facts; k++) {
+            snprintf(name, sizeof name, "%zu.%s", k, a->name);
+            PMET_TRY(list_copy(&j->list, name, PMET_REAL, 1, &a->width, a->data + k * a->width, err));
+        }
     }
     snprintf(name, sizeof name, "upd_matrix.%s", u->name);
     return list_copy(&j->list, name, PMET_F64, 2, shape, event->upd, err);

@@ -193,7 +193,7 @@ struct pmet_edit_request {
     const char *facts;    /* CounterFact, zsRE or plain records, JSON array or JSON lines      SPEC §4.1 */
     const char *stats;    /* folder of second moments of this model, or of its base            SPEC §7 */
     const char *out;      /* the folder to make: all of the model's files, edited              SPEC §8.4 */
-    const char *method;   /* "pmet" (or NULL), "memit" */
+    const char *method;   /* "pmet" (or NULL), "memit", "rome" */
     const char *hparams;  /* the method's published JSON form; NULL: built in, where there are some  §9.3 */
     const char *contexts; /* templates; NULL: written by the model, from the seed              SPEC §4.2 */
     const char *work;     /* folder that keeps what is finished, for the same request later; or NULL */

@@ -35,7 +35,7 @@ TEST(every_method_plans_edits_traces_and_is_named_in_the_record)
     {
         const char *name = (*m)->name;
         CHECK(cli(NULL, "edit --dry-run --method %s " INPUTS "--hparams h-%s.json", name, name) == 0);
-        CHECK(strstr(cli_out(), "edits     transformer.h.0.mlp.fc_out\n") != NULL);
+        CHECK(strstr(cli_out(), "transformer.h.1.mlp.fc_out\n") != NULL);
         CHECK(cli(NULL, "%s --trace t.safetensors --json", command(t, *m)) == 0);
         CHECK(strstr(cli_out(), "\"applied\": 3") != NULL);
         cli_shell("grep -q '\"method\": \"%s\"' out/pmet_edit.json", name);
@@ -98,9 +98,10 @@ TEST(a_method_that_does_not_exist_is_refused_with_the_names)
     const struct pmet_method *m;
     enter(t, "names");
     CHECK(cli(NULL, "edit --method romme " INPUTS "--hparams hparams.json --dry-run") == 2);
-    CHECK_STR(cli_err(), "pmet edit: --method: found \"romme\"; expected pmet|memit; see pmet edit --help\n");
+    CHECK_STR(cli_err(),
+              "pmet edit: --method: found \"romme\"; expected pmet|memit|rome; see pmet edit --help\n");
     CHECK(pmet_method_named("romme", &m, &err) == PMET_INPUT);
-    CHECK_STR(err.message, "method: found \"romme\"; expected one of pmet, memit");
+    CHECK_STR(err.message, "method: found \"romme\"; expected one of pmet, memit, rome");
     CHECK(pmet_method_named(NULL, &m, &err) == PMET_OK && m == &pmet_method_pmet);
     CHECK(pmet_method_named("memit", &m, &err) == PMET_OK && m == &pmet_method_memit);
 }
@@ -114,4 +115,38 @@ TEST(statistics_take_the_matrices_of_the_method)
     CHECK(cli(NULL, "stats -q --threads 1 --model m --text text.jsonl --samples 20 --method memit --hparams "
                     "h-memit.json --out b") == 0);
     cli_shell("diff -r a b");
+}
+
+/* A matrix is one for all methods: ROME edits one of the layers. */
+TEST(statistics_of_one_method_hold_those_of_another)
+{
+    enter(t, "shared");
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text text.jsonl --samples 20 --method memit --hparams "
+                    "h-memit.json --out a") == 0);
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text text.jsonl --samples 20 --method rome --hparams "
+                    "h-rome.json --out b") == 0);
+    cli_shell("[ $(ls b | wc -l) = 1 ] && cmp b/*.safetensors a/$(ls b)");
+}
+
+/* SPEC §15: each fact meets the model that the facts before it have left, so three in one run are three
+ * runs of one. */
+TEST(rome_of_three_facts_is_three_runs_of_one)
+{
+    static const char *const fact[] = {
+        "{\"prompt\": \"The capital of {} is\", \"subject\": \"France\", \"target_new\": \"Lima\"}",
+        "{\"prompt\": \"The capital of {} is\", \"subject\": \"Peru\", \"target_new\": \"Paris\"}",
+        "{\"prompt\": \"The capital of {} is\", \"subject\": \"Norway\", \"target_new\": \"Bergen\"}"};
+    enter(t, "turns");
+    cli_shell("cp -r m step-0");
+    for (size_t i = 0; i < 3; i++) {
+        cli_shell("echo '%s' > one.jsonl && cat one.jsonl >> all.jsonl", fact[i]);
+        if (!CHECK(cli(NULL,
+                       "edit -q --method rome --threads 1 --model step-%zu --facts one.jsonl --contexts "
+                       "contexts.json --stats s --hparams h-rome.json --out step-%zu",
+                       i, i + 1) == 0))
+            test_fail(t, "fact %zu: %s", i, cli_err());
+    }
+    CHECK(cli(NULL, "edit -q --method rome --threads 1 --model m --facts all.jsonl --contexts contexts.json "
+                    "--stats s --hparams h-rome.json --out out") == 0);
+    cli_shell("for f in out/*.safetensors; do cmp $f step-3/$(basename $f); done");
 }

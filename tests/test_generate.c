@@ -345,9 +345,9 @@ TEST(contexts_come_from_the_seed)
     struct pmet_contexts a, b, other;
     if (!golden_open(t, &g, 2))
         return;
-    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, NULL, &a, &t->err));
-    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 1, NULL, &b, &t->err));
-    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, 2, NULL, &other, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, &(struct pmet_hparams){0}, 1, NULL, &a, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, &(struct pmet_hparams){0}, 1, NULL, &b, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, &(struct pmet_hparams){0}, 2, NULL, &other, &t->err));
     static const char *const begin[] = {"{}", "The", "Therefore", "Because", "I", "You"};
     size_t n_differ = 0;
     CHECK(a.n_template == 6 && a.n_group == 2 && a.group_start[1] == 1);
@@ -360,4 +360,28 @@ TEST(contexts_come_from_the_seed)
     pmet_contexts_free(&a);
     pmet_contexts_free(&b);
     pmet_contexts_free(&other);
+}
+
+/* E134: ROME's, of two lengths; the first ones do not depend on those after them. */
+TEST(contexts_of_other_lengths_begin_with_nothing)
+{
+    const struct pmet_hparams two = {.n_length = 2, .context_length = {{4, 2}, {12, 1}}},
+                              one = {.n_length = 1, .context_length = {{4, 2}}};
+    struct golden g;
+    struct pmet_contexts a, b, short_ones;
+    if (!golden_open(t, &g, 2))
+        return;
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, &two, 1, NULL, &a, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, &two, 1, NULL, &b, &t->err));
+    CHECK_DONE(pmet_contexts_generate(g.model, g.tk, &one, 1, NULL, &short_ones, &t->err));
+    CHECK(a.n_template == 4 && short_ones.n_template == 3);
+    for (size_t i = 0; i < 4; i++) {
+        CHECK_STR(a.text[i], b.text[i]);
+        CHECK(strstr(a.text[i], "<|endoftext|>") == NULL);
+        CHECK(i == 3 || strcmp(a.text[i], short_ones.text[i]) == 0);
+    }
+    CHECK(strlen(a.text[3]) > strlen(a.text[1]) && strcmp(a.text[1], a.text[2]) != 0);
+    pmet_contexts_free(&a);
+    pmet_contexts_free(&b);
+    pmet_contexts_free(&short_ones);
 }

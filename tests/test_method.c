@@ -64,7 +64,7 @@ static enum pmet_status edit_matrix(struct pmet_editor *e, struct pmet_key_rows 
         for (size_t j = 0; j < u->d_in; j++)
             upd[i * u->d_in + j] =
                 0.01 * (double)(i % 7) * (double)k[j] / (e->hparams->mom2_update_weight + size);
-    status = pmet_update_finish(e, u, upd, &(struct pmet_array){"mean_key", k, 1, u->d_in}, 1, err);
+    status = pmet_update_finish(e, u, upd, &(struct pmet_array){"mean_key", k, 1, u->d_in, false}, 1, err);
 done:
     free(K);
     free(k);

@@ -40,16 +40,19 @@ enum pmet_status pmet_generated_text(const struct pmet_tokenizer *tk, const stru
                                      struct pmet_text *out, struct pmet_error *err);
 
 struct pmet_contexts;
-/* The five context templates: "The", "Therefore", "Because", "I", "You", ten tokens each, top-k 5,
- * from the seed, in one batch. The listener (or NULL) hears of each token. */
+struct pmet_hparams;
+/* Context templates, top-k 5, from the seed, in batches of one length: ten tokens each after "The",
+ * "Therefore", "Because", "I", "You", or those that context_length of h asks for. The listener (or NULL)
+ * hears of each token. */
 enum pmet_status pmet_contexts_generate(const struct pmet_model *model, const struct pmet_tokenizer *tk,
-                                        uint64_t seed, const struct pmet_listener *listener,
-                                        struct pmet_contexts *out, struct pmet_error *err);
-/* What stands for them before they are written: templates of PMET_CONTEXT_TOKENS tokens each (or
- * one or two more), which is taken for their upper bound: twice ten, since a text that is cleaned up
- * and tokenised again may have more tokens than it was written with. */
-enum { PMET_CONTEXT_TOKENS = 20 };
-enum pmet_status pmet_contexts_bound(const struct pmet_tokenizer *tk, struct pmet_contexts *out,
-                                     struct pmet_error *err);
+                                        const struct pmet_hparams *h, uint64_t seed,
+                                        const struct pmet_listener *listener, struct pmet_contexts *out,
+                                        struct pmet_error *err);
+/* What stands for them before they are written: templates of PMET_CONTEXT_TOKENS times their tokens (or
+ * one or two more), which is taken for their upper bound, since a text that is cleaned up and tokenised
+ * again may have more tokens than it was written with. */
+enum { PMET_CONTEXT_TOKENS = 2 };
+enum pmet_status pmet_contexts_bound(const struct pmet_tokenizer *tk, const struct pmet_hparams *h,
+                                     struct pmet_contexts *out, struct pmet_error *err);
 
 #endif

@@ -123,6 +123,27 @@ static enum pmet_status read_count(const char *path, const struct pmet_hparam *k
     return PMET_OK;
 }
 
+/* context_template_length_params: [[tokens, texts], ...] */
+static enum pmet_status read_lengths(const char *path, const struct pmet_hparam *k, const json_t *v,
+                                     struct pmet_hparams *h, struct pmet_error *err)
+{
+    const size_t most = sizeof h->context_length / sizeof *h->context_length;
+    if (!json_is_array(v) || json_array_size(v) < 1 || json_array_size(v) > most)
+        return wrong_length(path, k->name, v, "an array of 1 to 8 [tokens, texts]", err);
+    for (size_t i = 0; i < json_array_size(v); i++) {
+        const json_t *pair = json_array_get(v, i);
+        const json_int_t n_token = json_integer_value(json_array_get(pair, 0)),
+                         n_text = json_integer_value(json_array_get(pair, 1));
+        if (json_array_size(pair) != 2 || n_token < 2 || n_token > 1000 || n_text < 1 || n_text > 1000)
+            return pmet_fail(err, PMET_INPUT,
+                             "%s: %s[%zu]: expected two integers, tokens from 2 and texts from 1 to 1000",
+                             path, k->name, i);
+        h->context_length[i].n_token = (size_t)n_token;
+        h->context_length[h->n_length++].n_text = (size_t)n_text;
+    }
+    return PMET_OK;
+}
+
 static enum pmet_status read_key(const char *path, const struct pmet_hparam *k, const json_t *v,
                                  struct pmet_hparams *h, struct pmet_error *err)
 {
@@ -139,6 +160,13 @@ static enum pmet_status read_key(const char *path, const struct pmet_hparam *k, 
     case PMET_HPARAM_MODULE:
     case PMET_HPARAM_NAME:
         return copy_name(path, k->name, v, k->kind == PMET_HPARAM_MODULE, field, k->size, err);
+    case PMET_HPARAM_FLAG:
+        if (!json_is_boolean(v))
+            return wrong_kind(path, k->name, v, "true or false", err);
+        *(bool *)(void *)field = json_is_true(v);
+        return PMET_OK;
+    case PMET_HPARAM_LENGTHS:
+        return read_lengths(path, k, v, h, err);
     case PMET_HPARAM_POSITIVE:
     case PMET_HPARAM_NOT_NEGATIVE:
         return read_number(path, k, v, h, err);
@@ -347,6 +375,8 @@ static json_t *value_json(const struct pmet_hparams *h, const struct pmet_hparam
         return json_integer((json_int_t)n);
     case PMET_HPARAM_REWRITE:
         return json_string(h->rewrite_module_tmps[0]);
+    case PMET_HPARAM_FLAG:
+        return json_boolean(*(const bool *)(const void *)field);
     default:
         return json_string(field);
     }

@@ -22,6 +22,11 @@ struct pmet_hparams {
     double mom2_update_weight; /* lambda */
     size_t mom2_n_samples;     /* documents */
     char mom2_dtype[16], mom2_dataset[64];
+    bool mom2_adjustment; /* ROME: directions by the second moment */
+    size_t n_length;
+    struct {
+        size_t n_token, n_text;
+    } context_length[8];             /* ROME: texts that begin a context, and their tokens */
     size_t n_module;                 /* 1 or 2 */
     char rewrite_module_tmps[2][96]; /* edited modules, in this order; one "{}" for the layer */
     char mlp_module_tmp[96], attn_module_tmp[96], layer_module_tmp[96], ln_f_module[96], lm_head_module[96];
@@ -38,6 +43,8 @@ enum pmet_hparam_kind {
     PMET_HPARAM_REWRITE,      /* one template with "{}" for the layer: the same fields */
     PMET_HPARAM_MODULE,       /* template with one "{}" for the layer */
     PMET_HPARAM_NAME,         /* string */
+    PMET_HPARAM_FLAG,         /* true or false */
+    PMET_HPARAM_LENGTHS,      /* array of 1 to 8 [tokens, texts]: context_length, n_length */
     PMET_HPARAM_POSITIVE,     /* number above 0 */
     PMET_HPARAM_NOT_NEGATIVE, /* number not below 0 */
     PMET_HPARAM_COUNT,        /* integer from 1 on */

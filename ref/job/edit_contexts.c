@@ -17,8 +17,8 @@ static enum pmet_status path_of(const struct pmet_edit_job *j, char **out, struc
     *out = NULL;
     if (!j->request.work)
         return PMET_OK;
-    snprintf(name, sizeof name, "contexts-%llu-%.16s.json", (unsigned long long)j->request.seed,
-             j->s->fingerprint);
+    snprintf(name, sizeof name, "contexts-%s%llu-%.16s.json", j->h.n_length > 0 ? "rome-" : "",
+             (unsigned long long)j->request.seed, j->s->fingerprint);
     return pmet_path_join(j->request.work, name, out, err);
 }
 
@@ -48,7 +48,7 @@ enum pmet_status pmet_edit_job_contexts_find(struct pmet_edit_job *j, struct pme
     PMET_TRY(path_of(j, &path, err));
     j->contexts_made = true;
     j->contexts_to_write = !path || access(path, F_OK) != 0;
-    status = j->contexts_to_write ? pmet_contexts_bound(j->s->tk, &j->contexts, err)
+    status = j->contexts_to_write ? pmet_contexts_bound(j->s->tk, &j->h, &j->contexts, err)
                                   : pmet_contexts_load(io, path, &j->contexts, err);
     free(path);
     if (status == PMET_OK && !j->contexts_to_write)
@@ -70,7 +70,8 @@ enum pmet_status pmet_edit_job_contexts_write(struct pmet_edit_job *j, struct pm
     if (!j->contexts_to_write)
         return PMET_OK;
     pmet_contexts_free(&j->contexts);
-    PMET_TRY(pmet_contexts_generate(j->s->model, j->s->tk, j->request.seed, &j->listener, &j->contexts, err));
+    PMET_TRY(pmet_contexts_generate(j->s->model, j->s->tk, &j->h, j->request.seed, &j->listener, &j->contexts,
+                                    err));
     j->contexts_to_write = false;
     digest(j);
     PMET_TRY(keep(j, err));

@@ -13,6 +13,7 @@ struct cg {
     const double *cov, *keys;
     double lambda, ridge;
     size_t f, n;
+    bool alone;                     /* A = lambda C + ridge I */
     const void *dev_cov, *dev_keys; /* (dev) the same */
     double *dev_ap, *small;         /* (dev) [f, n], [n, n] */
     double *r, *p, *ap;             /* [f, n]; r owns these and the next */
@@ -21,6 +22,12 @@ struct cg {
     bool *done;                     /* [n]: converged; its column of p is 0 */
 };
 
+/* A's name, for messages. */
+static const char *matrix(const struct cg *s)
+{
+    return s->alone ? "the second moment" : "lambda*cov + K K^T";
+}
+
 /* (dev) ap = A p without the ridge */
 static enum pmet_status multiply(struct cg *s, const double *p, struct pmet_error *err)
 {
@@ -28,6 +35,8 @@ static enum pmet_status multiply(struct cg *s, const double *p, struct pmet_erro
     const size_t f = s->f, n = s->n;
     const double *cov = s->dev_cov, *keys = s->dev_keys;
     PMET_TRY(op->gemm64(op, false, false, f, n, f, s->lambda, cov, f, p, n, 0, s->dev_ap, n, err));
+    if (s->alone)
+        return PMET_OK;
     PMET_TRY(op->gemm64(op, true, false, n, n, f, 1, keys, n, p, n, 0, s->small, n, err));
     return op->gemm64(op, false, false, f, n, n, 1, keys, n, s->small, n, 1, s->dev_ap, n, err);
 }
@@ -91,12 +100,12 @@ static enum pmet_status start(struct cg *s, double *x, struct pmet_error *err)
     PMET_TRY(reserve(s, err));
     for (size_t i = 0; i < f; i++) {
         double d = s->lambda * s->cov[i * f + i] + s->ridge;
-        for (size_t j = 0; j < n; j++)
+        for (size_t j = 0; j < n && !s->alone; j++)
             d += s->keys[i * n + j] * s->keys[i * n + j];
         if (!(d > 0))
             return pmet_fail(err, PMET_NUMERIC,
-                             "lambda*cov + K K^T is not positive definite: diagonal element %zu of %zu is %g",
-                             i, f, d);
+                             "%s is not positive definite: diagonal element %zu of %zu is %g", matrix(s), i,
+                             f, d);
         s->scale[i] = 1 / d;
     }
     memset(x, 0, f * n * sizeof *x);
@@ -140,10 +149,9 @@ static enum pmet_status step(struct cg *s, double *x, size_t number, struct pmet
         if (!s->done[j] && !(s->pap[j] > 0 && isfinite(s->pap[j])))
             return pmet_fail(
                 err, PMET_NUMERIC,
-                "lambda*cov + K K^T is not positive definite: p.Ap is %g in column %zu of %zu at "
-                "step %zu of conjugate gradients (more text for the statistics, or --ridge, makes "
-                "it so)",
-                s->pap[j], j, n, number);
+                "%s is not positive definite: p.Ap is %g in column %zu of %zu at step %zu of conjugate "
+                "gradients (more text for the statistics, or --ridge, makes it so)",
+                matrix(s), s->pap[j], j, n, number);
         s->pap[j] = s->done[j] ? 0 : s->rz[j] / s->pap[j]; /* alpha */
     }
     for (size_t i = 0; i < f; i++)
@@ -166,10 +174,11 @@ static enum pmet_status step(struct cg *s, double *x, size_t number, struct pmet
 }
 
 enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
-                               const double *keys, size_t f, size_t n, double *x,
+                               const double *keys, bool alone, size_t f, size_t n, double *x,
                                struct pmet_solve_report *report, struct pmet_error *err)
 {
-    struct cg s = {.op = op, .cov = cov, .keys = keys, .lambda = lambda, .ridge = ridge, .f = f, .n = n};
+    struct cg s = {
+        .op = op, .cov = cov, .keys = keys, .lambda = lambda, .ridge = ridge, .f = f, .n = n, .alone = alone};
     const size_t most = 20 * f + 200;
     enum pmet_status status;
     PMET_GO(start(&s, x, err));

@@ -119,13 +119,21 @@ size_t pmet_editor_spare_bytes(const struct pmet_editor *e, double solve_bytes);
 enum pmet_status pmet_targets_alloc(size_t n_fact, size_t n_target, size_t d_model, struct pmet_targets *out,
                                     struct pmet_error *err);
 void pmet_targets_free(struct pmet_targets *targets); /* accepts zeros */
+/* For a method that edits by one fact before it optimises the next: called with every fact in order, as
+ * soon as it has ended, in this run or an earlier one. */
+struct pmet_in_turn {
+    void *user;
+    enum pmet_status (*apply)(void *user, size_t fact, struct pmet_error *err);
+};
 /* Optimises the vectors of every fact that is not done in e->targets (which is allocated if it is
  * empty), and keeps n_target of them: target q is the objective's vector which[q] added to the
- * model's own output. Facts go together in batches as large as max_bytes allows. A fact that meets
+ * model's own output. Facts go together in batches as large as max_bytes allows, or one by one with
+ * in_turn (else NULL). A fact that meets
  * NaN does not stop the others; at the end it gives PMET_NUMERIC, unless skip_failed. Raises
  * PMET_EVENT_PASS and _FACT. */
 enum pmet_status pmet_targets_find(struct pmet_editor *e, const struct pmet_objective *objective,
-                                   const size_t *which, size_t n_target, struct pmet_error *err);
+                                   const size_t *which, size_t n_target, const struct pmet_in_turn *in_turn,
+                                   struct pmet_error *err);
 
 /* The rows from which keys are read (no target tokens) and the targets of the facts that are
  * applied. */
@@ -148,16 +156,28 @@ enum pmet_status pmet_update_begin(struct pmet_editor *e, size_t k, struct pmet_
 enum pmet_status pmet_editor_solve(struct pmet_editor *e, struct pmet_update *u, double lambda,
                                    const double *keys, const double *resid, size_t n, double *upd,
                                    struct pmet_error *err);
+/* U [n, d_in], u_i = C^-1 k_i / |C^-1 k_i| for u's second moments, or k_i / |k_i| without them. K [n,
+ * d_in].      SPEC E131 */
+enum pmet_status pmet_editor_directions(struct pmet_editor *e, struct pmet_update *u, bool by_moments,
+                                        const real *K, size_t n, real *U, struct pmet_error *err);
 /* What a method computed on the way to an update, for a trace: host [n, width], one row a fact. */
 struct pmet_array {
     const char *name;
     const real *data;
     size_t n, width;
+    bool each; /* named after the fact, not after the matrix */
 };
 /* E75: W += upd [d_out, d_in], in the model from now on and in the store. Raises
  * PMET_EVENT_LAYER. */
 enum pmet_status pmet_update_finish(struct pmet_editor *e, struct pmet_update *u, const double *upd,
                                     const struct pmet_array *array, size_t n_array, struct pmet_error *err);
+
+/* For a method that changes its matrix step by step: the model computes with u->dev [d_out, d_in] from
+ * here on, a copy of the original in `real` that the method may change by operators. */
+enum pmet_status pmet_update_open(struct pmet_editor *e, struct pmet_update *u, struct pmet_error *err);
+/* What u->dev has become is the new value; the rest as pmet_update_finish. */
+enum pmet_status pmet_update_close(struct pmet_editor *e, struct pmet_update *u,
+                                   const struct pmet_array *array, size_t n_array, struct pmet_error *err);
 
 /* ---- details of events ---- */
 

@@ -14,6 +14,8 @@ struct search {
     unsigned char *record; /* [record_bytes] a fact on its way to the journal */
     real *vector;          /* [d_model] */
     size_t n_done, n_failed, first_failed;
+    const struct pmet_in_turn *in_turn; /* or NULL: many facts together */
+    size_t first;                       /* the batch's fact 0 */
 };
 
 /* ---- the journal: one record a fact, the head first, then the targets ---- */
@@ -81,7 +83,7 @@ static enum pmet_status read_record(void *user, const void *data, size_t n, stru
 }
 
 /* What targets depend on: inputs and objective, neither lambda nor statistics, so that these may
- * change between runs. Keys are those of the hyper-parameter files. */
+ * change between runs, unless facts before it have changed the model. Keys are those of the hyper-parameter files. */
 static json_t *head_of(const struct search *s)
 {
     const struct pmet_objective *o = s->objective;
@@ -92,7 +94,8 @@ static json_t *head_of(const struct search *s)
                              "clamp_norm_factor", o->clamp, "v_num_grad_steps", (json_int_t)o->n_pass, "v_lr",
                              o->lr, "v_weight_decay", o->weight_decay, "kl_factor", o->kl_factor,
                              "nll_loss_factor", o->nll_factor, "targets", targets);
-    if (!head || !rest || json_object_update(head, rest) != 0) {
+    if (!head || !rest || json_object_update(head, rest) != 0 ||
+        (s->in_turn && json_object_set(head, "solve", (json_t *)(uintptr_t)s->e->solve_inputs) != 0)) {
         json_decref(head);
         head = NULL;
     }
@@ -135,7 +138,7 @@ static enum pmet_status on_pass(void *user, struct pmet_delta *p, size_t k, size
 {
     const struct search *s = user;
     const struct pmet_fact_event detail = {.delta = p, .k = k, .objective = s->objective, .step = step};
-    return raise(s, PMET_EVENT_PASS, fact, &detail, err);
+    return raise(s, PMET_EVENT_PASS, s->first + fact, &detail, err);
 }
 
 /* E45: the model's own output and the vector, added once in the model's precision. */
@@ -163,12 +166,13 @@ static enum pmet_status take_failure(struct search *s, size_t i, const struct pm
     return PMET_OK;
 }
 
-static enum pmet_status on_done(void *user, struct pmet_delta *p, size_t k, size_t i,
+static enum pmet_status on_done(void *user, struct pmet_delta *p, size_t k, size_t fact,
                                 const struct pmet_delta_result *result, const struct pmet_error *failure,
                                 struct pmet_error *err)
 {
     struct search *s = user;
     struct pmet_targets *t = &s->e->targets;
+    const size_t i = s->first + fact;
     struct pmet_fact_report *report = &t->fact[i];
     report->result = *result;
     report->applied = !failure;
@@ -184,6 +188,19 @@ static enum pmet_status on_done(void *user, struct pmet_delta *p, size_t k, size
 }
 
 /* ---- all facts ---- */
+
+/* One fact after the other; what is known of an earlier run is applied all the same. */
+static enum pmet_status optimise_in_turn(struct search *s, struct pmet_delta *p, const bool *skip,
+                                         const struct pmet_delta_listener *listener, struct pmet_error *err)
+{
+    for (s->first = 0; s->first < s->e->targets.n_fact; s->first++) {
+        if (!skip[s->first])
+            PMET_TRY(pmet_delta_optimise(p, s->e->rows + s->first, 1, NULL, listener, err));
+        PMET_TRY(s->in_turn->apply(s->in_turn->user, s->first, err));
+        pmet_editor_stage(s->e, PMET_STAGE_DELTA);
+    }
+    return PMET_OK;
+}
 
 static enum pmet_status optimise(struct search *s, struct pmet_error *err)
 {
@@ -207,10 +224,13 @@ static enum pmet_status optimise(struct search *s, struct pmet_error *err)
     PMET_GO(pmet_raise_progress(&e->listener, PMET_PHASE_DELTA, s->n_done, n, err));
     if (s->n_done < n) {
         PMET_GO(pmet_capacity(e->model->op, e->max_bytes, &max_bytes, err));
-        const struct pmet_delta_size size = pmet_delta_plan(e->model, s->objective, e->rows, n, max_bytes);
+        const struct pmet_delta_size size =
+            pmet_delta_plan(e->model, s->objective, e->rows, n, s->in_turn ? 0 : max_bytes);
         PMET_GO(pmet_delta_open(e->model, s->objective, &size, &p, err));
-        status = pmet_delta_optimise(p, e->rows, n, skip, &listener, err);
     }
+    status = s->in_turn      ? optimise_in_turn(s, p, skip, &listener, err)
+             : s->n_done < n ? pmet_delta_optimise(p, e->rows, n, skip, &listener, err)
+                             : PMET_OK;
 done:
     pmet_delta_close(p);
     free(skip);
@@ -233,9 +253,10 @@ static enum pmet_status check_failures(const struct search *s, struct pmet_error
 }
 
 enum pmet_status pmet_targets_find(struct pmet_editor *e, const struct pmet_objective *objective,
-                                   const size_t *which, size_t n_target, struct pmet_error *err)
+                                   const size_t *which, size_t n_target, const struct pmet_in_turn *in_turn,
+                                   struct pmet_error *err)
 {
-    struct search s = {.e = e, .objective = objective, .which = which};
+    struct search s = {.e = e, .objective = objective, .which = which, .in_turn = in_turn};
     enum pmet_status status = PMET_OK;
     pmet_editor_stage(e, PMET_STAGE_DELTA);
     if (!e->targets.fact)

@@ -86,7 +86,7 @@ static enum pmet_status edit(struct pmet_editor *e, struct pmet_error *err)
     struct pmet_key_rows *rows = NULL;
     struct pmet_needs needs = {0};
     enum pmet_status status;
-    PMET_GO(pmet_targets_find(e, &o, (const size_t[]){0}, 1, err));
+    PMET_GO(pmet_targets_find(e, &o, (const size_t[]){0}, 1, NULL, err));
     PMET_GO(pmet_applied_open(e, &facts, err));
     pmet_needs_solve(e, facts.n, &needs);
     PMET_GO(pmet_key_rows_open(e->model, facts.rows, facts.n, e->contexts, h->layers[0],

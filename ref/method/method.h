@@ -41,7 +41,7 @@ struct pmet_method {
     enum pmet_status (*edit)(struct pmet_editor *e, struct pmet_error *err);
 };
 
-extern const struct pmet_method pmet_method_pmet, pmet_method_memit;
+extern const struct pmet_method pmet_method_pmet, pmet_method_memit, pmet_method_rome;
 /* All of them, the one that is taken where none is named first; NULL ends the list. */
 extern const struct pmet_method *const pmet_methods[];
 /* The one of that name; NULL: the first. */
@@ -52,5 +52,7 @@ enum pmet_status pmet_method_named(const char *name, const struct pmet_method **
 struct pmet_objective pmet_objective_pmet(const struct pmet_hparams *h);
 /* MEMIT's: one on the output of that block (E120, E121). */
 struct pmet_objective pmet_objective_memit(const struct pmet_hparams *h);
+/* ROME's: one on the FFN's output of its layer (E132). */
+struct pmet_objective pmet_objective_rome(const struct pmet_hparams *h);
 
 #endif

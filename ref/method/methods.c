@@ -4,7 +4,8 @@
 #include <string.h>
 #include "ref/method/method.h"
 
-const struct pmet_method *const pmet_methods[] = {&pmet_method_pmet, &pmet_method_memit, NULL};
+const struct pmet_method *const pmet_methods[] = {&pmet_method_pmet, &pmet_method_memit, &pmet_method_rome,
+                                                  NULL};
 
 enum pmet_status pmet_method_named(const char *name, const struct pmet_method **out, struct pmet_error *err)
 {

@@ -55,7 +55,7 @@ static enum pmet_status edit(struct pmet_editor *e, struct pmet_error *err)
     enum pmet_status status;
     for (size_t q = 0; q < h->n_module; q++)
         target[q] = strstr(h->rewrite_module_tmps[q], "attn") ? ATTN : MLP;
-    PMET_GO(pmet_targets_find(e, &o, target, h->n_module, err));
+    PMET_GO(pmet_targets_find(e, &o, target, h->n_module, NULL, err));
     PMET_GO(pmet_applied_open(e, &facts, err));
     pmet_needs_solve(e, facts.n, &needs);
     PMET_GO(pmet_key_rows_open(e->model, facts.rows, facts.n, e->contexts, h->layers[0],

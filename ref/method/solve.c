@@ -69,6 +69,7 @@ struct system {
     const double *dev_keys;   /* (dev) */
     double lambda, ridge;
     size_t f, n;
+    bool alone;      /* A = lambda C + ridge I */
     const double *x; /* (dev) [f, n] */
 };
 
@@ -101,8 +102,10 @@ static enum pmet_status residual(const struct system *s, double *out, struct pme
     PMET_GO(op->alloc(op, n * n_bytes, &small, err));
     PMET_GO(map_array(op, s->cov, f, f, &cov, err));
     PMET_GO(op->gemm64(op, false, false, f, n, f, s->lambda, cov, f, s->x, n, 0, ax, n, err));
-    PMET_GO(op->gemm64(op, true, false, n, n, f, 1, s->dev_keys, n, s->x, n, 0, small, n, err));
-    PMET_GO(op->gemm64(op, false, false, f, n, n, 1, s->dev_keys, n, small, n, 1, ax, n, err));
+    if (!s->alone) {
+        PMET_GO(op->gemm64(op, true, false, n, n, f, 1, s->dev_keys, n, s->x, n, 0, small, n, err));
+        PMET_GO(op->gemm64(op, false, false, f, n, n, 1, s->dev_keys, n, small, n, 1, ax, n, err));
+    }
     for (size_t i = 0; i < f; i += FEW) {
         const size_t n_row = smaller(FEW, f - i);
         double *x = band + n_row * n;
@@ -294,7 +297,7 @@ static enum pmet_status find_x(struct system *s, enum pmet_solver solver, const 
     if (solver == PMET_SOLVER_FACTORED)
         PMET_TRY(pmet_solve_factored(op, factor, s->lambda, s->keys, f, n, *host, err));
     else
-        PMET_TRY(pmet_solve_cg(op, s->cov, s->lambda, s->ridge, s->keys, f, n, *host, report, err));
+        PMET_TRY(pmet_solve_cg(op, s->cov, s->lambda, s->ridge, s->keys, false, f, n, *host, report, err));
     PMET_TRY(map_array(op, s->keys, f, n, &s->dev_keys, err));
     return map_array(op, *host, f, n, &s->x, err);
 }
@@ -325,5 +328,105 @@ done:
         unmap_array(op, s.x);
     op->release(op, x);
     free(host);
+    return status;
+}
+
+/* ---- directions ---- */
+
+enum { COLUMNS = 256 };
+
+/* (dev) The factor of C + ridge I: `factor` where there is one, else made in *own. */
+static enum pmet_status factor_moment(const struct system *s, const double *factor, double **own,
+                                      const double **l, struct pmet_error *err)
+{
+    const struct pmet_ops *op = s->op;
+    const size_t f = s->f;
+    size_t n_bytes;
+    if (factor)
+        return map_array(op, factor, f, f, l, err);
+    if (!pmet_mul_size(f, f, &n_bytes) || !pmet_mul_size(n_bytes, sizeof **own, &n_bytes))
+        return pmet_fail_memory(err, "the second moment's factor", SIZE_MAX);
+    PMET_TRY(op->alloc(op, n_bytes, own, err));
+    for (size_t r = 0; r < f; r++)
+        PMET_TRY(op->upload(op, *own + r * f, s->cov + r * f, (r + 1) * sizeof **own, err));
+    PMET_TRY(add_ridge(s, *own, err));
+    *l = *own;
+    return factorise(op, *own, f, "the second moment",
+                     " (more text for the statistics, or --ridge, makes it so)", err);
+}
+
+/* x [f, n] = A^-1 K of s->keys by the factor l, or without one by conjugate gradients. */
+static enum pmet_status apply_inverse(struct system *s, const double *l, double *x,
+                                      struct pmet_solve_report *report, struct pmet_error *err)
+{
+    const struct pmet_ops *op = s->op;
+    const size_t n_bytes = s->f * s->n * sizeof *x;
+    struct pmet_solve_report own = {.used = report->used};
+    double *dev = NULL;
+    enum pmet_status status;
+    PMET_GO(op->alloc(op, n_bytes, &dev, err));
+    if (!l)
+        PMET_GO(pmet_solve_cg(op, s->cov, 1, s->ridge, s->keys, true, s->f, s->n, x, &own, err));
+    PMET_GO(op->upload(op, dev, l ? s->keys : x, n_bytes, err));
+    if (l)
+        PMET_GO(op->cholesky_solve(op, l, dev, s->f, s->n, err));
+    s->x = dev;
+    PMET_GO(residual(s, &own.residual, err));
+    report->residual = isnan(own.residual) ? own.residual : fmax(report->residual, own.residual);
+    report->iterations = own.iterations > report->iterations ? own.iterations : report->iterations;
+    status = op->download(op, x, dev, n_bytes, err);
+done:
+    op->release(op, dev);
+    return status;
+}
+
+/* U rows [first, first + n) from x's columns: each of length 1. */
+static void normalise(real *U, size_t first, const double *x, size_t f, size_t n)
+{
+    for (size_t j = 0; j < n; j++) {
+        double sum = 0;
+        for (size_t i = 0; i < f; i++)
+            sum += x[i * n + j] * x[i * n + j];
+        for (size_t i = 0; i < f; i++)
+            U[(first + j) * f + i] = (real)(x[i * n + j] / sqrt(sum));
+    }
+}
+
+enum pmet_status pmet_solve_directions(const struct pmet_ops *op, enum pmet_solver solver, size_t max_bytes,
+                                       const double *cov, const double *factor, double ridge, const real *K,
+                                       size_t f, size_t n, real *U, struct pmet_solve_report *report,
+                                       struct pmet_error *err)
+{
+    struct system s = {.op = op, .cov = cov, .lambda = 1, .ridge = ridge, .f = f, .alone = true};
+    const size_t most = smaller(n, COLUMNS);
+    double *keys = NULL, *x = NULL, *own = NULL;
+    const double *l = NULL;
+    enum pmet_status status;
+    if (solver != PMET_SOLVER_AUTO || ridge != 0 || !second_fits(max_bytes, f))
+        factor = NULL;
+    if (solver == PMET_SOLVER_AUTO)
+        solver = factor                      ? PMET_SOLVER_FACTORED
+                 : second_fits(max_bytes, f) ? PMET_SOLVER_CHOLESKY
+                                             : PMET_SOLVER_CG;
+    *report = (struct pmet_solve_report){.used = solver};
+    PMET_GO(pmet_calloc(&keys, 2 * f * most, sizeof *keys, "keys", err));
+    x = keys + f * most;
+    if (cov && solver != PMET_SOLVER_CG)
+        PMET_GO(factor_moment(&s, factor, &own, &l, err));
+    s.keys = keys;
+    for (size_t first = 0; first < n; first += most) {
+        s.n = smaller(most, n - first);
+        for (size_t j = 0; j < s.n; j++)
+            for (size_t i = 0; i < f; i++)
+                keys[i * s.n + j] = (double)K[(first + j) * f + i];
+        if (cov)
+            PMET_GO(apply_inverse(&s, l, x, report, err));
+        normalise(U, first, cov ? x : keys, f, s.n);
+    }
+done:
+    if (factor)
+        unmap_array(op, l);
+    op->release(op, own);
+    free(keys);
     return status;
 }

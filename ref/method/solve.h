@@ -40,10 +40,17 @@ enum pmet_status pmet_solve_factored(const struct pmet_ops *op, const double *fa
                                      struct pmet_error *err);
 
 /* X [f, n] = A^-1 K by conjugate gradients, A never formed: A p = lambda C p + K (K^T p) + ridge p,
- * scaled by A's diagonal. Stops when every column's residual is at most 1e-13 of its right-hand
+ * or without the middle term (`alone`), scaled by A's diagonal. Stops when every column's residual is at most 1e-13 of its right-hand
  * side; more than 20 f + 200 steps give PMET_NUMERIC. */
 enum pmet_status pmet_solve_cg(const struct pmet_ops *op, const double *cov, double lambda, double ridge,
-                               const double *keys, size_t f, size_t n, double *x,
+                               const double *keys, bool alone, size_t f, size_t n, double *x,
                                struct pmet_solve_report *report, struct pmet_error *err);
+
+/* E131: U [n, f], u_i = x / |x| with x = (C + ridge I)^-1 k_i, or x = k_i if cov is NULL; K [n, f], a row a fact. With C's factor
+ * (`auto`, no ridge), by a factorisation or by conjugate gradients, as pmet_solve_update chooses. */
+enum pmet_status pmet_solve_directions(const struct pmet_ops *op, enum pmet_solver solver, size_t max_bytes,
+                                       const double *cov, const double *factor, double ridge, const real *K,
+                                       size_t f, size_t n, real *U, struct pmet_solve_report *report,
+                                       struct pmet_error *err);
 
 #endif

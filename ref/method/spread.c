@@ -55,8 +55,9 @@ enum pmet_status pmet_spread_update(struct pmet_editor *e, struct pmet_key_rows 
     pmet_editor_stage(e, PMET_STAGE_SOLVE);
     pmet_spread_residual(&s, Z, rule->divisor);
     PMET_GO(pmet_editor_solve(e, u, rule->lambda, s.keys, s.R, n, s.upd, err));
-    const struct pmet_array array[] = {
-        {"layer_ks", s.K, n, s.f}, {"cur_zs", s.M, n, s.d}, {"targets", s.residual, n, s.d}};
+    const struct pmet_array array[] = {{"layer_ks", s.K, n, s.f, false},
+                                       {"cur_zs", s.M, n, s.d, false},
+                                       {"targets", s.residual, n, s.d, false}};
     status = pmet_update_finish(e, u, s.upd, array, 3, err);
 done:
     pmet_spread_free(&s);

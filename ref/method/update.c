@@ -54,6 +54,7 @@ static enum pmet_status keep(struct pmet_editor *e, size_t k, const struct pmet_
                                   .data = u->W};
     if (!e->store)
         return PMET_OK;
+    PMET_TRY(make_key(e, err));
     for (size_t i = 0; i < N_NUMBER; i++) {
         snprintf(number[i], sizeof number[i], "%a", value[i]);
         pair[1 + i] = (struct pmet_pair){number_name[i], number[i]};
@@ -90,8 +91,7 @@ static enum pmet_status recall(struct pmet_editor *e, size_t k, struct pmet_upda
     enum pmet_status status;
     if (!e->store)
         return PMET_OK;
-    if (k == 0)
-        PMET_TRY(make_key(e, err));
+    PMET_TRY(make_key(e, err));
     if (e->all_again)
         return PMET_OK;
     store_name(name, k);
@@ -156,6 +156,25 @@ done:
     return status;
 }
 
+enum pmet_status pmet_editor_directions(struct pmet_editor *e, struct pmet_update *u, bool by_moments,
+                                        const real *K, size_t n, real *U, struct pmet_error *err)
+{
+    const struct pmet_moment_source *m = &e->moments;
+    const struct pmet_ops *op = e->solve_op ? e->solve_op : e->model->op;
+    double *cov = NULL, *factor = NULL;
+    enum pmet_status status = PMET_OK;
+    if (by_moments)
+        PMET_GO(m->cov(m->user, u->name, u->d_in, &cov, err));
+    if (by_moments && m->factor && e->solver == PMET_SOLVER_AUTO && e->ridge == 0)
+        PMET_GO(m->factor(m->user, u->name, u->d_in, &factor, err));
+    status = pmet_solve_directions(op, e->solver, e->solve_bytes, cov, factor, e->ridge, K, u->d_in, n, U,
+                                   &u->solve, err);
+done:
+    free(cov);
+    free(factor);
+    return status;
+}
+
 /* The matrix as the checkpoint has it, widened. */
 static enum pmet_status read_original(const struct pmet_editor *e, struct pmet_update *u,
                                       struct pmet_error *err)
@@ -189,14 +208,12 @@ static void add_update(struct pmet_update *u, const double *upd)
     u->w_norm = sqrt(w_sum);
 }
 
-enum pmet_status pmet_update_finish(struct pmet_editor *e, struct pmet_update *u, const double *upd,
-                                    const struct pmet_array *array, size_t n_array, struct pmet_error *err)
+/* The model computes with u->W; the listener and the store learn of it. */
+static enum pmet_status publish(struct pmet_editor *e, struct pmet_update *u, const double *upd,
+                                const struct pmet_array *array, size_t n_array, struct pmet_error *err)
 {
     const size_t k = (size_t)(u - e->update);
     const struct pmet_layer_event detail = {u, upd, array, n_array};
-    PMET_TRY(read_original(e, u, err));
-    add_update(u, upd);
-    PMET_TRY(overlay(e, u, err));
     pmet_editor_stage(e, PMET_STAGE_NONE);
     PMET_TRY(
         pmet_raise(&e->listener,
@@ -204,4 +221,43 @@ enum pmet_status pmet_update_finish(struct pmet_editor *e, struct pmet_update *u
                        .kind = PMET_EVENT_LAYER, .phase = PMET_PHASE_SOLVE, .index = k, .detail = &detail},
                    err));
     return keep(e, k, u, err);
+}
+
+enum pmet_status pmet_update_finish(struct pmet_editor *e, struct pmet_update *u, const double *upd,
+                                    const struct pmet_array *array, size_t n_array, struct pmet_error *err)
+{
+    PMET_TRY(read_original(e, u, err));
+    add_update(u, upd);
+    PMET_TRY(overlay(e, u, err));
+    return publish(e, u, upd, array, n_array, err);
+}
+
+enum pmet_status pmet_update_open(struct pmet_editor *e, struct pmet_update *u, struct pmet_error *err)
+{
+    PMET_TRY(read_original(e, u, err));
+    return overlay(e, u, err);
+}
+
+enum pmet_status pmet_update_close(struct pmet_editor *e, struct pmet_update *u,
+                                   const struct pmet_array *array, size_t n_array, struct pmet_error *err)
+{
+    const struct pmet_ops *op = e->model->op;
+    const size_t n = u->d_out * u->d_in;
+    double *upd, upd_sum = 0, w_sum = 0;
+    PMET_TRY(pmet_calloc(&upd, n, sizeof *upd, "an update", err));
+    for (size_t i = 0; i < n; i++) {
+        upd[i] = -(double)u->W[i];
+        w_sum += upd[i] * upd[i];
+    }
+    enum pmet_status status = op->download(op, u->W, u->dev, n * sizeof(real), err);
+    for (size_t i = 0; i < n; i++) {
+        upd[i] += (double)u->W[i];
+        upd_sum += upd[i] * upd[i];
+    }
+    u->upd_norm = sqrt(upd_sum);
+    u->w_norm = sqrt(w_sum);
+    if (status == PMET_OK)
+        status = publish(e, u, upd, array, n_array, err);
+    free(upd);
+    return status;
 }

@@ -53,6 +53,28 @@ static const struct pmet_preset presets[] = {
      "    \"mom2_n_samples\": 100000,\n"
      "    \"mom2_dtype\": \"float32\"\n"
      "}\n"},
+    {"ROME", 28, 4096,
+     "{\n"
+     "    \"layers\": [5],\n"
+     "    \"fact_token\": \"subject_last\",\n"
+     "    \"v_num_grad_steps\": 20,\n"
+     "    \"v_lr\": 0.5,\n"
+     "    \"v_loss_layer\": 27,\n"
+     "    \"v_weight_decay\": 0.5,\n"
+     "    \"clamp_norm_factor\": 4,\n"
+     "    \"kl_factor\": 0.0625,\n"
+     "    \"mom2_adjustment\": true,\n"
+     "    \"context_template_length_params\": [[5, 10], [10, 10]],\n"
+     "    \"rewrite_module_tmp\": \"transformer.h.{}.mlp.fc_out\",\n"
+     "    \"layer_module_tmp\": \"transformer.h.{}\",\n"
+     "    \"mlp_module_tmp\": \"transformer.h.{}.mlp\",\n"
+     "    \"attn_module_tmp\": \"transformer.h.{}.attn\",\n"
+     "    \"ln_f_module\": \"transformer.ln_f\",\n"
+     "    \"lm_head_module\": \"lm_head\",\n"
+     "    \"mom2_dataset\": \"wikipedia\",\n"
+     "    \"mom2_n_samples\": 100000,\n"
+     "    \"mom2_dtype\": \"float32\"\n"
+     "}\n"},
 };
 
 const struct pmet_family pmet_family_gptj = {

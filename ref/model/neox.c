@@ -53,6 +53,28 @@ static const struct pmet_preset presets[] = {
      "    \"mom2_n_samples\": 50000,\n"
      "    \"mom2_dtype\": \"float32\"\n"
      "}\n"},
+    {"ROME", 44, 6144,
+     "{\n"
+     "    \"layers\": [15],\n"
+     "    \"fact_token\": \"subject_last\",\n"
+     "    \"v_num_grad_steps\": 20,\n"
+     "    \"v_lr\": 0.5,\n"
+     "    \"v_loss_layer\": 43,\n"
+     "    \"v_weight_decay\": 0.5,\n"
+     "    \"clamp_norm_factor\": 4,\n"
+     "    \"kl_factor\": 0.0625,\n"
+     "    \"mom2_adjustment\": true,\n"
+     "    \"context_template_length_params\": [[5, 10], [10, 10]],\n"
+     "    \"rewrite_module_tmp\": \"gpt_neox.layers.{}.mlp.dense_4h_to_h\",\n"
+     "    \"layer_module_tmp\": \"gpt_neox.layers.{}\",\n"
+     "    \"mlp_module_tmp\": \"gpt_neox.layers.{}.mlp\",\n"
+     "    \"attn_module_tmp\": \"gpt_neox.layers.{}.attention\",\n"
+     "    \"ln_f_module\": \"gpt_neox.final_layer_norm\",\n"
+     "    \"lm_head_module\": \"embed_out\",\n"
+     "    \"mom2_dataset\": \"wikipedia\",\n"
+     "    \"mom2_n_samples\": 100000,\n"
+     "    \"mom2_dtype\": \"float32\"\n"
+     "}\n"},
 };
 
 const struct pmet_family pmet_family_neox = {
