@@ -8,10 +8,14 @@ static const double bar_every_s = 0.1, line_every_s = 30, first_line_s = 1;
 
 static struct progress *current;
 
+int progress_tick_current(void)
+{
+    return current ? progress_tick(current) : stop_signal();
+}
+
 static void tick_current(void)
 {
-    if (current)
-        progress_tick(current);
+    progress_tick_current();
 }
 
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit)

@@ -243,6 +243,7 @@ int run_stats(struct cli *c, const struct command *self, int argc, char **argv)
             pmet_stats_job_kept(j, c->kept, sizeof c->kept);
         status = done ? EXIT_DONE : say_failed(c, &err);
     }
+    progress_drop(&x.progress);
     pmet_stats_job_free(j);
     list_free(&x.list);
     pmet_session_close(x.s);

@@ -79,6 +79,7 @@ enum pmet_status pmet_moments_open(struct pmet_moments *m, const struct pmet_upd
         else
             free(path);
     }
+    PMET_GO(pmet_raise_progress(listener, PMET_PHASE_STATS, n_update, n_update, err));
     note_forms(m, form, n_form, listener);
 done:
     for (size_t i = 0; i < n_form; i++)
