@@ -563,6 +563,15 @@ TEST(metrics_of_nothing_are_absent)
     CHECK(strstr(cli_out(), "rewrite_acc ") && strstr(cli_out(), "       4\n"));
     CHECK(strstr(cli_out(), "rewrite_success ") && strstr(cli_out(), "       3\n"));
     CHECK(!strstr(cli_out(), "neighborhood_success"));
+    /* texts without ids by which snippets are found: written, and not compared */
+    test_write_text(path, PLAIN(",\"generation_prompts\":[\"b was\"]"));
+    CHECK(cli(NULL,
+              "eval -q --generate 1 --snippets golden/gptj-C/attribute_snippets.json --model "
+              "golden/gptj-C/model --facts %s",
+              path) == 0);
+    CHECK(strstr(cli_err(),
+                 "has nothing about the new object of 1 of 1 records; they get no reference_score\n"));
+    CHECK(strstr(cli_out(), "ngram_entropy") && !strstr(cli_out(), "reference_score"));
 }
 
 TEST(usage)

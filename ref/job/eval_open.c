@@ -57,6 +57,7 @@ struct queries {
     struct pmet_snippet_query *query; /* [n] into text */
     char **text;
     size_t n, cap, n_text, cap_text;
+    size_t n_unnamed; /* records with texts and without the ids by which snippets are found */
 };
 
 static void queries_free(struct queries *q)
@@ -67,16 +68,14 @@ static void queries_free(struct queries *q)
     free(q->query);
 }
 
-static enum pmet_status add_query(const struct pmet_eval_job *j, struct queries *q,
-                                  const struct pmet_eval_record *r, bool wants, struct pmet_error *err)
+/* Empty ids ask for nothing: no element has them. */
+static enum pmet_status add_query(struct queries *q, const struct pmet_eval_record *r, bool wants,
+                                  struct pmet_error *err)
 {
-    const char *const text[3] = {wants ? r->relation_id : "", wants ? r->target_id : "", r->fact.subject};
-    if (!text[0] || !text[1])
-        return pmet_fail(
-            err, PMET_INPUT,
-            "%s: record %zu (line %zu): requested_rewrite.%s: found nothing; expected a string, by "
-            "which its snippets are found",
-            j->request.facts, r->fact.record, r->fact.line, text[0] ? "target_new.id" : "relation_id");
+    const bool named = r->relation_id && r->target_id;
+    const char *const text[3] = {wants && named ? r->relation_id : "", wants && named ? r->target_id : "",
+                                 r->fact.subject};
+    q->n_unnamed += wants && !named;
     PMET_TRY(pmet_grow(&q->query, &q->cap, q->n + 1, sizeof *q->query, "queries", err));
     PMET_TRY(pmet_grow(&q->text, &q->cap_text, q->n_text + 3, sizeof *q->text, "queries", err));
     char **copy = q->text + q->n_text;
@@ -86,16 +85,15 @@ static enum pmet_status add_query(const struct pmet_eval_job *j, struct queries 
     return PMET_OK;
 }
 
-/* One query for each record of the file, in its order, also for those left out. A record without
- * texts asks for nothing: no element has empty ids. */
+/* One query for each record of the file, in its order, also for those left out. */
 static enum pmet_status add_queries(const struct pmet_eval_job *j, struct queries *q,
                                     const struct pmet_eval_record *r, struct pmet_error *err)
 {
     if (!j->request.snippets || r->fact.record >= j->request.n_generate)
         return PMET_OK;
     while (q->n < r->fact.record)
-        PMET_TRY(add_query(j, q, r, false, err));
-    return add_query(j, q, r, r->generation.n > 0, err);
+        PMET_TRY(add_query(q, r, false, err));
+    return add_query(q, r, r->generation.n > 0, err);
 }
 
 static enum pmet_status check_records(struct pmet_eval_job *j, struct queries *q, struct pmet_error *err)
@@ -156,7 +154,7 @@ static enum pmet_status open_snippets(struct pmet_eval_job *j, const struct quer
 {
     const struct pmet_io *io = j->s->io;
     const struct pmet_evaluate_request *r = &j->request;
-    size_t n_without = 0;
+    size_t n_without = q->n_unnamed;
     if (!r->snippets)
         return PMET_OK;
     PMET_TRY(pmet_snippets_load(io, r->snippets, q->query, q->n, &j->snippets, err));
