@@ -150,3 +150,18 @@ TEST(rome_of_three_facts_is_three_runs_of_one)
                     "--stats s --hparams h-rome.json --out out") == 0);
     cli_shell("for f in out/*.safetensors; do cmp $f step-3/$(basename $f); done");
 }
+
+/* E180: what pmet hparams prints is a file that edit takes. */
+TEST(every_method_has_hyper_parameters_for_any_model)
+{
+    enter(t, "hparams");
+    EACH_METHOD(m)
+    {
+        CHECK(cli(NULL, "hparams -q --model m --method %s", (*m)->name) == 0);
+        FILE *f = fopen("h.json", "w");
+        fputs(cli_out(), f);
+        fclose(f);
+        if (!CHECK(cli(NULL, "edit -q --dry-run --method %s " INPUTS "--hparams h.json", (*m)->name) == 0))
+            test_fail(t, "%s: %s", (*m)->name, cli_err());
+    }
+}

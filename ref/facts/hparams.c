@@ -293,9 +293,15 @@ enum pmet_status pmet_hparams_default(const struct pmet_family *family, const st
 }
 
 /* E180, the published choice scaled: six layers where there are so many, ending about a quarter of
- * the way up. */
-static void scale_layers(size_t n_layer, char *text, size_t size)
+ * the way up; a single one at the same height. */
+static void scale_layers(const struct pmet_preset *p, size_t n_layer, char *text, size_t size)
 {
+    const char *layers = strstr(p->text, "\"layers\": [") + strlen("\"layers\": [");
+    if (layers[strcspn(layers, ",]")] == ']') {
+        const size_t published = strtoul(layers, NULL, 10);
+        snprintf(text, size, "%zu", (published * n_layer + p->n_layer / 2) / p->n_layer);
+        return;
+    }
     const size_t last = n_layer > 4 ? n_layer / 4 + 1 : n_layer / 2, n = last < 5 ? last + 1 : 6;
     for (size_t i = 0, at = 0; i < n; i++)
         at += (size_t)snprintf(text + at, size - at, i ? ", %zu" : "%zu", last + 1 - n + i);
@@ -329,7 +335,7 @@ enum pmet_status pmet_hparams_template(const struct pmet_family *family, const s
     out->n_layer = p->n_layer;
     out->d_model = p->d_model;
     out->scaled = n_layer != p->n_layer || d_ff != 4 * p->d_model;
-    scale_layers(n_layer, layers, sizeof layers);
+    scale_layers(p, n_layer, layers, sizeof layers);
     size_t n = 0;
     for (const char *line = p->text, *end; *line; line = end) {
         end = strchr(line, '\n') + 1;
