@@ -183,6 +183,8 @@ static enum pmet_status seek(struct pmet_elements *e, int *c, struct pmet_error 
             return refuse(e, *c, "',' or ']'", err);
         pass(e, 1);
         PMET_TRY(next_byte(e, c, err));
+        if (*c == ']')
+            return refuse(e, *c, "an object after the comma, or no comma", err);
     }
     return expect_object(e, *c, err);
 }

@@ -193,7 +193,7 @@ TEST(files_that_are_not_records_are_refused)
         {"[[" GOOD "]]", "record 0 (line 1): found '['; expected an object"},
         {"[" GOOD, "record 1 (line 1): found the end of the file; expected ',' or ']'"},
         {"[" GOOD "\n" GOOD "]", "record 1 (line 2): found '{'; expected ',' or ']'"},
-        {"[" GOOD ",\n]", "record 1 (line 2): found ']'; expected an object"},
+        {"[" GOOD ",\n]", "record 1 (line 2): found ']'; expected an object after the comma, or no comma"},
         {"[," GOOD "]", "record 0 (line 1): found ','; expected an object"},
         {"[" GOOD ",", "record 1 (line 1): found the end of the file; expected an object"},
         {"[" GOOD "]\n\n]", "record 1 (line 3): found ']'; expected nothing after the array"},
@@ -387,7 +387,7 @@ TEST(damage_to_the_file_itself_is_refused_all_the_same)
         {"[" GOOD "\n" GOOD "]", "record 1 (line 2): found '{'; expected ',' or ']'"},
         {"[" GOOD ",", "record 1 (line 1): found the end of the file; expected an object"},
         {"[" GOOD ",{\"a\":", "record 1 (line 1): the file ends before the record does"},
-        {"[" GOOD ",]", "record 1 (line 1): found ']'; expected an object"},
+        {"[" GOOD ",]", "record 1 (line 1): found ']'; expected an object after the comma, or no comma"},
         {"{}\n{\"a\"", "holds no valid facts; record 0 (line 1): found no prompt, src or requested_rewrite; "
                        "expected a fact"},
     };
