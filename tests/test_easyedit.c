@@ -61,7 +61,7 @@
 static enum pmet_status load_as(const char *name, const char *text, const struct pmet_hparam_set *set,
                                 struct pmet_hparams *h, struct pmet_error *err)
 {
-    const char *path = test_path(name);
+    const char *path = test_path("%s", name);
     test_write_file(path, text, strlen(text));
     *err = (struct pmet_error){PMET_OK, ""};
     return pmet_hparams_load(pmet_io_system(), path, set, h, err);
