@@ -6,16 +6,9 @@
 enum { BAR_WIDTH = 24 };
 static const double bar_every_s = 0.1, line_every_s = 30, first_line_s = 1;
 
-static struct progress *current;
-
-int progress_tick_current(void)
+static void tick(void *p)
 {
-    return current ? progress_tick(current) : stop_signal();
-}
-
-static void tick_current(void)
-{
-    progress_tick_current();
+    progress_tick(p);
 }
 
 void progress_begin(struct progress *p, const struct cli *c, const char *what, const char *unit)
@@ -29,8 +22,7 @@ void progress_begin(struct progress *p, const struct cli *c, const char *what, c
                            .started = now,
                            .shown = bar ? now : now - line_every_s + first_line_s,
                            .running = true};
-    current = p;
-    signals_tick(tick_current);
+    signals_tick(tick, p);
 }
 
 static void rate_and_left(const struct progress *p, char *text, size_t size)
@@ -115,7 +107,7 @@ void progress_drop(struct progress *p)
     if (p->running)
         say_no_progress();
     p->running = false;
-    current = current == p ? NULL : current;
+    signals_tick(NULL, p);
 }
 
 void progress_end(struct progress *p)

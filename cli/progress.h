@@ -21,7 +21,6 @@ void progress_begin(struct progress *p, const struct cli *c, const char *what, c
 int progress_update(struct progress *p, size_t done, size_t total);
 /* The same for what has not moved: the bar or the line shows that time goes on. */
 int progress_tick(struct progress *p);
-int progress_tick_current(void); /* of the one that runs, if one does */
 /* What a command's listener does with notes and with progress, which begins at the first of it. */
 enum pmet_status progress_event(struct progress *p, const struct cli *c, const char *what, const char *unit,
                                 const struct pmet_event *event);

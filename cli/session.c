@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/session.h"
-#include "cli/progress.h"
+#include "cli/signals.h"
 
 static bool is_stopped(const void *unused)
 {
     (void)unused;
-    return progress_tick_current() != 0;
+    return signals_ask() != 0;
 }
 
 static enum pmet_status on_note(void *user, const struct pmet_event *event, struct pmet_error *err)

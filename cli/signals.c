@@ -9,11 +9,22 @@ enum { N_STOP = 3 }; /* the first of these ask to stop; the others are ignored *
 
 static volatile sig_atomic_t stopped_by;
 static const struct pmet_io *unguarded;
-static void (*on_call)(void);
+static void (*on_call)(void *user);
+static void *on_call_user;
 
-void signals_tick(void (*tick)(void))
+void signals_tick(void (*tick)(void *user), void *user)
 {
+    if (!tick && on_call_user != user)
+        return;
     on_call = tick;
+    on_call_user = user;
+}
+
+int signals_ask(void)
+{
+    if (on_call)
+        on_call(on_call_user);
+    return stopped_by;
 }
 
 static void on_signal(int sig)
@@ -36,11 +47,10 @@ enum pmet_status check_stop(struct pmet_error *err)
 /* After a signal nothing more is read or written; the caller's cleaning up goes on. */
 static bool stopped(void)
 {
-    if (on_call)
-        on_call();
-    if (stopped_by)
+    const bool stop = signals_ask() != 0;
+    if (stop)
         errno = ECANCELED;
-    return stopped_by != 0;
+    return stop;
 }
 
 static ssize_t guarded_read(void *user, int fd, void *buf, size_t n)

@@ -25,7 +25,9 @@ int stop_signal(void);
 /* As a status: PMET_INTERRUPTED once a signal has come, PMET_IO once standard output has failed. */
 enum pmet_status check_stop(struct pmet_error *err);
 
-/* Called before each call that reads or writes, to show that time goes on; NULL: nobody. */
-void signals_tick(void (*tick)(void));
+/* Whom each call that reads or writes, and signals_ask, calls first, to show that time goes on; with
+ * tick NULL nobody, if it was `user`. */
+void signals_tick(void (*tick)(void *user), void *user);
+int signals_ask(void); /* stop_signal after a tick */
 
 #endif
