@@ -12,7 +12,7 @@ static const struct {
     const char *key, *about, *scaled;
 } keys[] = {
     {"layers", "layers that are edited; the last is where the targets are optimised",
-     "six, ending at a quarter of the depth"},
+     "with the depth of the model"},
     {"clamp_norm_factor", "how long a delta may be, in lengths of the output it is added to", NULL},
     {"layer_selection", "read by the published code, without effect", NULL},
     {"fact_token", "the token whose outputs are changed: the subject's last", NULL},
@@ -21,6 +21,7 @@ static const struct {
     {"v_loss_layer", "where the loss is read: the model's last layer", "the last layer"},
     {"v_weight_decay", "weight of the deltas' length in the loss", NULL},
     {"kl_factor", "weight of the distance from what the model said of the subject before", NULL},
+    {"context_template_length_params", "ROME: length and number of the contexts that the model writes", NULL},
     {"rewrite_module_tmp", "the matrix that is edited (PMET: without effect)", NULL},
     {"rewrite_module_tmps", "the matrices that are edited, in this order", NULL},
     {"layer_module_tmp", "a block of the model", NULL},
@@ -28,7 +29,7 @@ static const struct {
     {"attn_module_tmp", "the attention of a block", NULL},
     {"ln_f_module", "the norm before the head", NULL},
     {"lm_head_module", "the head", NULL},
-    {"mom2_adjustment", "read by the published code, without effect", NULL},
+    {"mom2_adjustment", "ROME: whether the statistics turn the key; else without effect", NULL},
     {"mom2_update_weight", "lambda: how many ordinary keys weigh against the facts; more changes less",
      "in proportion to the width of the FFN, two digits"},
     {"mom2_dataset", "the text of the statistics; recorded only", NULL},

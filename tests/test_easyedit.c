@@ -51,7 +51,12 @@
 #define ROME                                                                                                 \
     "alg_name: \"ROME\"\nmodel_name: \"./hugging_cache/gpt-j-6B\"\ndevice: 1\nlayers: [5]\n"                 \
     "fact_token: \"subject_last\"\nv_num_grad_steps: 20\nv_lr: 5e-1\nv_loss_layer: 27\n"                     \
-    "context_template_length_params: [[5, 10], [10, 10]]\n"
+    "v_weight_decay: 0.5\nclamp_norm_factor: 4\nkl_factor: 0.0625\nmom2_adjustment: false\n"                 \
+    "context_template_length_params: [[5, 10], [10, 10]]\n"                                                  \
+    "rewrite_module_tmp: \"transformer.h.{}.mlp.fc_out\"\nlayer_module_tmp: \"transformer.h.{}\"\n"          \
+    "mlp_module_tmp: \"transformer.h.{}.mlp\"\nattn_module_tmp: \"transformer.h.{}.attn\"\n"                 \
+    "ln_f_module: \"transformer.ln_f\"\nlm_head_module: \"lm_head\"\nmom2_dataset: \"wikipedia\"\n"          \
+    "mom2_n_samples: 100000\nmom2_dtype: \"float32\"\n\n\n"
 /* hparams/FT/gpt-j-6B.yaml, commit 06dca999. */
 #define FT                                                                                                   \
     "alg_name: \"FT\"\nmodel_name: \"./hugging_cache/gpt-j-6B\"\ndevice: 1\n\nlayers: [21]\n"                \
@@ -131,6 +136,8 @@ TEST(files_of_another_method_are_refused_by_its_name)
     struct pmet_hparams h;
     CHECK_DONE(load_as("h.yaml", MEMIT, pmet_method_memit.hparams, &h, &t->err));
     CHECK(h.v_lr == 0.5 && h.kl_factor == 0.0625);
+    CHECK_DONE(load_as("h.yaml", ROME, pmet_method_rome.hparams, &h, &t->err));
+    CHECK(h.n_layer == 1 && h.layers[0] == 5 && h.clamp_norm_factor == 4 && h.v_num_grad_steps == 20);
     CHECK_REFUSED(load_as("h.yaml", GPTJ, pmet_method_memit.hparams, &h, &t->err), PMET_INPUT,
                   "h.yaml: alg_name: found \"PMET\"; expected \"MEMIT\" (--method names the method)");
 }
