@@ -60,7 +60,7 @@ struct pmet_objective pmet_objective_rome(const struct pmet_hparams *h)
                                    .kl_factor = h->kl_factor,
                                    .nll_factor = 1,
                                    .loss_enough = 0.05,
-                                   .kl_enough = NAN,
+                                   .kl_enough = (double)NAN,
                                    .argmax_factor = 1};
 }
 
