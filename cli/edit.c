@@ -140,7 +140,7 @@ static int check_usage(const struct edit_job *j)
 
 int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
 {
-    struct edit_job j = {.c = c, .trace_facts = SIZE_MAX, .job = {.method = c->methods[0]}};
+    struct edit_job j = {.c = c, .trace_facts = SIZE_MAX, .modules = -1, .job = {.method = c->methods[0]}};
     struct pmet_edit_request *r = &j.job.request;
     const struct option_row rows[] = {
         {"model", OPTION_TEXT | REQUIRED, &j.model, "DIR", "the checkpoint to edit; it is never written to"},
@@ -151,6 +151,12 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
         {"method", OPTION_CHOICE, &j.method, c->method_names, "(default: the first of these)"},
         {"hparams", OPTION_TEXT, &r->hparams, "FILE",
          "hyper-parameters, published JSON or EasyEdit's YAML (default: those of GPT-J-6B, NeoX-20B)"},
+        {"delta", OPTION_CHOICE, &j.delta, "attn+mlp|mlp",
+         "ablation of PMET: where vectors are optimised (default attn+mlp)"},
+        {"modules", OPTION_CHOICE, &j.modules, "mlp|attn+mlp",
+         "ablation of PMET: whose matrices are edited (default: the hyper-parameters')"},
+        {"spread", OPTION_CHOICE, &j.spread, "sqrt|even|last",
+         "ablation of PMET: the residual over the layers (default sqrt)"},
         {"contexts", OPTION_TEXT, &r->contexts, "FILE",
          "context templates (default: written by the model, from --seed, and kept)"},
         {"limit", OPTION_COUNT, &r->limit, "N", "the first N facts (default: all)"},
@@ -185,6 +191,9 @@ int run_edit(struct cli *c, const struct command *self, int argc, char **argv)
     if (status < 0) {
         j.trace_facts = j.trace_facts == SIZE_MAX ? TRACE_FACTS : j.trace_facts;
         j.job.method = c->methods[j.method];
+        r->ablation =
+            (struct pmet_ablation){(enum pmet_delta_choice)j.delta, (enum pmet_modules_choice)(j.modules + 1),
+                                   (enum pmet_spread_choice)j.spread};
         r->solver = (enum pmet_solver)j.solver;
         r->conflicts = (enum pmet_conflicts)j.conflicts;
         r->zsre_alt = j.zsre == 1;

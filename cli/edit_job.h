@@ -24,7 +24,8 @@ struct edit_job {
     const struct cli *c;
     const char *model, *trace;
     size_t trace_facts, show;
-    int method, solver, conflicts, zsre, dtype; /* choices, before they enter the request */
+    int method, delta, modules, spread, solver, conflicts, zsre,
+        dtype; /* choices, before they enter the request */
     bool dry_run, json;
     bool committed; /* the edited folder stands; its trace may not */
     struct pmet_edit_job job;

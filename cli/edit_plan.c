@@ -140,6 +140,7 @@ static void plan_text(const struct pmet_edit_job *j, const struct pmet_edit_plan
                : j->contexts_made ? "written by the model"
                                   : "from ",
                j->contexts_made ? "" : j->request.contexts);
+    printf("method    %s\n", j->name);
     for (size_t k = 0; k < j->editor.n_update; k++)
         printf("%s%s\n", k ? "          " : "edits     ", j->editor.update[k].name);
     if (p->needs.n_pass > 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What pmet edit says of the facts and of the matrices. */
+#include <string.h>
 #include "cli/edit_job.h"
 #include "tensors/dtype.h"
 #include "tensors/json.h"
@@ -19,15 +20,15 @@ static void report_json(const struct pmet_edit_job *j, size_t n_greedy)
     struct pmet_error ignored = {PMET_OK, ""};
     j->method->plan(&j->editor, &needs, &ignored);
     print_json(json_pack(
-        "{s:o, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:I, s:s, s:f, s:o, "
-        "s:o}",
-        "out", pmet_json_name(j->request.out), "facts", (json_int_t)j->facts.n_fact, "applied",
-        (json_int_t)j->editor.n_applied, "greedy", (json_int_t)n_greedy, "steps", (json_int_t)count_passes(j),
-        "seconds", "load", j->s_load, "stats", j->moments.seconds, "delta", seconds[PMET_STAGE_DELTA], "keys",
-        seconds[PMET_STAGE_KEYS], "solve", seconds[PMET_STAGE_SOLVE], "write", j->s_write, "gflop", "delta",
-        needs.flop_delta * 1e-9, "keys", needs.flop_keys * 1e-9, "solve", needs.flop_solve * 1e-9,
-        "peak_memory_bytes", (json_int_t)peak_memory(), "fingerprint", j->fingerprint, "ridge",
-        j->request.ridge, "layers", pmet_edit_job_matrices_json(j), "facts_detail",
+        "{s:o, s:s, s:I, s:I, s:I, s:I, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:{s:f, s:f, s:f}, s:I, s:s, s:f, "
+        "s:o, s:o}",
+        "out", pmet_json_name(j->request.out), "method", j->name, "facts", (json_int_t)j->facts.n_fact,
+        "applied", (json_int_t)j->editor.n_applied, "greedy", (json_int_t)n_greedy, "steps",
+        (json_int_t)count_passes(j), "seconds", "load", j->s_load, "stats", j->moments.seconds, "delta",
+        seconds[PMET_STAGE_DELTA], "keys", seconds[PMET_STAGE_KEYS], "solve", seconds[PMET_STAGE_SOLVE],
+        "write", j->s_write, "gflop", "delta", needs.flop_delta * 1e-9, "keys", needs.flop_keys * 1e-9,
+        "solve", needs.flop_solve * 1e-9, "peak_memory_bytes", (json_int_t)peak_memory(), "fingerprint",
+        j->fingerprint, "ridge", j->request.ridge, "layers", pmet_edit_job_matrices_json(j), "facts_detail",
         pmet_edit_job_facts_json(j)));
 }
 
@@ -89,6 +90,8 @@ void edit_report(const struct edit_job *x)
         "%s: %zu of %zu facts applied; the target is the model's answer to the plain prompt for %zu of "
         "them (before: %zu)",
         j->request.out, j->editor.n_applied, j->facts.n_fact, n_after, n_before);
+    if (strcmp(j->name, j->method->name) != 0)
+        printf("by %s: an ablation, not the method as published\n", j->name);
     if (j->request.ridge > 0)
         printf("solved with --ridge %g\n", j->request.ridge);
     printf("%s in all, %s of memory at most\n",

@@ -189,12 +189,30 @@ enum pmet_solver {
     PMET_SOLVER_FACTORED /* what a report may say: Woodbury with a factor of C */
 };
 
+/* What an edit by PMET leaves out or does otherwise, as in the ablations of its paper; zero: PMET. */
+enum pmet_delta_choice {
+    PMET_DELTA_BOTH,
+    PMET_DELTA_MLP
+}; /* vectors on attention and FFN; on the FFN alone */
+enum pmet_modules_choice {
+    PMET_MODULES_FILE,
+    PMET_MODULES_MLP,
+    PMET_MODULES_BOTH
+}; /* matrices that are edited */
+enum pmet_spread_choice { PMET_SPREAD_SQRT, PMET_SPREAD_EVEN, PMET_SPREAD_LAST }; /* of the residual */
+struct pmet_ablation {
+    enum pmet_delta_choice delta;
+    enum pmet_modules_choice modules;
+    enum pmet_spread_choice spread;
+};
+
 struct pmet_edit_request {
-    const char *facts;    /* CounterFact, zsRE or plain records, JSON array or JSON lines      SPEC §4.1 */
-    const char *stats;    /* folder of second moments of this model, or of its base            SPEC §7 */
-    const char *out;      /* the folder to make: all of the model's files, edited              SPEC §8.4 */
-    const char *method;   /* "pmet" (or NULL), "memit", "rome" */
-    const char *hparams;  /* the method's published JSON form; NULL: built in, where there are some  §9.3 */
+    const char *facts;   /* CounterFact, zsRE or plain records, JSON array or JSON lines      SPEC §4.1 */
+    const char *stats;   /* folder of second moments of this model, or of its base            SPEC §7 */
+    const char *out;     /* the folder to make: all of the model's files, edited              SPEC §8.4 */
+    const char *method;  /* "pmet" (or NULL), "memit", "rome" */
+    const char *hparams; /* the method's published JSON form; NULL: built in, where there are some  §9.3 */
+    struct pmet_ablation ablation;
     const char *contexts; /* templates; NULL: written by the model, from the seed              SPEC §4.2 */
     const char *work;     /* folder that keeps what is finished, for the same request later; or NULL */
     size_t limit;         /* the first facts only; 0: all */

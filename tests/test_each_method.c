@@ -2,8 +2,11 @@
  * The manners that every method of the library has: it plans, edits, reports, traces, is killed
  * anywhere and goes on to the same bytes, and takes no other method's work for its own.
  * SPEC §9.11, §14 */
+#include <math.h>
+#include <string.h>
 #include <unistd.h>
 #include "ref/method/method.h"
+#include "tensors/safetensors.h"
 #include "tests/blow.h"
 #include "tests/cli.h"
 
@@ -164,4 +167,84 @@ TEST(every_method_has_hyper_parameters_for_any_model)
         if (!CHECK(cli(NULL, "edit -q --dry-run --method %s " INPUTS "--hparams h.json", (*m)->name) == 0))
             test_fail(t, "%s: %s", (*m)->name, cli_err());
     }
+}
+
+/* ---- ablations of PMET ---- */
+
+static double *upd(struct test *t, const char *file, size_t layer)
+{
+    struct pmet_safetensors *st = NULL;
+    size_t n = 0;
+    if (!CHECK_DONE(pmet_safetensors_open(pmet_io_system(), file, &st, &t->err)))
+        return NULL;
+    const struct pmet_tensor *x =
+        pmet_tensors_find(&st->all, test_text(t, "upd_matrix.transformer.h.%zu.mlp.fc_out", layer));
+    double *out = x ? test_alloc(t, x->n_elem * sizeof *out) : NULL;
+    for (; x && n < x->n_elem; n++)
+        out[n] = ((const double *)x->data)[n];
+    pmet_safetensors_close(st);
+    return out;
+}
+
+/* E140: of two layers the first gets the residual over 1, sqrt 2 or 2; the update is linear in it. */
+TEST(spreading_evenly_or_to_the_last_layer_is_another_divisor)
+{
+    static const char *const spread[] = {"sqrt", "even", "last"};
+    double *first[3], *last[3];
+    enter(t, "spread");
+    for (size_t i = 0; i < 3; i++) {
+        const char *file = test_text(t, "%s.safetensors", spread[i]);
+        CHECK(cli(NULL, "%s --spread %s --trace %s", command(t, &pmet_method_pmet), spread[i], file) == 0);
+        CHECK((strstr(cli_out(), test_text(t, "by pmet with --spread %s: an ablation", spread[i])) != NULL) ==
+              (i > 0));
+        cli_shell("grep -q '\"method\": \"pmet%s' out/pmet_edit.json && rm -r out",
+                  i > 0 ? " with --spread" : "\"");
+        first[i] = upd(t, file, 0);
+        last[i] = upd(t, file, 1);
+    }
+    if (!CHECK(first[0] && first[1] && !first[2] && last[0] && last[1] && last[2]))
+        return;
+    double worst = 0, size = 0;
+    for (size_t k = 0; k < 48 * 200; k++) {
+        worst = fmax(worst, fabs(first[1][k] * sqrt(2) - first[0][k]));
+        size = fmax(size, fabs(first[0][k]));
+    }
+    CHECK(size > 0 && worst < 1e-12 * size);
+    CHECK(memcmp(last[2], last[0], 48 * 200 * sizeof **last) != 0);
+}
+
+/* The option is the published file with two modules; of attention, the vector is needed. */
+TEST(editing_both_modules_is_the_published_file_of_two_modules)
+{
+    enter(t, "modules");
+    cli_shell("sed 's/\"v_num_grad_steps\": *[0-9]*/\"v_num_grad_steps\": 2/' "
+              "%s/golden/gptj-C/hparams/PMET/pmet_2mod.json > h-2mod.json",
+              cli_start);
+    CHECK(cli(NULL, "stats -q --threads 1 --model m --text text.jsonl --samples 20 --attn --hparams "
+                    "h-pmet.json --out both") == 0);
+    CHECK(cli(NULL, "edit -q " INPUTS "--stats both --hparams h-2mod.json --out a") == 0);
+    CHECK(cli(NULL, "edit -q " INPUTS "--stats both --hparams h-pmet.json --modules attn+mlp --out b") == 0);
+    cli_shell("for f in a/*.safetensors; do cmp $f b/$(basename $f); done; "
+              "grep -q '\"method\": \"pmet with --modules attn+mlp\"' b/pmet_edit.json");
+    CHECK(cli(NULL, "edit -q " INPUTS "--stats both --hparams h-2mod.json --delta mlp --out c") == 1);
+    CHECK_STR(cli_err(),
+              "pmet edit: --delta mlp: found \"transformer.h.{}.attn.out_proj\" among the modules to "
+              "edit, which needs the attention's vector; give --modules mlp\n");
+    CHECK(cli(NULL, "edit -q " INPUTS "--stats both --hparams h-2mod.json --modules mlp --out d") == 0);
+    CHECK(cli(NULL, "edit -q " INPUTS "--stats both --hparams h-pmet.json --out e") == 0);
+    cli_shell("for f in d/*.safetensors; do cmp $f e/$(basename $f); done");
+}
+
+/* Without the attention's vector the FFN's alone is optimised, clamped and traced; a work folder of the whole
+ * method is another's. */
+TEST(without_the_attentions_vector_one_is_optimised)
+{
+    enter(t, "delta");
+    CHECK(cli(NULL, "%s --delta mlp --trace t.safetensors --work w", command(t, &pmet_method_pmet)) == 0);
+    CHECK(cli(NULL, "inspect t.safetensors") == 0);
+    CHECK(strstr(cli_out(), "0.delta ") && !strstr(cli_out(), "0.delta_attn"));
+    CHECK(cli(NULL, "%s --work w --force", command(t, &pmet_method_pmet)) == 1);
+    CHECK(strstr(cli_err(), "w/facts.journal: begun with other") != NULL);
+    CHECK(cli(NULL, "%s --delta mlp --force", command(t, &pmet_method_memit)) == 1);
+    CHECK_STR(cli_err(), "pmet edit: --delta, --modules, --spread: found with memit; expected with pmet\n");
 }

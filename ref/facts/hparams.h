@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 #include <stddef.h>
+#include "pmet.h"
 #include "ref/model/family.h"
 #include "tensors/io.h"
 
@@ -30,10 +31,11 @@ struct pmet_hparams {
     size_t n_module;                 /* 1 or 2 */
     char rewrite_module_tmps[2][96]; /* edited modules, in this order; one "{}" for the layer */
     char mlp_module_tmp[96], attn_module_tmp[96], layer_module_tmp[96], ln_f_module[96], lm_head_module[96];
-    size_t batch_size;     /* EasyEdit's: facts that its batch_edit edits together; 0: not said */
-    char passed_over[192]; /* names of keys that say nothing of the method, or "" */
-    char path[256];        /* of the file, cut where it is longer; for messages */
-    char sha256[65];       /* of the file's bytes; of the built-in text for defaults */
+    size_t batch_size;             /* EasyEdit's: facts that its batch_edit edits together; 0: not said */
+    char passed_over[192];         /* names of keys that say nothing of the method, or "" */
+    struct pmet_ablation ablation; /* of the request, not of the file */
+    char path[256];                /* of the file, cut where it is longer; for messages */
+    char sha256[65];               /* of the file's bytes; of the built-in text for defaults */
 };
 
 /* What the value of a key must be. */

@@ -32,6 +32,7 @@ struct pmet_edit_job {
     size_t n_again;
     bool all_again;
     /* after open */
+    char name[96];             /* of the method; an ablated one is not called by its name alone */
     struct pmet_record record; /* of the model's folder */
     struct pmet_hparams h;
     struct pmet_facts facts;
@@ -82,6 +83,9 @@ enum pmet_status pmet_edit_job_contexts_write(struct pmet_edit_job *j, struct pm
 /* The rows of all facts, and notes on odd ones. */
 enum pmet_status pmet_edit_job_rows(struct pmet_edit_job *j, struct pmet_error *err);
 void pmet_edit_job_free_rows(struct pmet_edit_job *j);
+
+/* Takes the request's ablation into the hyper-parameters, and names the method. */
+enum pmet_status pmet_edit_job_ablate(struct pmet_edit_job *j, struct pmet_error *err);
 
 /* ---- the plan: ref/job/edit_plan.c ---- */
 

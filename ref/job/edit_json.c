@@ -101,8 +101,8 @@ static json_t *edited_json(const struct pmet_edit_job *j)
 json_t *pmet_edit_job_record_json(const struct pmet_edit_job *j)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o, s:I, s:o, s:o, s:o, s:f, s:o, s:o}", "version",
-                     PMET_VERSION, "method", j->method->name, "device", j->s->op->kind, "fingerprint",
-                     j->fingerprint, "parts", parts_json(&j->parts), "base", j->s->fingerprint, "ancestors",
+                     PMET_VERSION, "method", j->name, "device", j->s->op->kind, "fingerprint", j->fingerprint,
+                     "parts", parts_json(&j->parts), "base", j->s->fingerprint, "ancestors",
                      ancestors_json(j), "ancestor_parts", ancestor_parts_json(j), "seed",
                      (json_int_t)j->request.seed, "facts", edited_json(j), "hparams",
                      pmet_hparams_json(&j->h), "contexts", contexts_json(j), "ridge", j->request.ridge,
@@ -127,10 +127,9 @@ json_t *pmet_edit_job_inputs_json(const struct pmet_edit_job *j)
 {
     char facts[65];
     digest_facts(&j->facts, facts);
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", PMET_VERSION, "method",
-                     j->method->name, "precision", sizeof(real) == 4 ? "float" : "double", "device",
-                     j->s->op->kind, "model", j->s->fingerprint, "facts", facts, "contexts",
-                     j->contexts_sha256);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s}", "version", PMET_VERSION, "method", j->name,
+                     "precision", sizeof(real) == 4 ? "float" : "double", "device", j->s->op->kind, "model",
+                     j->s->fingerprint, "facts", facts, "contexts", j->contexts_sha256);
 }
 
 /* `auto` chooses by solve_bytes, and the solver shows in the last bits. */

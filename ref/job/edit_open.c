@@ -73,6 +73,7 @@ enum pmet_status pmet_edit_job_open(struct pmet_edit_job *j, struct pmet_error *
     pmet_session_listen(j->s, &j->listener);
     PMET_TRY(pmet_edit_check_paths(r, j->s->io, j->s->ck->dir, err));
     PMET_TRY(pmet_session_hparams(j->s, j->method->hparams, r->hparams, &j->listener, &j->h, err));
+    PMET_TRY(pmet_edit_job_ablate(j, err));
     PMET_TRY(j->method->check(&j->h, j->s->model, err));
     PMET_TRY(pmet_record_read_of(j->s->io, j->s->ck->dir, j->s->fingerprint, &j->s->parts, &j->listener,
                                  &j->record, err));

@@ -90,10 +90,11 @@ static json_t *head_of(const struct search *s)
     json_t *head = json_copy((json_t *)(uintptr_t)s->e->inputs), *targets = json_array();
     for (size_t q = 0; q < s->e->targets.n_target; q++)
         json_array_append_new(targets, json_integer((json_int_t)o->site[s->which[q]]));
-    json_t *rest = json_pack("{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o}", "layer", (json_int_t)o->layer,
-                             "clamp_norm_factor", o->clamp, "v_num_grad_steps", (json_int_t)o->n_pass, "v_lr",
-                             o->lr, "v_weight_decay", o->weight_decay, "kl_factor", o->kl_factor,
-                             "nll_loss_factor", o->nll_factor, "targets", targets);
+    json_t *rest =
+        json_pack("{s:I, s:f, s:I, s:f, s:f, s:f, s:f, s:o, s:I}", "layer", (json_int_t)o->layer,
+                  "clamp_norm_factor", o->clamp, "v_num_grad_steps", (json_int_t)o->n_pass, "v_lr", o->lr,
+                  "v_weight_decay", o->weight_decay, "kl_factor", o->kl_factor, "nll_loss_factor",
+                  o->nll_factor, "targets", targets, "vectors", (json_int_t)o->n_vector);
     if (!head || !rest || json_object_update(head, rest) != 0 ||
         (s->in_turn && json_object_set(head, "solve", (json_t *)(uintptr_t)s->e->solve_inputs) != 0)) {
         json_decref(head);

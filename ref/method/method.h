@@ -28,6 +28,7 @@ struct pmet_method {
     /* What the model should go on to say as before: the prompt of each fact's last row, with one "{}"
      * for the subject (E41). Never NULL. */
     const char *kl_prompt;
+    bool ablates; /* takes a struct pmet_ablation */
     /* Whether the hyper-parameters fit the model. */
     enum pmet_status (*check)(const struct pmet_hparams *h, const struct pmet_model *model,
                               struct pmet_error *err);
