@@ -120,7 +120,7 @@ static void evaluate(const struct bench *b)
     bool more = true;
     memset(out, 0, b->n_record * sizeof *out);
     bench_ok(pmet_capacity(b->op, (size_t)1 << 30, &options.max_bytes, &err), &err);
-    bench_ok(pmet_records_open(pmet_io_system(), options.path, b->n_record, &records, &err), &err);
+    bench_ok(pmet_records_open(pmet_io_system(), options.path, b->n_record, false, &records, &err), &err);
     while (more && n < b->n_record) {
         bench_ok(pmet_records_next(records, &record[n], &more, &err), &err);
         n += more;
