@@ -97,15 +97,17 @@ $(B)/tests/cuda_on_cpu/%.o: tests/cuda_on_cpu/%.cpp
 	@echo "  c++ $<"
 	@$(CXX) $(CXX_FLAGS) -c $< -o $@
 
-$(B)/kernels/status.o: tensors/status.c
+# What the CUDA library takes from tensors/: its messages.
+MESSAGES := $(B)/kernels/status.o $(B)/kernels/text.o
+$(MESSAGES): $(B)/kernels/%.o: tensors/%.c
 	@mkdir -p $(@D)
 	@$(CC) $(ALL_CFLAGS) -fPIC -fvisibility=hidden -c $< -o $@
 
-$(B)/libpmet_cuda.so: $(KERNELS:%.cu=$(B)/%.o) $(B)/kernels/status.o
+$(B)/libpmet_cuda.so: $(KERNELS:%.cu=$(B)/%.o) $(MESSAGES)
 	@$(NVCC) -shared -Wno-deprecated-gpu-targets $^ -o $@ -lcublas
 
 # The program on the layer, for shell tests: LD_LIBRARY_PATH=build/float/cuda_on_cpu build/float/pmet ... --device cuda
-$(B)/cuda_on_cpu/libpmet_cuda.so: $(filter-out %/broken.o,$(ON_CPU)) $(B)/kernels/status.o
+$(B)/cuda_on_cpu/libpmet_cuda.so: $(filter-out %/broken.o,$(ON_CPU)) $(MESSAGES)
 	@$(CXX) -shared $(if $(SAN),-fsanitize=address$(COMMA)undefined) -Wl,--defsym=pmet_ops_cuda=pmet_ops_cuda_on_cpu $^ -o $@ -lm
 
 $(B)/libpmet.a: $(call obj,$(LIB_SRC))

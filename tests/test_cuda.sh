@@ -68,7 +68,7 @@ sweep() { # sweep OUT ERROR COMMAND...
     k=0
     rm -rf "${work:?}/$out"
     while ! CUDA_ON_CPU_FAIL=$k,$error "$@" > "$work/sweep.out" 2> "$work/sweep.err"; do
-        [ "$(wc -l < "$work/sweep.err")" = 1 ] && grep -q '^pmet [a-z]*: .*cuda: ' "$work/sweep.err" &&
+        [ "$k" -lt 1000000 ] && [ "$(wc -l < "$work/sweep.err")" = 1 ] && grep -q '^pmet [a-z]*: .*cuda: ' "$work/sweep.err" &&
             [ -z "$(find "$work" -name "*$out*")" ] || { echo "call $k:"; cat "$work/sweep.err"; ls -a "$work"; return 1; }
         k=$((k + 1 + k / far))
     done
