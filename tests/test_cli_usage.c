@@ -437,3 +437,27 @@ TEST(the_form_of_a_text_is_named)
     CHECK(strstr(cli_out(), " documents (of 2: JSON array of strings)\n"));
     CHECK_STR(cli_err(), "");
 }
+
+static FILE *taken;
+
+static int open_and_take(void *user, const char *path, int flags, unsigned mode)
+{
+    taken = stdout;
+    return pmet_io_system()->open(user, path, flags, mode);
+}
+
+/* As a C++ library does that a command loads: it flushes at the end of the process what was stdout
+ * then. (The address sanitizer tells.) */
+TEST(the_commands_standard_output_outlives_it)
+{
+    struct pmet_io io = *pmet_io_system();
+    const FILE *first = NULL;
+    io.open = open_and_take;
+    for (int run = 0; run < 2; run++) {
+        CHECK(cli(&io, "tokenize --model golden/gptj-A/model --json golden/gptj-A/forward_prompts.json") ==
+              0);
+        CHECK(cli_out()[0] == '[' && taken && taken != stdout && *(const volatile char *)taken != 'x');
+        CHECK(fflush(taken) == 0 && (!first || taken == first));
+        first = taken;
+    }
+}
