@@ -128,7 +128,7 @@ $(B)/bench/bench_%: $(B)/bench/bench_%.o $(B)/bench/common.o $(B)/bench/model.o 
 tests: $(B)/pmet $(TESTS) $(patsubst %.c,$(B)/%.o,$(wildcard tests/fuzz/*.c)) $(if $(filter $(REAL)$(SAN),float),$(B)/cuda_on_cpu/libpmet_cuda.so $(B)/bench/bench_cuda $(CUDA_LIB))
 
 PYTHON   ?= python3
-LONG     := $(addprefix build/float/tests/,test_kill test_work test_fuzz test_cli_faults)
+LONG     := build/float/tests/test_kill build/float/tests/test_work
 SCRIPTS  := $(sort $(wildcard tests/test_*.sh))
 # entries of REAL, DEVICE, TESTS for tests/run.sh
 on = $(addprefix build/$(1)/tests/,$(foreach t,$(3),$(firstword $(subst :, ,$(t)))@$(2)$(if $(findstring :,$(t)),:$(lastword $(subst :, ,$(t))))))
@@ -206,9 +206,13 @@ ifeq ($(HAS_FUZZER),1)
 	@tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS) $(TARGETS)
 else
 	@echo "no libFuzzer in $(FUZZ_CC) (apt-get install clang libclang-rt-dev libomp-dev): damaged files of the tests' own instead"
+	@$(MAKE) --no-print-directory faults
+endif
+
+.PHONY: faults
+faults: deps ## thousands of damaged files of every kind, and every failing call: some ten minutes
 	@$(MAKE) --no-print-directory REAL=float tests
 	@PMET_LONG=1 tests/run.sh build/float/tests/test_fuzz build/float/tests/test_cli_faults
-endif
 
 .PHONY: spec-check
 spec-check: ## equations of SPEC.md that no source or no test cites
