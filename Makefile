@@ -142,7 +142,8 @@ PLAIN_GOLDENS := test_golden_forward:every_tensor test_golden_forward:keys_of te
 ON_PLAIN := $(call on,float,plain,$(OPS_TESTS) $(PLAIN_GOLDENS)) \
             $(call on,double,plain,$(filter-out test_ops_algebra,$(OPS_TESTS)) $(PLAIN_GOLDENS))
 LONG_PLAIN := $(foreach r,float double,$(call on,$(r),plain,test_golden_forward:second_moments test_golden_edit:edit_from))
-LONG_LAYER := $(call on,float,cuda-on-cpu,test_property_solve test_golden_edit:optimisation_pmet_alt test_golden_edit:edit_from)
+LONG_LAYER := $(call on,float,cuda-on-cpu,test_property_solve test_golden_edit:optimisation_pmet_alt test_golden_edit:edit_from \
+              test_golden_edit:edit_of_memit test_golden_rome)
 ALL_TESTS = $(TEST_SRC:%.c=build/float/%) $(TEST_SRC:%.c=build/double/%) $(ON_LAYER) $(ON_PLAIN) $(SCRIPTS)
 
 .PHONY: deps
@@ -167,7 +168,7 @@ sanitize: deps ## the tests under AddressSanitizer and UBSan
 
 .PHONY: test-long
 test-long: sanitize ## the sanitizer build of every test; then a kill and a failure at every call
-	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/tests/test_golden_forward \
+	@$(MAKE) --no-print-directory REAL=float $(LONG) build/float/tests/test_golden_edit build/float/tests/test_golden_rome build/float/tests/test_golden_forward \
 	    build/float/tests/test_property_solve build/float/pmet \
 	    build/float/cuda_on_cpu/libpmet_cuda.so build/float/bench/bench_cuda
 	@$(MAKE) --no-print-directory REAL=double build/double/tests/test_golden_edit build/double/tests/test_golden_forward
