@@ -353,6 +353,7 @@ TEST(what_is_no_text_is_refused_with_its_line)
         {BYTES("{\"text\": \"a\"}\n{\"text\": \"\xff\"}\n"),
          "text.0: line 2: found byte 0xff; expected text in UTF-8: iconv -f ENCODING -t UTF-8 converts it"},
         {BYTES("one\n\n\0two"), "text.0: line 3: found a NUL byte; expected text"},
+        {BYTES("abc\0def\nx\0y"), "text.0: line 1: found a NUL byte; expected text"},
         {BYTES("<doc id=\"1\">\n<doc id=\"2\">\n"),
          "text.0: line 2: found <doc ...> inside a document; expected </doc> before it"},
         {BYTES("<doc id=\"1\">\n</doc>\n\n</doc>\n"),

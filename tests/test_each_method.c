@@ -154,6 +154,19 @@ TEST(rome_of_three_facts_is_three_runs_of_one)
     cli_shell("for f in out/*.safetensors; do cmp $f step-3/$(basename $f); done");
 }
 
+/* E134: before any pass of the model, and by the key that asks for it. */
+TEST(contexts_longer_than_the_model_takes_are_refused)
+{
+    enter(t, "long");
+    cli_shell("cat h-rome.json | tr -d '\\n ' | "
+              "sed 's/\\[5,10\\]/[192,1]/' > h.json");
+    CHECK(cli(NULL, "edit --dry-run --method rome --model m --facts facts.json --limit 3 --hparams h.json") ==
+          1);
+    CHECK_STR(cli_err(),
+              "pmet edit: h.json: context_template_length_params[0]: found 192 tokens; the model takes "
+              "192, with the prompt in them\n");
+}
+
 /* E180: what pmet hparams prints is a file that edit takes. */
 TEST(every_method_has_hyper_parameters_for_any_model)
 {

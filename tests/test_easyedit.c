@@ -217,6 +217,9 @@ TEST(scalars_are_what_easyedit_makes_of_them)
         {"&x 7\nb: *x", "7"},
         {"&x [7]\nb: *x", "[7]"},
         {"1e", "\"1e\""},
+        {"1e999", "\"1e999\""},
+        {"true True", "\"true True\""},
+        {"null Null", "\"null Null\""},
         {".", "\".\""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -258,6 +261,10 @@ TEST(what_is_no_flat_map_is_refused_with_its_line)
         {"a: 1:30\n", "line 1: found 1:30, which YAML 1.1 and 1.2 read differently; expected a decimal "
                       "number without leading "
                       "zeros or colons"},
+        {"a: !!int 020\n",
+         "line 1: found 020, which YAML 1.1 and 1.2 read differently; expected a decimal number "
+         "without leading zeros or colons"},
+        {"\"a\\0b\": 1\n", "line 1: found \\0 in a text; expected text without it"},
         {"a: !!python/object:os.system x\n",
          "line 1: found tag:yaml.org,2002:python/object:os.system; expected a plain value"},
         {"a: \"x\\0y\"\n", "line 1: found \\0 in a text; expected text without it"},

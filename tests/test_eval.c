@@ -159,6 +159,10 @@ TEST(records_that_cannot_be_evaluated_are_refused_by_place)
          "record 0 (line 1): locality: found prompts and ground_truth of different lengths; expected an "
          "answer a "
          "prompt"},
+        {PLAIN(",\"portability\":\"text\""),
+         "record 0 (line 1): portability: found a string; expected prompts and their ground_truth"},
+        {PLAIN(",\"locality\":{\"n\":17}"),
+         "record 0 (line 1): locality: found an integer; expected prompts and their ground_truth"},
         {PLAIN(",\"portability\":[{\"prompt\":7,\"ground_truth\":\"a\"}]"),
          "record 0 (line 1): portability: prompt: found an integer; expected a string: \"7\""},
         {PLAIN(",\"rephrase_prompt\":{}"),
@@ -237,6 +241,12 @@ TEST(a_record_is_read_for_what_it_has)
                "\"portability_r\":"
                "[{\"prompt\":\"p\",\"ground_truth\":[\"q\"]}],\"portability_s\":\"\""),
          NULL, "none", "l=a", "p=q"},
+        {PLAIN(
+             ",\"paraphrase_prompts\":[],\"rephrase_prompt\":\"r\",\"neighborhood_prompts\":[],\"loc\":\"l\","
+             "\"loc_ans\":\"a\""),
+         NULL, "r", "l=a", "none"},
+        {PLAIN(",\"portability\":{\"a\":{\"ground_truth\":\"q\"}},\"locality\":\"\""), NULL, "none", "none",
+         "none"},
         {PLAIN(",\"target_true\":\"d\",\"neighborhood_prompts\":[\"n\"],\"locality_prompt\":\"l\",\"locality_"
                "ground_truth\":"
                "\"a\""),

@@ -147,15 +147,18 @@ enum pmet_status pmet_contexts_bound(const struct pmet_tokenizer *tk, const stru
     struct texts t;
     enum pmet_status status;
     PMET_GO(texts_alloc(&t, count_texts(h), err));
+    PMET_GO(pmet_tokenizer_encode(tk, " and", 4, &ids, err));
+    const size_t n_and = ids.n > 0 ? ids.n : 1;
     for (size_t i = 0; i < t.n; i++) {
         const struct start s = start_of(h, i);
         const char *words = h->n_length > 0 ? "" : s.words;
         PMET_GO(pmet_text_append(&t.text[i], words, strlen(words), err));
-        do {
-            PMET_GO(pmet_text_append(&t.text[i], " and", 4, err));
+        for (ids.n = 0; ids.n < PMET_CONTEXT_TOKENS * s.n_token;) {
+            for (size_t k = ids.n; k < PMET_CONTEXT_TOKENS * s.n_token; k += n_and)
+                PMET_GO(pmet_text_append(&t.text[i], " and", 4, err));
             ids.n = 0;
             PMET_GO(pmet_tokenizer_encode(tk, t.text[i].data, t.text[i].n, &ids, err));
-        } while (ids.n < PMET_CONTEXT_TOKENS * s.n_token);
+        }
     }
     status = make_contexts(&t, out, err);
 done:

@@ -2,6 +2,7 @@
  * CounterFact, zsRE and plain records (E78).      SPEC §11.1 */
 #include "ref/eval/records.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ref/facts/facts_record.h"
@@ -50,6 +51,7 @@ static enum pmet_status take_prompts(const struct pmet_records *r, const json_t 
     if (!one && !json_is_array(list))
         return refuse(r, field, pmet_json_kind(list), "an array of strings", err);
     const size_t n = one ? 1 : json_array_size(list);
+    free(out->text); /* an empty list under another name */
     PMET_TRY(pmet_calloc(&out->text, n, sizeof *out->text, field, err));
     for (; out->n < n; out->n++) {
         char name[64];
@@ -105,10 +107,16 @@ static enum pmet_status take_pair(const struct answered *a, const json_t *prompt
 static enum pmet_status take_answered(const struct answered *a, json_t *v, size_t depth,
                                       struct pmet_error *err)
 {
+    const bool is_pairs = json_is_array(v) || json_is_object(v),
+               is_nothing = !v || json_is_null(v) || (json_is_real(v) && isnan(json_real_value(v))) ||
+                            (json_is_string(v) && json_string_length(v) == 0);
     const json_t *prompt = json_object_get(v, "prompt"), *answer = json_object_get(v, "ground_truth");
     const char *key;
     json_t *inner;
     size_t i;
+    if (!is_pairs)
+        return is_nothing ? PMET_OK
+                          : refuse(a->r, a->field, pmet_json_kind(v), "prompts and their ground_truth", err);
     if (depth > 4)
         return refuse(a->r, a->field, "lists in lists", "prompts and their ground_truth", err);
     if (json_object_get(v, "New Question"))
@@ -119,7 +127,7 @@ static enum pmet_status take_answered(const struct answered *a, json_t *v, size_
     if (json_is_array(prompt))
         for (i = 0; i < json_array_size(prompt); i++)
             PMET_TRY(take_pair(a, json_array_get(prompt, i), json_array_get(answer, i), err));
-    else if (prompt)
+    else if (prompt || answer)
         return take_pair(a, prompt, answer, err);
     else if (json_is_array(v))
         json_array_foreach(v, i, inner) PMET_TRY(take_answered(a, inner, depth + 1, err));
@@ -191,9 +199,9 @@ static enum pmet_status read_plain(const struct pmet_records *r, struct pmet_eva
 {
     static const char *const rephrased[] = {"rephrase_prompt", "rephrase_prompts", "rephrase"};
     PMET_TRY(read_lists(r, out, err));
-    for (size_t i = 0; i < sizeof rephrased / sizeof *rephrased && !out->paraphrase.text; i++)
+    for (size_t i = 0; i < sizeof rephrased / sizeof *rephrased && out->paraphrase.n == 0; i++)
         PMET_TRY(take_prompts(r, out->json, rephrased[i], &out->paraphrase, err));
-    return out->neighborhood.text ? PMET_OK : take_locality(r, out, err);
+    return out->neighborhood.n > 0 ? PMET_OK : take_locality(r, out, err);
 }
 
 static enum pmet_status read_zsre(const struct pmet_records *r, struct pmet_eval_record *out,

@@ -135,9 +135,15 @@ static enum pmet_status read_lengths(const char *path, const struct pmet_hparam 
         const json_int_t n_token = json_integer_value(json_array_get(pair, 0)),
                          n_text = json_integer_value(json_array_get(pair, 1));
         if (json_array_size(pair) != 2 || n_token < 2 || n_token > 1000 || n_text < 1 || n_text > 1000)
-            return pmet_fail(err, PMET_INPUT,
-                             "%s: %s[%zu]: expected two integers, tokens from 2 and texts from 1 to 1000",
-                             path, k->name, i);
+            return json_array_size(pair) == 2 && json_is_integer(json_array_get(pair, 0)) &&
+                           json_is_integer(json_array_get(pair, 1))
+                       ? pmet_fail(
+                             err, PMET_INPUT,
+                             "%s: %s[%zu]: found [%lld, %lld]; expected tokens from 2 and texts from 1, to "
+                             "1000",
+                             path, k->name, i, (long long)n_token, (long long)n_text)
+                       : pmet_fail(err, PMET_INPUT, "%s: %s[%zu]: found %s; expected two integers", path,
+                                   k->name, i, json_is_array(pair) ? "another array" : pmet_json_kind(pair));
         h->context_length[i].n_token = (size_t)n_token;
         h->context_length[h->n_length++].n_text = (size_t)n_text;
     }

@@ -46,6 +46,13 @@ enum pmet_status pmet_hparams_check(const struct pmet_hparams *h, const struct p
         return pmet_fail(err, PMET_UNSUPPORTED,
                          "%s: v_loss_layer: found %zu; expected the model's last layer, %zu", h->path,
                          h->v_loss_layer, c->n_layer - 1);
+    for (size_t i = 0; i < h->n_length; i++)
+        if (h->context_length[i].n_token >= c->n_ctx)
+            return pmet_fail(
+                err, PMET_INPUT,
+                "%s: context_template_length_params[%zu]: found %zu tokens; the model takes %zu, with "
+                "the prompt in them",
+                h->path, i, h->context_length[i].n_token, c->n_ctx);
     PMET_TRY(check_branch(h, "mlp_module_tmp", h->mlp_module_tmp, mlp, err));
     PMET_TRY(check_branch(h, "attn_module_tmp", h->attn_module_tmp, attn, err));
     PMET_TRY(check_name(h, "layer_module_tmp", h->layer_module_tmp, f->tensor.block, err));

@@ -219,21 +219,26 @@ static size_t line_length(const char *p, size_t n)
 
 /* A first line of names such as id,text, and a second line parted like it; or a number, and then a
  * quoted field. */
+static bool is_in(char c, const char *set)
+{
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
 static bool is_csv(const char *p, size_t n)
 {
     const size_t len = line_length(p, n);
     size_t i = 0, n_name = 1, digits = 0;
     while (digits < len && isdigit((unsigned char)p[digits]))
         digits++;
-    if (digits > 0 && digits + 1 < len && strchr(",;\t", p[digits]) && p[digits + 1] == '"')
+    if (digits > 0 && digits + 1 < len && is_in(p[digits], ",;\t") && p[digits + 1] == '"')
         return true;
-    while (i < len && !strchr(",;\t", p[i]))
+    while (i < len && !is_in(p[i], ",;\t"))
         i++;
     const char by = i < len ? p[i] : '\0';
     for (i = 0; i < len; i++) {
-        if (p[i] == by)
+        if (by != '\0' && p[i] == by)
             n_name++;
-        else if (!isalnum((unsigned char)p[i]) && !strchr("_-\"", p[i]))
+        else if (!isalnum((unsigned char)p[i]) && !is_in(p[i], "_-\""))
             return false;
     }
     const size_t next = len + pmet_text_blanks(p + len, n - len);

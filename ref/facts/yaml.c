@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ref/facts/yaml.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -56,7 +57,7 @@ static enum pmet_status next(struct reader *r, struct pmet_error *err)
 
 static bool is_one_of(const char *text, const char *words)
 {
-    const size_t n = strlen(text);
+    const size_t n = strchr(text, ' ') ? 0 : strlen(text);
     for (const char *at = words; n > 0 && (at = strstr(at, text)) != NULL; at += n)
         if ((at == words || at[-1] == ' ') && (at[n] == ' ' || at[n] == '\0'))
             return true;
@@ -86,7 +87,7 @@ static bool as_number(const char *text, double *x)
     if (text[strspn(text, "+-.0123456789_eE")] != '\0' || !without_underscores(text, digits))
         return false;
     *x = strtod(digits, &end);
-    return *end == '\0';
+    return *end == '\0' && isfinite(*x);
 }
 
 /* Whether YAML 1.1 and 1.2 differ: 010 is 8 or 10, 1:30 is 90 or text. */
@@ -128,6 +129,14 @@ static json_t *plain_json(const char *text, size_t n)
     return as_number(text, &x) ? json_real(x) : json_stringn(text, n);
 }
 
+/* Of the scalar in hand. */
+static enum pmet_status check_text(const struct reader *r, struct pmet_error *err)
+{
+    return strlen((const char *)r->event.data.scalar.value) == r->event.data.scalar.length
+               ? PMET_OK
+               : refuse(r, "\\0 in a text", "text without it", err);
+}
+
 static enum pmet_status read_scalar(const struct reader *r, json_t **out, struct pmet_error *err)
 {
     const char *text = (const char *)r->event.data.scalar.value,
@@ -135,11 +144,10 @@ static enum pmet_status read_scalar(const struct reader *r, json_t **out, struct
     const size_t n = r->event.data.scalar.length;
     const bool plain = r->event.data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
     double x;
-    if (strlen(text) != n)
-        return refuse(r, "\\0 in a text", "text without it", err);
+    PMET_TRY(check_text(r, err));
     if (tag && !is_one_of(tag, TAG "str " TAG "int " TAG "float " TAG "bool " TAG "null"))
         return refuse(r, tag, "a plain value", err);
-    if (plain && !tag && is_ambiguous(text))
+    if ((tag ? strcmp(tag, TAG "str") != 0 : plain) && is_ambiguous(text))
         return pmet_fail(
             err, PMET_FORMAT,
             "%s: line %zu: found %s, which YAML 1.1 and 1.2 read differently; expected a decimal "
@@ -254,6 +262,7 @@ static enum pmet_status read_entry(struct reader *r, struct pmet_error *err)
     enum pmet_status status;
     if (r->event.type != YAML_SCALAR_EVENT)
         return refuse(r, "a key that is no name", "key: value", err);
+    PMET_TRY(check_text(r, err));
     if (strcmp((const char *)r->event.data.scalar.value, "<<") == 0)
         return refuse(r, "a merge key", "a flat map of keys", err);
     PMET_TRY(pmet_copy_text((const char *)r->event.data.scalar.value, &name, r->path, err));

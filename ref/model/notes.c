@@ -9,13 +9,16 @@
 enum pmet_status pmet_notes_add(struct pmet_notes *notes, bool warning, struct pmet_error *err,
                                 const char *fmt, ...)
 {
-    char line[1000], *text;
+    char *text;
     va_list args;
-    va_start(args, fmt);
-    vsnprintf(line, sizeof line, fmt, args);
-    va_end(args);
     PMET_TRY(pmet_grow(&notes->note, &notes->cap, notes->n + 1, sizeof *notes->note, "notes", err));
-    PMET_TRY(pmet_copy_text(line, &text, "notes", err));
+    va_start(args, fmt);
+    const int n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    PMET_TRY(pmet_calloc(&text, (size_t)(n < 0 ? 0 : n) + 1, 1, "notes", err));
+    va_start(args, fmt);
+    vsnprintf(text, (size_t)(n < 0 ? 0 : n) + 1, fmt, args);
+    va_end(args);
     notes->note[notes->n++] = (struct pmet_model_note){warning, text};
     return PMET_OK;
 }

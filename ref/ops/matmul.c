@@ -42,14 +42,15 @@ static enum pmet_status matmul_dw(const struct pmet_ops *op, real *g_w, const re
                                   const real *x, size_t n_tok, size_t n_out, size_t n_in,
                                   struct pmet_error *err)
 {
-    (void)op, (void)err;
-    for (size_t o = 0; o < n_out; o++)
+    for (size_t o = 0; o < n_out; o++) {
+        PMET_TRY(pmet_ops_ask(op, err));
         for (size_t i = 0; i < n_in; i++) {
             double sum = 0;
             for (size_t t = 0; t < n_tok; t++)
                 sum += (double)g_y[t * g_stride + o] * (double)x[t * n_in + i];
             g_w[o * n_in + i] += (real)sum;
         }
+    }
     return PMET_OK;
 }
 
